@@ -1,0 +1,1 @@
+//! minchat-bridge: webhooks in, events out.
