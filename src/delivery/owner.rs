@@ -30,6 +30,9 @@ pub(super) enum Message {
     Stop { until: Instant },
 }
 
+/// `EX_SOFTWARE` of sysexits.h.
+const EX_SOFTWARE: i32 = 70;
+
 /// How long an owner may be idle until it shows that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
@@ -204,7 +207,7 @@ impl Drop for Owner {
         self.status.ended.store(true, Ordering::Release);
         if std::thread::panicking() {
             tracing::error!(destination = %self.destination, "a lane's owner ended by a panic: ending the bridge");
-            std::process::exit(i32::from(crate::exit::INTERNAL));
+            std::process::exit(EX_SOFTWARE);
         }
     }
 }

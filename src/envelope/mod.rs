@@ -19,6 +19,7 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use uuid::{NoContext, Timestamp, Uuid};
 
+pub use dead_letter::{DeadLetterReason, Stage};
 pub use event::{Event, EventType};
 use event::Spans;
 pub use settings::Settings;

@@ -6,10 +6,8 @@
 //! Leaves to others: what happens after a failure, order across failures, and when to hand over
 //! at all (`delivery`).
 
-#[cfg(feature = "amqp")]
 pub mod amqp;
 pub mod file;
-#[cfg(feature = "kafka")]
 pub mod kafka;
 mod reason;
 

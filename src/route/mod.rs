@@ -9,7 +9,7 @@ pub mod settings;
 use smallvec::SmallVec;
 
 pub use broker::Broker;
-use settings::{RouteSettings, RoutesSettings};
+use settings::{RouteSettings, Settings};
 
 use crate::envelope::EventType;
 
@@ -80,7 +80,7 @@ impl Table {
     pub fn new<'a>(
         prefixes: impl IntoIterator<Item = &'a str>,
         brokers: &[Broker],
-        routes: &RoutesSettings,
+        routes: &Settings,
     ) -> Table {
         let mut table = Table { destinations: Vec::new(), routes: Vec::new() };
         for prefix in prefixes {
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn without_routes_every_type_goes_to_every_broker_that_is_on_under_its_own_name() {
-        let table = Table::new(["minchat.", "other."], &[Broker::Kafka, Broker::Amqp], &RoutesSettings::default());
+        let table = Table::new(["minchat.", "other."], &[Broker::Kafka, Broker::Amqp], &Settings::default());
         assert_eq!(table.destinations().len(), 2 * 2 * 6);
         assert_eq!(
             names(&table, table.of(0, message())),
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_route_lists_all_destinations_of_its_type() {
-        let routes = RoutesSettings::from([
+        let routes = Settings::from([
             (
                 "message.sent".to_owned(),
                 RouteSettings {
@@ -219,7 +219,7 @@ mod tests {
             kafka: Some(KafkaRoute { topic: Some("chat".into()) }),
             ..RouteSettings::default()
         };
-        let routes = RoutesSettings::from([
+        let routes = Settings::from([
             ("message.sent".to_owned(), to_chat.clone()),
             ("conversation.created".to_owned(), to_chat),
         ]);
@@ -232,11 +232,11 @@ mod tests {
     #[test]
     fn what_a_broker_refused_goes_to_the_dead_letters_of_that_broker() {
         let brokers = [Broker::Kafka, Broker::Amqp];
-        let table = Table::new(["minchat."], &brokers, &RoutesSettings::default());
+        let table = Table::new(["minchat."], &brokers, &Settings::default());
         assert_eq!(names(&table, &table.dead_letters_of(0, Broker::Amqp)), ["amqp:minchat.dead-letter.v1"]);
 
         let only_kafka = RouteSettings { kafka: Some(KafkaRoute::default()), ..RouteSettings::default() };
-        let routes = RoutesSettings::from([("dead-letter".to_owned(), only_kafka)]);
+        let routes = Settings::from([("dead-letter".to_owned(), only_kafka)]);
         let table = Table::new(["minchat."], &brokers, &routes);
         assert_eq!(names(&table, &table.dead_letters_of(0, Broker::Amqp)), ["kafka:minchat.dead-letter.v1"]);
     }

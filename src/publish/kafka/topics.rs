@@ -87,7 +87,8 @@ impl Topics {
     /// The topic's `max.message.bytes`.
     pub(super) fn max_message(&self, topic: &str) -> Option<usize> {
         let options = AdminOptions::new().request_timeout(Some(PATIENCE));
-        let asked = self.client.describe_configs([&ResourceSpecifier::Topic(topic)], &options);
+        let wanted = ResourceSpecifier::Topic(topic);
+        let asked = self.client.describe_configs([&wanted], &options);
         let described = self.runtime.block_on(asked).ok()?.into_iter().next()?.ok()?;
         described.get("max.message.bytes")?.value.as_ref()?.parse().ok()
     }
