@@ -1,1 +1,2 @@
 //! minchat-bridge: webhooks in, events out.
+pub mod minchat;
