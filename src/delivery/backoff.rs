@@ -58,7 +58,10 @@ mod tests {
         let rests: Vec<_> = (0..12).map(|_| backoff.next(Class::Retry)).collect();
         for (step, rest) in rests.iter().enumerate() {
             let full = Duration::from_millis(50 << step).min(Duration::from_secs(2));
-            assert!(*rest <= full && *rest >= full.mul_f64(0.75), "step {step}: {rest:?}");
+            assert!(
+                *rest <= full && *rest >= full.mul_f64(0.75),
+                "step {step}: {rest:?}"
+            );
         }
         backoff.reset();
         assert!(backoff.next(Class::Retry) <= Duration::from_millis(50));

@@ -24,7 +24,11 @@ struct Trouble {
 
 impl BrokerHealth {
     pub(super) fn new(broker: Broker, metrics: BrokerMetrics) -> Self {
-        BrokerHealth { broker, metrics, trouble: Mutex::default() }
+        BrokerHealth {
+            broker,
+            metrics,
+            trouble: Mutex::default(),
+        }
     }
 
     /// A destination was reached for the first time.
@@ -49,7 +53,12 @@ impl BrokerHealth {
                 detail,
                 "the broker takes no events until somebody mends this; trying again for ever"
             ),
-            _ => tracing::warn!(broker, reason, detail, "the broker is out of reach; trying again"),
+            _ => tracing::warn!(
+                broker,
+                reason,
+                detail,
+                "the broker is out of reach; trying again"
+            ),
         }
     }
 

@@ -36,9 +36,15 @@ impl KeptDeadLetters {
 
     fn write(&self, path: &Path, envelope: &[u8]) -> io::Result<()> {
         fs::create_dir_all(&self.dir)?;
-        let taken: u64 = fs::read_dir(&self.dir)?.filter_map(|entry| entry.ok()?.metadata().ok()).map(|m| m.len()).sum();
+        let taken: u64 = fs::read_dir(&self.dir)?
+            .filter_map(|entry| entry.ok()?.metadata().ok())
+            .map(|m| m.len())
+            .sum();
         if taken + envelope.len() as u64 > self.max_size {
-            return Err(io::Error::new(io::ErrorKind::QuotaExceeded, "spool.max_size is reached"));
+            return Err(io::Error::new(
+                io::ErrorKind::QuotaExceeded,
+                "spool.max_size is reached",
+            ));
         }
         let draft = path.with_extension("tmp");
         let mut file = File::create(&draft)?;

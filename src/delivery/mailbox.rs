@@ -20,8 +20,14 @@ struct Queue<T> {
 impl<T> Mailbox<T> {
     /// An empty one.
     pub fn new() -> Self {
-        let queue = Queue { messages: Vec::new(), owner_sleeps: false };
-        Mailbox { queue: Mutex::new(queue), ready: Condvar::new() }
+        let queue = Queue {
+            messages: Vec::new(),
+            owner_sleeps: false,
+        };
+        Mailbox {
+            queue: Mutex::new(queue),
+            ready: Condvar::new(),
+        }
     }
 
     /// Puts a message in. Never blocks for longer than another's push takes.

@@ -63,7 +63,8 @@ pub struct Readiness {
 }
 
 /// Makes the publisher of a destination, on its owner's thread.
-pub type MakePublisher<'a> = &'a dyn Fn(&Destination) -> Box<dyn FnOnce(Reporter) -> Box<dyn Publisher> + Send>;
+pub type MakePublisher<'a> =
+    &'a dyn Fn(&Destination) -> Box<dyn FnOnce(Reporter) -> Box<dyn Publisher> + Send>;
 
 /// What delivery works with.
 pub struct Parts {
@@ -111,15 +112,24 @@ impl Delivery {
             sealer: parts.sealer,
             owners: Mutex::default(),
         }));
-        let brokers = Broker::ALL.map(|broker| BrokerSide::new(broker, &parts.settings, &parts.metrics));
+        let brokers =
+            Broker::ALL.map(|broker| BrokerSide::new(broker, &parts.settings, &parts.metrics));
         let kept = parts.kept.map(Arc::new);
         for (index, destination) in delivery.table().destinations().iter().enumerate() {
-            let side = brokers.iter().flatten().find(|side| side.broker == destination.broker);
-            let side = side.expect("metrics know every broker that a destination is at").clone();
+            let side = brokers
+                .iter()
+                .flatten()
+                .find(|side| side.broker == destination.broker);
+            let side = side
+                .expect("metrics know every broker that a destination is at")
+                .clone();
             let lane = NewLane {
                 index,
                 destination: destination.clone(),
-                lane: Lane::new(side.bounds, Backoff::new(u64::from(std::process::id()) << 16 | index as u64)),
+                lane: Lane::new(
+                    side.bounds,
+                    Backoff::new(u64::from(std::process::id()) << 16 | index as u64),
+                ),
                 side,
                 kept: kept.clone(),
             };
@@ -145,7 +155,11 @@ impl Delivery {
         lanes
             .map(|(destination, lane)| {
                 let (ready, detail) = lane.status.readiness();
-                Readiness { destination: destination.to_string(), ready, detail }
+                Readiness {
+                    destination: destination.to_string(),
+                    ready,
+                    detail,
+                }
             })
             .collect()
     }
@@ -177,7 +191,10 @@ impl Delivery {
             lane.mailbox.push(Message::Stop { until });
         }
         let owners = std::mem::take(&mut *self.owners());
-        owners.into_iter().map(|owner| owner.join().unwrap_or_default()).sum()
+        owners
+            .into_iter()
+            .map(|owner| owner.join().unwrap_or_default())
+            .sum()
     }
 
     fn sealer(&self) -> &Sealer {
@@ -189,7 +206,9 @@ impl Delivery {
     }
 
     fn give(&self, lane: usize, event: Arc<Event>, ticket: Ticket) {
-        self.0.lanes[lane].mailbox.push(Message::Give { event, ticket });
+        self.0.lanes[lane]
+            .mailbox
+            .push(Message::Give { event, ticket });
     }
 
     fn owners(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<usize>>> {
@@ -239,13 +258,29 @@ impl NewLane {
         let handle = &delivery.0.lanes[self.index];
         let (mailbox, status) = (Arc::clone(&handle.mailbox), Arc::clone(&handle.status));
         let (delivery, metrics) = (delivery.clone(), metrics.destination(self.index));
-        let thread = std::thread::Builder::new().name(format!("lane-{}", self.index)).stack_size(512 * 1024);
+        let thread = std::thread::Builder::new()
+            .name(format!("lane-{}", self.index))
+            .stack_size(512 * 1024);
         thread.spawn(move || {
             let reports = Arc::clone(&mailbox);
-            let publisher = publisher(Arc::new(move |report| reports.push(Message::Report(report))));
+            let publisher = publisher(Arc::new(move |report| {
+                reports.push(Message::Report(report))
+            }));
             let (window, health) = (self.side.window, self.side.health);
             let (destination, lane, kept) = (self.destination, self.lane, self.kept);
-            Owner { destination, lane, mailbox, status, publisher, window, health, metrics, kept, delivery }.run()
+            Owner {
+                destination,
+                lane,
+                mailbox,
+                status,
+                publisher,
+                window,
+                health,
+                metrics,
+                kept,
+                delivery,
+            }
+            .run()
         })
     }
 }

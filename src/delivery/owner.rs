@@ -58,7 +58,8 @@ impl Owner {
         loop {
             let idle = Instant::now() + HEARTBEAT;
             let wake = self.lane.wakes_at().map_or(idle, |at| at.min(idle));
-            self.mailbox.take(&mut batch, stop_at.map_or(wake, |at| wake.min(at)));
+            self.mailbox
+                .take(&mut batch, stop_at.map_or(wake, |at| wake.min(at)));
             let now = Instant::now();
             for message in batch.drain(..) {
                 match message {
@@ -69,11 +70,13 @@ impl Owner {
                     message => self.hear(now, message, &mut steps),
                 }
             }
-            self.lane.advance(now, self.publisher.max_envelope(), &mut steps);
+            self.lane
+                .advance(now, self.publisher.max_envelope(), &mut steps);
             self.carry_out(&mut steps);
             self.show(now);
             if stop_at.is_some_and(|until| now >= until || !self.lane.is_awaited()) {
-                self.publisher.close(stop_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now)));
+                self.publisher
+                    .close(stop_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now)));
                 return self.lane.pending();
             }
         }
@@ -82,7 +85,10 @@ impl Owner {
     fn hear(&mut self, now: Instant, message: Message, steps: &mut Steps<Ticket>) {
         match message {
             Message::Give { event, ticket } => {
-                if self.lane.give(now, event, ticket, self.window.room(), steps) {
+                if self
+                    .lane
+                    .give(now, event, ticket, self.window.room(), steps)
+                {
                     self.metrics.lane_event();
                     self.window.holds(&self.status, self.lane.size());
                 }
@@ -127,27 +133,47 @@ impl Owner {
         let event = &condemned.event;
         if event.event_type() == EventType::DeadLetter {
             let taken = self.kept.as_ref().is_some_and(|kept| kept.keep(event));
-            self.mailbox.push(Message::DeadLettered { condemned, taken });
+            self.mailbox
+                .push(Message::DeadLettered { condemned, taken });
             return;
         }
         let name = self.destination.to_string();
-        let dead_letter = self.delivery.sealer().dead_letter_of(event, condemned.reason, &condemned.detail, &name);
-        let route = self.delivery.table().dead_letters_of(event.source(), self.destination.broker);
+        let dead_letter = self.delivery.sealer().dead_letter_of(
+            event,
+            condemned.reason,
+            &condemned.detail,
+            &name,
+        );
+        let route = self
+            .delivery
+            .table()
+            .dead_letters_of(event.source(), self.destination.broker);
         if route.lanes.is_empty() {
-            self.mailbox.push(Message::DeadLettered { condemned, taken: true });
+            self.mailbox.push(Message::DeadLettered {
+                condemned,
+                taken: true,
+            });
             return;
         }
         let dead_letter = Arc::new(dead_letter);
         let ticket = DeadLetterTicket::new(Arc::clone(&self.mailbox), route.lanes.len(), condemned);
         for lane in &route.lanes {
-            self.delivery.give(*lane, Arc::clone(&dead_letter), Ticket::Lane(Arc::clone(&ticket)));
+            self.delivery.give(
+                *lane,
+                Arc::clone(&dead_letter),
+                Ticket::Lane(Arc::clone(&ticket)),
+            );
         }
     }
 
     fn tell(&self, notice: Notice) {
         let broker = self.metrics.broker();
         match notice {
-            Notice::Confirmed { bytes, publishing, latency } => {
+            Notice::Confirmed {
+                bytes,
+                publishing,
+                latency,
+            } => {
                 self.metrics.published(bytes);
                 broker.publish_duration(publishing);
                 broker.delivery_latency(latency);
@@ -197,7 +223,8 @@ impl Owner {
         self.window.holds(&self.status, self.lane.size());
         self.metrics.pending(self.lane.pending());
         self.status.beat(now);
-        self.status.shows(self.lane.reached(), self.lane.outage(now));
+        self.status
+            .shows(self.lane.reached(), self.lane.outage(now));
     }
 }
 

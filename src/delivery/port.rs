@@ -58,7 +58,10 @@ struct Place {
 
 impl Inbox {
     pub(super) fn put(&self, seat: Seat, answer: Answer) {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner).push((seat, answer));
+        self.answers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((seat, answer));
         if !self.rung.swap(true, Ordering::AcqRel) {
             self.worker.wake();
         }
@@ -68,7 +71,11 @@ impl Inbox {
 impl Port {
     /// A port for the worker thread that calls. [`Self::answering`] has to be polled there.
     pub(super) fn new(delivery: Delivery) -> Self {
-        Port { delivery, waiting: Rc::default(), inbox: Arc::default() }
+        Port {
+            delivery,
+            waiting: Rc::default(),
+            inbox: Arc::default(),
+        }
     }
 
     /// Gives an event to the lanes of all its destinations, now, and not when the answer is
@@ -79,11 +86,17 @@ impl Port {
         if !lanes.is_empty() {
             let event = Arc::new(event);
             for lane in lanes {
-                let ticket = Ticket::Sender { inbox: Arc::clone(&self.inbox), seat };
+                let ticket = Ticket::Sender {
+                    inbox: Arc::clone(&self.inbox),
+                    seat,
+                };
                 self.delivery.give(*lane, Arc::clone(&event), ticket);
             }
         }
-        Delivering { waiting: Rc::clone(&self.waiting), seat }
+        Delivering {
+            waiting: Rc::clone(&self.waiting),
+            seat,
+        }
     }
 
     /// Brings the lanes' answers to those who wait, for ever. Runs on the port's own thread.
@@ -92,7 +105,14 @@ impl Port {
         std::future::poll_fn(|context| -> Poll<()> {
             self.inbox.worker.register(context.waker());
             self.inbox.rung.store(false, Ordering::Release);
-            std::mem::swap(&mut *self.inbox.answers.lock().unwrap_or_else(PoisonError::into_inner), &mut batch);
+            std::mem::swap(
+                &mut *self
+                    .inbox
+                    .answers
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner),
+                &mut batch,
+            );
             let mut waiting = self.waiting.borrow_mut();
             for (seat, answer) in batch.drain(..) {
                 waiting.answered(seat, answer);
@@ -112,7 +132,10 @@ impl Waiting {
         let at = &mut self.places[place as usize];
         at.awaited = awaited;
         at.worst = None;
-        Seat { place, guest: at.guest }
+        Seat {
+            place,
+            guest: at.guest,
+        }
     }
 
     fn leave(&mut self, seat: Seat) {

@@ -32,12 +32,18 @@ impl LaneStatus {
 
     pub(super) fn beat(&self, now: Instant) {
         let since_start = now.saturating_duration_since(self.start);
-        self.beat.store(u64::try_from(since_start.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.beat.store(
+            u64::try_from(since_start.as_millis()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
     }
 
     /// Whether the owner answered lately.
     pub(super) fn lives(&self) -> bool {
-        let silent = self.start.elapsed().saturating_sub(Duration::from_millis(self.beat.load(Ordering::Relaxed)));
+        let silent = self
+            .start
+            .elapsed()
+            .saturating_sub(Duration::from_millis(self.beat.load(Ordering::Relaxed)));
         silent < SILENCE && !self.ended.load(Ordering::Acquire)
     }
 
@@ -52,12 +58,21 @@ impl LaneStatus {
             }
         } else if ready != was {
             let mut detail = self.detail.lock().unwrap_or_else(PoisonError::into_inner);
-            if ready { "takes events" } else { "not reached yet" }.clone_into(&mut detail);
+            if ready {
+                "takes events"
+            } else {
+                "not reached yet"
+            }
+            .clone_into(&mut detail);
         }
     }
 
     pub(super) fn readiness(&self) -> (bool, String) {
-        let detail = self.detail.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let detail = self
+            .detail
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         (self.ready.load(Ordering::Relaxed), detail)
     }
 }

@@ -34,7 +34,11 @@ impl Ticket {
 }
 
 impl DeadLetterTicket {
-    pub(super) fn new(lane: Arc<Mailbox<Message>>, awaited: usize, condemned: Condemned) -> Arc<Self> {
+    pub(super) fn new(
+        lane: Arc<Mailbox<Message>>,
+        awaited: usize,
+        condemned: Condemned,
+    ) -> Arc<Self> {
         Arc::new(DeadLetterTicket {
             lane,
             awaited: AtomicUsize::new(awaited),
@@ -50,7 +54,11 @@ impl DeadLetterTicket {
         if self.awaited.fetch_sub(1, Ordering::SeqCst) > 1 {
             return;
         }
-        let condemned = self.condemned.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let condemned = self
+            .condemned
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
         if let Some(condemned) = condemned {
             let taken = !self.refused.load(Ordering::SeqCst);
             self.lane.push(Message::DeadLettered { condemned, taken });

@@ -13,7 +13,10 @@ pub(super) struct BrokerWindow {
 
 impl BrokerWindow {
     pub(super) fn new(size: usize) -> Self {
-        BrokerWindow { size, held: AtomicUsize::new(0) }
+        BrokerWindow {
+            size,
+            held: AtomicUsize::new(0),
+        }
     }
 
     /// What a lane of this broker may still take.

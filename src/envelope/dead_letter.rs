@@ -60,6 +60,11 @@ impl DeadLetterReason {
         }
     }
 
+    /// Its place in [`Self::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
     /// The stage at which it is found.
     pub const fn stage(self) -> Stage {
         match self {
@@ -89,13 +94,23 @@ impl Sealer {
     /// The dead letter of a webhook whose body can't become an event.
     pub fn dead_letter(&self, received: &Received<'_>, why: &Malformed) -> Event {
         let detail = why.to_string();
-        let verdict = Verdict { reason: why.into(), detail: &detail, destination: None };
+        let verdict = Verdict {
+            reason: why.into(),
+            detail: &detail,
+            destination: None,
+        };
         let draft = Draft::new(EventType::DeadLetter, received, room(received.body));
         self.write_dead_letter(draft, received, None, &verdict)
     }
 
     /// The dead letter of an event that its destination will never take: same id, same times.
-    pub fn dead_letter_of(&self, event: &Event, reason: DeadLetterReason, detail: &str, destination: &str) -> Event {
+    pub fn dead_letter_of(
+        &self,
+        event: &Event,
+        reason: DeadLetterReason,
+        detail: &str,
+        destination: &str,
+    ) -> Event {
         let received = Received {
             source: event.source,
             said: event.said,
@@ -106,7 +121,11 @@ impl Sealer {
             body: event.body(),
             at: event.received_at,
         };
-        let verdict = Verdict { reason, detail, destination: Some(destination) };
+        let verdict = Verdict {
+            reason,
+            detail,
+            destination: Some(destination),
+        };
         let draft = Draft::with_id(event.id, EventType::DeadLetter, room(received.body));
         self.write_dead_letter(draft, &received, event.ordering_key(), &verdict)
     }

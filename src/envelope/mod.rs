@@ -20,8 +20,8 @@ use time::macros::format_description;
 use uuid::{NoContext, Timestamp, Uuid};
 
 pub use dead_letter::{DeadLetterReason, Stage};
-pub use event::{Event, EventType};
 use event::Spans;
+pub use event::{Event, EventType};
 pub use settings::Settings;
 
 use crate::minchat::{Kind, Payload};
@@ -80,18 +80,34 @@ struct Fixed {
 
 impl Sealer {
     /// A sealer for these sources, each with its name and its `uri`, in their order.
-    pub fn new<'a>(settings: &Settings, sources: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+    pub fn new<'a>(
+        settings: &Settings,
+        sources: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
         let sources = sources.into_iter().map(|(name, uri)| SealedSource {
             name: name.to_owned(),
-            fixed: EventType::ALL.iter().map(|t| Fixed::new(settings, uri, *t)).collect(),
+            fixed: EventType::ALL
+                .iter()
+                .map(|t| Fixed::new(settings, uri, *t))
+                .collect(),
         });
-        Sealer { sources: sources.collect() }
+        Sealer {
+            sources: sources.collect(),
+        }
     }
 
     /// The event of a webhook.
     pub fn seal(&self, received: &Received<'_>, payload: &Payload<'_>) -> Event {
-        let apart = if payload.is_verbatim() { 0 } else { received.body.len() };
-        let mut draft = Draft::new(EventType::Kind(payload.kind()), received, payload.data_len() + apart);
+        let apart = if payload.is_verbatim() {
+            0
+        } else {
+            received.body.len()
+        };
+        let mut draft = Draft::new(
+            EventType::Kind(payload.kind()),
+            received,
+            payload.data_len() + apart,
+        );
         let subject = match payload.kind() {
             Kind::UserDailyActive => "users/",
             _ => "chats/",
@@ -147,14 +163,22 @@ impl Draft {
     const ROOM: usize = 768;
 
     fn new(event_type: EventType, received: &Received<'_>, data_len: usize) -> Self {
-        let since = received.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since = received
+            .at
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
         let now = Timestamp::from_unix(NoContext, since.as_secs(), since.subsec_nanos());
         Self::with_id(Uuid::new_v7(now), event_type, data_len)
     }
 
     fn with_id(id: Uuid, event_type: EventType, data_len: usize) -> Self {
         let bytes = Vec::with_capacity(data_len + Self::ROOM);
-        Draft { id, event_type, bytes, spans: Spans::default() }
+        Draft {
+            id,
+            event_type,
+            bytes,
+            spans: Spans::default(),
+        }
     }
 
     /// Everything before `data`. The key comes with the word that makes it a subject.

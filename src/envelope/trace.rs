@@ -34,7 +34,9 @@ fn is_traceparent(text: &str) -> bool {
         && parent.bytes().any(|b| b != b'0')
         && is_hex(flags, 2)
         && text.len() <= MAX_TRACESTATE
-        && text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
 }
 
 fn is_hex(text: &str, length: usize) -> bool {
@@ -52,7 +54,8 @@ fn is_member(member: &str) -> bool {
     let Some((key, value)) = member.split_once('=') else {
         return false;
     };
-    let key_byte = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/' | b'@');
+    let key_byte =
+        |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/' | b'@');
     (1..=256).contains(&key.len())
         && key.bytes().all(key_byte)
         && (1..=256).contains(&value.len())
@@ -69,15 +72,42 @@ mod tests {
     fn a_traceparent_is_taken_over_only_when_it_is_valid() {
         for (text, good) in [
             (GOOD, true),
-            (" 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00 ", true),
-            ("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-later", true),
-            ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-later", false),
-            ("ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", false),
-            ("00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01", false),
-            ("00-00000000000000000000000000000000-b7ad6b7169203331-01", false),
-            ("00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", false),
-            ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331", false),
-            ("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-\"", false),
+            (
+                " 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00 ",
+                true,
+            ),
+            (
+                "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-later",
+                true,
+            ),
+            (
+                "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-later",
+                false,
+            ),
+            (
+                "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+                false,
+            ),
+            (
+                "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+                false,
+            ),
+            (
+                "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+                false,
+            ),
+            (
+                "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+                false,
+            ),
+            (
+                "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
+                false,
+            ),
+            (
+                "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-\"",
+                false,
+            ),
             ("", false),
         ] {
             assert_eq!(valid(Some(text), None).is_some(), good, "{text}");
@@ -99,7 +129,10 @@ mod tests {
             assert_eq!(carried.is_some(), good, "{text}");
             assert_eq!(valid(None, Some(text)), None);
         }
-        let long = (0..33).map(|n| format!("a{n}=1")).collect::<Vec<_>>().join(",");
+        let long = (0..33)
+            .map(|n| format!("a{n}=1"))
+            .collect::<Vec<_>>()
+            .join(",");
         assert_eq!(valid(Some(GOOD), Some(&long)), Some((GOOD, None)));
     }
 }

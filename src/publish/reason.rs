@@ -59,7 +59,10 @@ impl Reason {
     /// Whether it is about the broker or the way there, and so about every destination at it.
     #[must_use]
     pub const fn is_of_the_whole_broker(self) -> bool {
-        matches!(self, Self::Disconnected | Self::Authentication | Self::Blocked)
+        matches!(
+            self,
+            Self::Disconnected | Self::Authentication | Self::Blocked
+        )
     }
 
     /// The name in metrics and in logs.

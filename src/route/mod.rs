@@ -44,12 +44,13 @@ impl Destination {
     pub fn name(&self) -> String {
         match &self.address {
             Address::Topic(name) | Address::File(name) => name.clone(),
-            Address::Exchange { exchange, routing_key } => {
-                match exchange.ends_with(&format!("{routing_key}.v1")) {
-                    true => exchange.clone(),
-                    false => format!("{exchange}/{routing_key}"),
-                }
-            }
+            Address::Exchange {
+                exchange,
+                routing_key,
+            } => match exchange.ends_with(&format!("{routing_key}.v1")) {
+                true => exchange.clone(),
+                false => format!("{exchange}/{routing_key}"),
+            },
         }
     }
 }
@@ -82,7 +83,10 @@ impl Table {
         brokers: &[Broker],
         routes: &Settings,
     ) -> Table {
-        let mut table = Table { destinations: Vec::new(), routes: Vec::new() };
+        let mut table = Table {
+            destinations: Vec::new(),
+            routes: Vec::new(),
+        };
         for prefix in prefixes {
             let of_source = EventType::ALL.map(|event_type| {
                 let chosen = routes.get(event_type.name());
@@ -107,9 +111,19 @@ impl Table {
     /// letters; if these are routed away from it, to wherever that is.
     pub fn dead_letters_of(&self, source: usize, broker: Broker) -> Route {
         let all = self.of(source, EventType::DeadLetter);
-        let same = all.lanes.iter().copied().filter(|lane| self.destinations[*lane].broker == broker);
-        let same = Route { lanes: same.collect() };
-        if same.lanes.is_empty() { all.clone() } else { same }
+        let same = all
+            .lanes
+            .iter()
+            .copied()
+            .filter(|lane| self.destinations[*lane].broker == broker);
+        let same = Route {
+            lanes: same.collect(),
+        };
+        if same.lanes.is_empty() {
+            all.clone()
+        } else {
+            same
+        }
     }
 
     fn route(&mut self, wanted: &[Destination]) -> Route {
@@ -120,7 +134,9 @@ impl Table {
                 self.destinations.len() - 1
             })
         });
-        let mut route = Route { lanes: lanes.collect() };
+        let mut route = Route {
+            lanes: lanes.collect(),
+        };
         route.lanes.sort_unstable();
         route.lanes.dedup();
         route
@@ -165,7 +181,10 @@ fn addresses(
 }
 
 fn exchange(exchange: String, routing_key: &str) -> Address {
-    Address::Exchange { exchange, routing_key: routing_key.to_owned() }
+    Address::Exchange {
+        exchange,
+        routing_key: routing_key.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -175,7 +194,11 @@ mod tests {
     use crate::minchat::Kind;
 
     fn names(table: &Table, route: &Route) -> Vec<String> {
-        route.lanes.iter().map(|lane| table.destinations()[*lane].to_string()).collect()
+        route
+            .lanes
+            .iter()
+            .map(|lane| table.destinations()[*lane].to_string())
+            .collect()
     }
 
     fn message() -> EventType {
@@ -184,11 +207,18 @@ mod tests {
 
     #[test]
     fn without_routes_every_type_goes_to_every_broker_that_is_on_under_its_own_name() {
-        let table = Table::new(["minchat.", "other."], &[Broker::Kafka, Broker::Amqp], &Settings::default());
+        let table = Table::new(
+            ["minchat.", "other."],
+            &[Broker::Kafka, Broker::Amqp],
+            &Settings::default(),
+        );
         assert_eq!(table.destinations().len(), 2 * 2 * 6);
         assert_eq!(
             names(&table, table.of(0, message())),
-            ["kafka:minchat.message.sent.v1", "amqp:minchat.message.sent.v1"]
+            [
+                "kafka:minchat.message.sent.v1",
+                "amqp:minchat.message.sent.v1"
+            ]
         );
         assert_eq!(
             names(&table, table.of(1, EventType::DeadLetter)),
@@ -202,21 +232,37 @@ mod tests {
             (
                 "message.sent".to_owned(),
                 RouteSettings {
-                    amqp: Some(AmqpRoute { exchange: Some("chat".into()), routing_key: Some("sent".into()) }),
+                    amqp: Some(AmqpRoute {
+                        exchange: Some("chat".into()),
+                        routing_key: Some("sent".into()),
+                    }),
                     ..RouteSettings::default()
                 },
             ),
-            ("unrecognized".to_owned(), RouteSettings { discard: true, ..RouteSettings::default() }),
+            (
+                "unrecognized".to_owned(),
+                RouteSettings {
+                    discard: true,
+                    ..RouteSettings::default()
+                },
+            ),
         ]);
         let table = Table::new(["minchat."], &[Broker::Kafka, Broker::Amqp], &routes);
         assert_eq!(names(&table, table.of(0, message())), ["amqp:chat/sent"]);
-        assert!(table.of(0, EventType::Kind(Kind::Unrecognized)).lanes.is_empty());
+        assert!(
+            table
+                .of(0, EventType::Kind(Kind::Unrecognized))
+                .lanes
+                .is_empty()
+        );
     }
 
     #[test]
     fn types_that_go_to_one_destination_share_it() {
         let to_chat = RouteSettings {
-            kafka: Some(KafkaRoute { topic: Some("chat".into()) }),
+            kafka: Some(KafkaRoute {
+                topic: Some("chat".into()),
+            }),
             ..RouteSettings::default()
         };
         let routes = Settings::from([
@@ -233,11 +279,20 @@ mod tests {
     fn what_a_broker_refused_goes_to_the_dead_letters_of_that_broker() {
         let brokers = [Broker::Kafka, Broker::Amqp];
         let table = Table::new(["minchat."], &brokers, &Settings::default());
-        assert_eq!(names(&table, &table.dead_letters_of(0, Broker::Amqp)), ["amqp:minchat.dead-letter.v1"]);
+        assert_eq!(
+            names(&table, &table.dead_letters_of(0, Broker::Amqp)),
+            ["amqp:minchat.dead-letter.v1"]
+        );
 
-        let only_kafka = RouteSettings { kafka: Some(KafkaRoute::default()), ..RouteSettings::default() };
+        let only_kafka = RouteSettings {
+            kafka: Some(KafkaRoute::default()),
+            ..RouteSettings::default()
+        };
         let routes = Settings::from([("dead-letter".to_owned(), only_kafka)]);
         let table = Table::new(["minchat."], &brokers, &routes);
-        assert_eq!(names(&table, &table.dead_letters_of(0, Broker::Amqp)), ["kafka:minchat.dead-letter.v1"]);
+        assert_eq!(
+            names(&table, &table.dead_letters_of(0, Broker::Amqp)),
+            ["kafka:minchat.dead-letter.v1"]
+        );
     }
 }

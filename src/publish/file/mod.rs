@@ -36,7 +36,12 @@ struct Open {
 pub fn publisher(settings: &Settings, name: &str, reporter: Reporter) -> Box<dyn Publisher> {
     let path = path(settings, name);
     reporter(Report::Up);
-    Box::new(FilePublisher { path, reporter, open: None, lines: Vec::new() })
+    Box::new(FilePublisher {
+        path,
+        reporter,
+        open: None,
+        lines: Vec::new(),
+    })
 }
 
 /// Where the events of a destination are: `<dir>/<name>.ndjson`.
@@ -68,7 +73,11 @@ impl Publisher for FilePublisher {
             let (seq, attempt) = (*seq, *attempt);
             (self.reporter)(match &written {
                 Ok(()) => Report::Confirmed { seq, attempt },
-                Err(failure) => Report::Failed { seq, attempt, failure: failure.clone() },
+                Err(failure) => Report::Failed {
+                    seq,
+                    attempt,
+                    failure: failure.clone(),
+                },
             });
         }
     }
@@ -89,7 +98,9 @@ impl Publisher for FilePublisher {
 
 impl FilePublisher {
     fn append(&mut self) -> Result<(), Failure> {
-        let FilePublisher { path, open, lines, .. } = self;
+        let FilePublisher {
+            path, open, lines, ..
+        } = self;
         let appended = match open {
             Some(open) => open.append(lines),
             None => Open::open(path).and_then(|opened| open.insert(opened).append(lines)),
@@ -109,9 +120,15 @@ impl Open {
         let dir = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(dir)?;
         let is_new = !path.exists();
-        let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .read(true)
+            .append(true)
+            .open(path)?;
         file.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => io::Error::new(io::ErrorKind::ResourceBusy, "another process writes to it"),
+            TryLockError::WouldBlock => {
+                io::Error::new(io::ErrorKind::ResourceBusy, "another process writes to it")
+            }
             TryLockError::Error(error) => error,
         })?;
         let length = file.metadata()?.len();
@@ -161,11 +178,23 @@ fn last_line_end(file: &mut File, length: u64) -> io::Result<u64> {
 /// The one table of what the file system's errors ask for.
 fn failure(path: &Path, error: &io::Error) -> Failure {
     let (class, reason) = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => (Class::Retry, Reason::DiskFull),
-        io::ErrorKind::FileTooLarge | io::ErrorKind::ReadOnlyFilesystem => (Class::Operator, Reason::Io),
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ResourceBusy => (Class::Operator, Reason::Unauthorized),
-        io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => (Class::Operator, Reason::UnknownDestination),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            (Class::Retry, Reason::DiskFull)
+        }
+        io::ErrorKind::FileTooLarge | io::ErrorKind::ReadOnlyFilesystem => {
+            (Class::Operator, Reason::Io)
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ResourceBusy => {
+            (Class::Operator, Reason::Unauthorized)
+        }
+        io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
+            (Class::Operator, Reason::UnknownDestination)
+        }
         _ => (Class::Retry, Reason::Io),
     };
-    Failure { class, reason, detail: format!("{}: {error}", path.display()) }
+    Failure {
+        class,
+        reason,
+        detail: format!("{}: {error}", path.display()),
+    }
 }

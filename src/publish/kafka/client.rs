@@ -39,10 +39,15 @@ pub(super) fn common(settings: &Settings) -> ClientConfig {
 /// What a producer has besides. `max_message` is what its topic takes, in bytes, where that is known.
 pub(super) fn producer(settings: &Settings, max_message: Option<usize>) -> ClientConfig {
     let mut config = ClientConfig::new();
-    let max_message = max_message.unwrap_or(1_000_000).clamp(MESSAGE_MAX.0, MESSAGE_MAX.1);
+    let max_message = max_message
+        .unwrap_or(1_000_000)
+        .clamp(MESSAGE_MAX.0, MESSAGE_MAX.1);
     config
         .set("compression.codec", settings.compression.as_str())
-        .set("linger.ms", format!("{}", settings.linger.as_secs_f64() * 1000.0))
+        .set(
+            "linger.ms",
+            format!("{}", settings.linger.as_secs_f64() * 1000.0),
+        )
         .set("message.max.bytes", max_message.to_string())
         .set("batch.size", BATCH.min(max_message).to_string())
         .set("statistics.interval.ms", "1000")

@@ -18,12 +18,16 @@ const SEQ_BITS: u32 = 40;
 
 /// What librdkafka gives back with a report.
 pub(super) fn opaque(seq: u64, attempt: u32) -> usize {
-    (usize::try_from(attempt & 0xff_ffff).unwrap_or_default() << SEQ_BITS) | (seq as usize & ((1 << SEQ_BITS) - 1))
+    (usize::try_from(attempt & 0xff_ffff).unwrap_or_default() << SEQ_BITS)
+        | (seq as usize & ((1 << SEQ_BITS) - 1))
 }
 
 /// A number that can be told from a lane's by its low bits, and an attempt by its own.
 fn seq_and_attempt(opaque: usize) -> (u64, u32) {
-    ((opaque & ((1 << SEQ_BITS) - 1)) as u64, (opaque >> SEQ_BITS) as u32)
+    (
+        (opaque & ((1 << SEQ_BITS) - 1)) as u64,
+        (opaque >> SEQ_BITS) as u32,
+    )
 }
 
 /// What a producer's callbacks need.
@@ -48,7 +52,10 @@ impl LastError {
     }
 
     pub(super) fn get(&self) -> Option<(Option<Code>, String)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -124,8 +131,13 @@ impl ClientContext for Context {
             return;
         };
         (self.on_queue)(statistics.msg_cnt);
-        let has_id = statistics.eos.is_some_and(|eos| eos.idemp_state == "Assigned");
-        let connected = statistics.brokers.values().any(|broker| broker.state == "UP");
+        let has_id = statistics
+            .eos
+            .is_some_and(|eos| eos.idemp_state == "Assigned");
+        let connected = statistics
+            .brokers
+            .values()
+            .any(|broker| broker.state == "UP");
         let wanted = !self.ready.load(Ordering::Acquire) || self.down.load(Ordering::Acquire);
         if wanted && has_id && connected {
             self.came_up();
@@ -150,7 +162,11 @@ impl ProducerContext for Context {
                 }
                 self.tell(Report::Confirmed { seq, attempt });
             }
-            Err((error, _)) => self.tell(Report::Failed { seq, attempt, failure: errors::of_event(error) }),
+            Err((error, _)) => self.tell(Report::Failed {
+                seq,
+                attempt,
+                failure: errors::of_event(error),
+            }),
         }
     }
 }

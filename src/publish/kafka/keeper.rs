@@ -40,12 +40,27 @@ struct State {
 
 impl Keeper {
     /// Starts the thread.
-    pub(super) fn start(settings: Settings, runtime: Handle, on_queue: Arc<dyn Fn(u64) + Send + Sync>) -> std::io::Result<Self> {
+    pub(super) fn start(
+        settings: Settings,
+        runtime: Handle,
+        on_queue: Arc<dyn Fn(u64) + Send + Sync>,
+    ) -> std::io::Result<Self> {
         let keeper = Keeper(Arc::default());
-        let queue = Queue { held: Arc::default(), on_queue };
+        let queue = Queue {
+            held: Arc::default(),
+            on_queue,
+        };
         let bell = Arc::clone(&keeper.0);
         let thread = std::thread::Builder::new().name("kafka-keeper".to_owned());
-        thread.spawn(move || Round { settings, runtime, queue, topics: None }.run(&bell))?;
+        thread.spawn(move || {
+            Round {
+                settings,
+                runtime,
+                queue,
+                topics: None,
+            }
+            .run(&bell)
+        })?;
         Ok(keeper)
     }
 
@@ -76,7 +91,9 @@ impl Bell {
     /// The topics to look at, after a ring or so long; none when it is over.
     fn wait(&self, at_most: Duration) -> Option<Vec<Arc<TopicLine>>> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.rung.wait_timeout_while(state, at_most, |state| !state.rung && !state.stopped);
+        let waited = self
+            .rung
+            .wait_timeout_while(state, at_most, |state| !state.rung && !state.stopped);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
         state.rung = false;
         (!state.stopped).then(|| state.lines.clone())
@@ -110,7 +127,8 @@ impl Round {
     fn run(mut self, bell: &Bell) {
         let mut pause = RETRY;
         while let Some(lines) = bell.wait(pause) {
-            let (lacking, kept): (Vec<_>, Vec<_>) = lines.into_iter().partition(|line| line.lock().is_none());
+            let (lacking, kept): (Vec<_>, Vec<_>) =
+                lines.into_iter().partition(|line| line.lock().is_none());
             let mut unreachable: Option<Failure> = None;
             for line in &lacking {
                 // One topic that can't be asked about for want of a broker speaks for all.
@@ -162,11 +180,19 @@ impl Round {
         if self.topics.is_none() {
             self.topics = Some(Topics::new(&self.settings, self.runtime.clone())?);
         }
-        self.topics.as_ref().ok_or_else(|| errors::failure(None, "no client to ask with"))
+        self.topics
+            .as_ref()
+            .ok_or_else(|| errors::failure(None, "no client to ask with"))
     }
 }
 
 fn remember(line: &TopicLine, topic: Topic) {
-    line.max_message.store(topic.max_message.unwrap_or(0), Ordering::Relaxed);
-    tracing::debug!(topic = line.topic, partitions = topic.partitions, max_message = topic.max_message, "found");
+    line.max_message
+        .store(topic.max_message.unwrap_or(0), Ordering::Relaxed);
+    tracing::debug!(
+        topic = line.topic,
+        partitions = topic.partitions,
+        max_message = topic.max_message,
+        "found"
+    );
 }

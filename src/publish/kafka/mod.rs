@@ -40,7 +40,9 @@ impl Kafka {
     /// # Errors
     /// When no thread can be started.
     pub fn start(settings: Settings, runtime: Handle, on_queue: OnQueue) -> std::io::Result<Self> {
-        Ok(Kafka { keeper: Keeper::start(settings, runtime, on_queue)? })
+        Ok(Kafka {
+            keeper: Keeper::start(settings, runtime, on_queue)?,
+        })
     }
 
     /// A publisher for one topic.
@@ -53,7 +55,10 @@ impl Kafka {
             queued: AtomicI64::new(0),
         });
         self.keeper.add(Arc::clone(&line));
-        Box::new(TopicPublisher { line, keeper: self.keeper.clone() })
+        Box::new(TopicPublisher {
+            line,
+            keeper: self.keeper.clone(),
+        })
     }
 }
 
@@ -73,13 +78,23 @@ pub type Found = Result<String, Failure>;
 ///
 /// # Errors
 /// When no client can be made at all.
-pub fn probe(settings: &Settings, runtime: &Handle, topics: &[&str], create: bool) -> Result<Vec<Found>, Failure> {
+pub fn probe(
+    settings: &Settings,
+    runtime: &Handle,
+    topics: &[&str],
+    create: bool,
+) -> Result<Vec<Found>, Failure> {
     let asking = Topics::new(settings, runtime.clone())?;
     let like = settings.create_topics.clone().unwrap_or_default();
     let found = topics.iter().map(|topic| {
         let found = asking.ready(topic, create.then_some(&like))?;
-        let takes = found.max_message.map_or("an unknown size".to_owned(), |max| format!("{max} bytes"));
-        Ok(format!("{} partitions, takes messages of up to {takes}", found.partitions))
+        let takes = found
+            .max_message
+            .map_or("an unknown size".to_owned(), |max| format!("{max} bytes"));
+        Ok(format!(
+            "{} partitions, takes messages of up to {takes}",
+            found.partitions
+        ))
     });
     Ok(found.collect())
 }

@@ -46,7 +46,10 @@ impl Publisher for TopicPublisher {
         let client = self.line.lock();
         let Some(client) = client.as_ref() else {
             for handover in events {
-                self.failed(handover, errors::failure(None, "the client is being rebuilt"));
+                self.failed(
+                    handover,
+                    errors::failure(None, "the client is being rebuilt"),
+                );
             }
             return;
         };
@@ -55,7 +58,10 @@ impl Publisher for TopicPublisher {
             tracing::warn!(topic = self.line.topic, %code, reason, "librdkafka's producer gave up: rebuilding it");
             for handover in events {
                 let fatal = rdkafka::error::RDKafkaErrorCode::Fatal;
-                self.failed(handover, errors::failure(Some(fatal), format!("{code}: {reason}")));
+                self.failed(
+                    handover,
+                    errors::failure(Some(fatal), format!("{code}: {reason}")),
+                );
             }
             return;
         }
@@ -95,7 +101,11 @@ impl Publisher for TopicPublisher {
 impl TopicPublisher {
     fn failed(&self, handover: &Handover, failure: crate::publish::Failure) {
         let Handover { seq, attempt, .. } = *handover;
-        (self.line.reporter)(Report::Failed { seq, attempt, failure });
+        (self.line.reporter)(Report::Failed {
+            seq,
+            attempt,
+            failure,
+        });
     }
 }
 
@@ -111,13 +121,18 @@ fn retire(client: Option<Client>) {
 
 fn record<'a>(topic: &'a str, handover: &'a Handover) -> BaseRecord<'a, str, [u8], usize> {
     let event = &handover.event;
-    let mut headers = OwnedHeaders::new_with_capacity(2)
-        .insert(Header { key: "content-type", value: Some(envelope::CONTENT_TYPE) });
+    let mut headers = OwnedHeaders::new_with_capacity(2).insert(Header {
+        key: "content-type",
+        value: Some(envelope::CONTENT_TYPE),
+    });
     if let Some(traceparent) = event.traceparent() {
-        headers = headers.insert(Header { key: "traceparent", value: Some(traceparent) });
+        headers = headers.insert(Header {
+            key: "traceparent",
+            value: Some(traceparent),
+        });
     }
-    let mut record =
-        BaseRecord::with_opaque_to(topic, opaque(handover.seq, handover.attempt)).payload(event.envelope());
+    let mut record = BaseRecord::with_opaque_to(topic, opaque(handover.seq, handover.attempt))
+        .payload(event.envelope());
     if let Some(key) = event.ordering_key() {
         record = record.key(key);
     }

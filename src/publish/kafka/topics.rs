@@ -34,7 +34,10 @@ impl Topics {
     pub(super) fn new(settings: &Settings, runtime: Handle) -> Result<Self, Failure> {
         let config = client::common(settings);
         let client = AdminClient::from_config_and_context(&config, AskingContext::default());
-        Ok(Topics { client: client.map_err(|error| errors::of_event(&error))?, runtime })
+        Ok(Topics {
+            client: client.map_err(|error| errors::of_event(&error))?,
+            runtime,
+        })
     }
 
     /// How many partitions the topic has.
@@ -48,20 +51,32 @@ impl Topics {
         match found.error().map(Code::from) {
             None => Ok(found.partitions().len()),
             Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => Err(missing(topic)),
-            Some(code) => Err(errors::failure(Some(code), format!("topic {topic}: {code}"))),
+            Some(code) => Err(errors::failure(
+                Some(code),
+                format!("topic {topic}: {code}"),
+            )),
         }
     }
 
     /// The topic, created if it is missing and that is wanted.
-    pub(super) fn ready(&self, topic: &str, create: Option<&CreateTopics>) -> Result<Topic, Failure> {
+    pub(super) fn ready(
+        &self,
+        topic: &str,
+        create: Option<&CreateTopics>,
+    ) -> Result<Topic, Failure> {
         let partitions = match (self.find(topic), create) {
-            (Err(failure), Some(create)) if failure.reason == crate::publish::Reason::UnknownDestination => {
+            (Err(failure), Some(create))
+                if failure.reason == crate::publish::Reason::UnknownDestination =>
+            {
                 self.create(topic, create)?;
                 self.find(topic)?
             }
             (found, _) => found?,
         };
-        Ok(Topic { partitions, max_message: self.max_message(topic) })
+        Ok(Topic {
+            partitions,
+            max_message: self.max_message(topic),
+        })
     }
 
     /// Creates a topic.
@@ -71,12 +86,19 @@ impl Topics {
         for (name, value) in &like.config {
             wanted = wanted.set(name, value);
         }
-        let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
-        let created = self.runtime.block_on(self.client.create_topics([&wanted], &options));
+        let options = AdminOptions::new()
+            .operation_timeout(Some(PATIENCE))
+            .request_timeout(Some(PATIENCE));
+        let created = self
+            .runtime
+            .block_on(self.client.create_topics([&wanted], &options));
         let created = created.map_err(|error| self.unreachable(&error))?;
         match created.into_iter().next() {
             Some(Err((_, Code::TopicAlreadyExists))) => Ok(()),
-            Some(Err((_, code))) => Err(errors::failure(Some(code), format!("topic {topic} can't be created: {code}"))),
+            Some(Err((_, code))) => Err(errors::failure(
+                Some(code),
+                format!("topic {topic} can't be created: {code}"),
+            )),
             Some(Ok(_)) | None => {
                 tracing::info!(topic, "created the topic");
                 Ok(())
@@ -89,8 +111,19 @@ impl Topics {
         let options = AdminOptions::new().request_timeout(Some(PATIENCE));
         let wanted = ResourceSpecifier::Topic(topic);
         let asked = self.client.describe_configs([&wanted], &options);
-        let described = self.runtime.block_on(asked).ok()?.into_iter().next()?.ok()?;
-        described.get("max.message.bytes")?.value.as_ref()?.parse().ok()
+        let described = self
+            .runtime
+            .block_on(asked)
+            .ok()?
+            .into_iter()
+            .next()?
+            .ok()?;
+        described
+            .get("max.message.bytes")?
+            .value
+            .as_ref()?
+            .parse()
+            .ok()
     }
 
     /// A failed question, with what the connection's trouble was.
@@ -103,5 +136,8 @@ impl Topics {
 }
 
 fn missing(topic: &str) -> Failure {
-    errors::failure(Some(Code::UnknownTopic), format!("topic {topic} does not exist"))
+    errors::failure(
+        Some(Code::UnknownTopic),
+        format!("topic {topic} does not exist"),
+    )
 }

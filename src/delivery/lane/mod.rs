@@ -215,10 +215,15 @@ impl<T> Lane<T> {
         match (&self.trouble, self.up) {
             (Some(trouble), Some(false)) => Some(&trouble.failure.detail),
             (_, Some(false)) => Some("the broker can't be reached"),
-            (trouble, _) if self.overdue => {
-                Some(trouble.as_ref().map_or("no confirm came within the deadline", |t| &t.failure.detail))
-            }
-            (trouble, _) => trouble.as_ref().filter(lasting).map(|t| t.failure.detail.as_str()),
+            (trouble, _) if self.overdue => Some(
+                trouble
+                    .as_ref()
+                    .map_or("no confirm came within the deadline", |t| &t.failure.detail),
+            ),
+            (trouble, _) => trouble
+                .as_ref()
+                .filter(lasting)
+                .map(|t| t.failure.detail.as_str()),
         }
     }
 
@@ -229,7 +234,14 @@ impl<T> Lane<T> {
 
     /// A new event. `room` is what the broker's window still takes, in bytes.
     /// Returns whether the lane took it; if not, its ticket is answered.
-    pub fn give(&mut self, now: Instant, event: Arc<Event>, ticket: T, room: usize, steps: &mut Steps<T>) -> bool {
+    pub fn give(
+        &mut self,
+        now: Instant,
+        event: Arc<Event>,
+        ticket: T,
+        room: usize,
+        steps: &mut Steps<T>,
+    ) -> bool {
         let size = event.size();
         let full = self.size + size > self.bounds.window || size > room;
         if full || self.outage(now).is_some() {
@@ -254,7 +266,11 @@ impl<T> Lane<T> {
     pub fn report(&mut self, now: Instant, report: Report, steps: &mut Steps<T>) {
         match report {
             Report::Confirmed { seq, attempt } => self.confirmed(now, seq, attempt, steps),
-            Report::Failed { seq, attempt, failure } => self.failed(now, seq, attempt, failure, steps),
+            Report::Failed {
+                seq,
+                attempt,
+                failure,
+            } => self.failed(now, seq, attempt, failure, steps),
             Report::Up => self.came_up(now, steps),
             Report::Down(failure) => {
                 self.up = Some(false);
@@ -264,7 +280,13 @@ impl<T> Lane<T> {
     }
 
     /// How an event's way to the dead letters ended.
-    pub fn dead_lettered(&mut self, now: Instant, condemned: Condemned, taken: bool, steps: &mut Steps<T>) {
+    pub fn dead_lettered(
+        &mut self,
+        now: Instant,
+        condemned: Condemned,
+        taken: bool,
+        steps: &mut Steps<T>,
+    ) {
         if !taken {
             self.again.push((now + Backoff::DEAD_LETTER, condemned));
             return;
@@ -283,7 +305,9 @@ impl<T> Lane<T> {
         let (due, later) = self.again.drain(..).partition(|(at, _)| *at <= now);
         self.again = later;
         let due: Vec<(Instant, Condemned)> = due;
-        steps.dead_letters.extend(due.into_iter().map(|(_, condemned)| condemned));
+        steps
+            .dead_letters
+            .extend(due.into_iter().map(|(_, condemned)| condemned));
         if self.up != Some(true) {
             return;
         }
@@ -321,7 +345,11 @@ impl<T> Lane<T> {
 
     fn confirmed(&mut self, now: Instant, seq: u64, attempt: u32, steps: &mut Steps<T>) {
         let Some(index) = self.index(seq) else { return };
-        let State::HandedOver { at, attempt: current } = self.line[index].state else {
+        let State::HandedOver {
+            at,
+            attempt: current,
+        } = self.line[index].state
+        else {
             return;
         };
         if attempt != current {
@@ -343,17 +371,37 @@ impl<T> Lane<T> {
 
     /// Events get through: the trouble is over, and so is handing over one at a time, but for suspects.
     fn flow(&mut self, now: Instant, steps: &mut Steps<T>) {
+        if self.pace == Pace::Flowing && self.trouble.is_none() {
+            return;
+        }
         self.backoff.reset();
         if let Some(trouble) = self.trouble.take_if(|_| self.up == Some(true)) {
-            steps.notices.push(Notice::TroubleEnded(now.saturating_duration_since(trouble.since)));
+            steps.notices.push(Notice::TroubleEnded(
+                now.saturating_duration_since(trouble.since),
+            ));
         }
-        let suspects = self.line.iter().any(|entry| entry.suspect && entry.state == State::Waiting);
-        self.pace = if suspects { Pace::Probing } else { Pace::Flowing };
+        let suspects = self
+            .line
+            .iter()
+            .any(|entry| entry.suspect && entry.state == State::Waiting);
+        self.pace = if suspects {
+            Pace::Probing
+        } else {
+            Pace::Flowing
+        };
     }
 
-    fn failed(&mut self, now: Instant, seq: u64, attempt: u32, failure: Failure, steps: &mut Steps<T>) {
+    fn failed(
+        &mut self,
+        now: Instant,
+        seq: u64,
+        attempt: u32,
+        failure: Failure,
+        steps: &mut Steps<T>,
+    ) {
         let Some(index) = self.index(seq) else { return };
-        if !matches!(self.line[index].state, State::HandedOver { attempt: current, .. } if current == attempt) {
+        if !matches!(self.line[index].state, State::HandedOver { attempt: current, .. } if current == attempt)
+        {
             return;
         }
         self.outstanding -= 1;
@@ -380,12 +428,23 @@ impl<T> Lane<T> {
         }
     }
 
-    fn condemn(&mut self, index: usize, reason: DeadLetterReason, detail: String, steps: &mut Steps<T>) {
+    fn condemn(
+        &mut self,
+        index: usize,
+        reason: DeadLetterReason,
+        detail: String,
+        steps: &mut Steps<T>,
+    ) {
         let entry = &mut self.line[index];
         entry.state = State::Condemned(reason);
         entry.suspect = false;
         let seq = self.first + index as u64;
-        steps.dead_letters.push(Condemned { seq, event: Arc::clone(&entry.event), reason, detail });
+        steps.dead_letters.push(Condemned {
+            seq,
+            event: Arc::clone(&entry.event),
+            reason,
+            detail,
+        });
     }
 
     fn came_up(&mut self, now: Instant, steps: &mut Steps<T>) {
@@ -404,10 +463,15 @@ impl<T> Lane<T> {
         match &mut self.trouble {
             None => {
                 steps.notices.push(Notice::TroubleBegan(failure.clone()));
-                self.trouble = Some(Trouble { since: now, failure });
+                self.trouble = Some(Trouble {
+                    since: now,
+                    failure,
+                });
             }
             // What follows from the first failure is no news; what an operator has to mend is.
-            Some(trouble) if failure.class == Class::Operator && trouble.failure.reason != failure.reason => {
+            Some(trouble)
+                if failure.class == Class::Operator && trouble.failure.reason != failure.reason =>
+            {
                 steps.notices.push(Notice::TroubleChanged(failure.clone()));
                 trouble.failure = failure;
             }
@@ -433,13 +497,23 @@ impl<T> Lane<T> {
     }
 
     /// Hands over the first `most` events that wait, and condemns those that are too large for the destination.
-    fn hand_over(&mut self, now: Instant, most: usize, max_envelope: Option<usize>, steps: &mut Steps<T>) {
+    fn hand_over(
+        &mut self,
+        now: Instant,
+        most: usize,
+        max_envelope: Option<usize>,
+        steps: &mut Steps<T>,
+    ) {
         self.attempt = self.attempt.wrapping_add(1);
         let attempt = self.attempt;
         let mut handed = 0;
         let mut repeated = 0;
         self.next = self.next.max(self.first);
-        while let Some(entry) = self.line.get_mut((self.next - self.first) as usize).filter(|_| handed < most) {
+        while let Some(entry) = self
+            .line
+            .get_mut((self.next - self.first) as usize)
+            .filter(|_| handed < most)
+        {
             let seq = self.next;
             let index = (seq - self.first) as usize;
             self.next += 1;
@@ -448,7 +522,8 @@ impl<T> Lane<T> {
             }
             let length = entry.event.envelope().len();
             if let Some(max) = max_envelope.filter(|max| length > *max) {
-                let detail = format!("the envelope has {length} bytes, and the destination takes {max}");
+                let detail =
+                    format!("the envelope has {length} bytes, and the destination takes {max}");
                 self.condemn(index, DeadLetterReason::TooLarge, detail, steps);
                 continue;
             }
@@ -456,7 +531,11 @@ impl<T> Lane<T> {
             entry.tries += 1;
             entry.suspect = false;
             entry.state = State::HandedOver { at: now, attempt };
-            steps.publish.push(Handover { seq, attempt, event: Arc::clone(&entry.event) });
+            steps.publish.push(Handover {
+                seq,
+                attempt,
+                event: Arc::clone(&entry.event),
+            });
             handed += 1;
         }
         self.outstanding += handed;
@@ -499,3 +578,6 @@ impl<T> Lane<T> {
         (index < self.line.len()).then_some(index)
     }
 }
+
+#[cfg(test)]
+mod tests;
