@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+pub mod emit;
 mod exit;
 pub mod healthcheck;
 mod target;
