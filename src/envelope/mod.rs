@@ -1,0 +1,3 @@
+//! The CloudEvents envelope.
+
+pub mod settings;

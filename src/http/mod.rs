@@ -1,0 +1,3 @@
+//! The HTTP front end.
+
+pub mod settings;

@@ -1,0 +1,107 @@
+//! The settings of both listeners and of the sources.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::secret::Secret;
+use crate::units::{duration_setting, size_setting};
+
+/// The section `http`: the listener that takes webhooks, and its limits.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Settings {
+    /// Address and port. 127.0.0.1:8080: what is not set up yet is not on the network.
+    pub listen: SocketAddr,
+    /// Threads that serve connections. As many as there are cores.
+    pub workers: usize,
+    /// Open connections, over all workers. 12000: above `max_in_flight`, so that a 429 can still be given.
+    pub max_connections: usize,
+    /// Requests between head and answer. 10000.
+    pub max_in_flight: usize,
+    /// Bytes of bodies held by them. 64 MiB: what bounds memory.
+    #[serde(deserialize_with = "size_setting")]
+    pub max_in_flight_bytes: usize,
+    /// Bytes of one body, packed or unpacked. 512 KiB: with its envelope it fits a broker's usual 1 MiB.
+    #[serde(deserialize_with = "size_setting")]
+    pub max_body: usize,
+    /// Bytes of a request's line and headers. 64 KiB.
+    #[serde(deserialize_with = "size_setting")]
+    pub head_size: usize,
+    /// How long a head may take. 5 s.
+    #[serde(deserialize_with = "duration_setting")]
+    pub header_timeout: Duration,
+    /// How long a body may take. 5 s.
+    #[serde(deserialize_with = "duration_setting")]
+    pub body_timeout: Duration,
+    /// Bytes a second that a body has to keep up after its first two seconds. 1 KiB.
+    #[serde(deserialize_with = "size_setting")]
+    pub body_min_rate: usize,
+    /// How long a connection may idle between requests. 75 s: above the 60 s of common load balancers.
+    #[serde(deserialize_with = "duration_setting")]
+    pub keep_alive: Duration,
+    /// After SIGTERM: how long to serve on while not ready. 0 s; the chart sets 5 s.
+    #[serde(deserialize_with = "duration_setting")]
+    pub stop_delay: Duration,
+    /// How long what is in flight may take to end. 12 s: more than a slow body and a slow broker together.
+    #[serde(deserialize_with = "duration_setting")]
+    pub shutdown_timeout: Duration,
+    /// Status of an accepted webhook: 202, 200 or 204.
+    pub success_status: u16,
+    /// TLS on the webhook listener. None: plain HTTP.
+    pub tls: Option<TlsSettings>,
+}
+
+/// The section `http.tls`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct TlsSettings {
+    /// The certificate chain, PEM.
+    pub cert_file: PathBuf,
+    /// Its private key, PEM.
+    pub key_file: PathBuf,
+    /// The authority whose clients are let in, PEM.
+    pub client_ca_file: Option<PathBuf>,
+}
+
+/// The section `admin`: health, metrics and documents, never on the public port.
+#[derive(Clone, Debug, Deserialize)]
+pub struct AdminSettings {
+    /// Address and port. 127.0.0.1:8081.
+    pub listen: SocketAddr,
+}
+
+/// One entry of the section `sources`: a MinChat app and its credentials.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SourceSettings {
+    /// The key of the entry: the last part of the path that is posted to.
+    pub name: String,
+    /// The attribute `source` of its envelopes. `/webhooks/<name>`: the path it is posted to.
+    pub uri: String,
+    /// What its topics, exchanges and files begin with. `<name>.`
+    pub prefix: String,
+    /// How much it may post. None: as much as the other limits allow.
+    pub rate_limit: Option<RateLimit>,
+    /// Who gets in.
+    pub auth: AuthSettings,
+}
+
+/// The section `sources.*.rate_limit`: a token bucket.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct RateLimit {
+    /// Webhooks a second, in the long run.
+    pub per_second: u32,
+    /// Webhooks at once, after a rest.
+    pub burst: u32,
+}
+
+/// The section `sources.*.auth`. Either there are credentials, or `none` is true.
+#[derive(Clone, Debug, Deserialize)]
+pub struct AuthSettings {
+    /// Any one of these lets a request in. Non-empty visible ASCII, each once.
+    #[serde(default)]
+    pub tokens: Vec<Secret>,
+    /// Whoever reaches the listener gets in. True by itself only without tokens and on loopback.
+    #[serde(default)]
+    pub none: bool,
+}

@@ -1,0 +1,3 @@
+//! JSON Lines files.
+
+pub mod settings;

@@ -1,0 +1,5 @@
+//! One publisher a broker.
+
+pub mod amqp;
+pub mod file;
+pub mod kafka;

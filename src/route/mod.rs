@@ -1,0 +1,3 @@
+//! Kinds to destinations.
+
+pub mod settings;

@@ -1,0 +1,3 @@
+//! The spool.
+
+pub mod settings;
