@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use bytes::Bytes;
+use serde::Serialize;
 use uuid::Uuid;
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -22,6 +23,11 @@ impl Written {
 
     pub(super) fn text(&mut self, text: &str) {
         self.body.extend_from_slice(text.as_bytes());
+    }
+
+    /// Writes something as JSON.
+    pub(super) fn json(&mut self, value: &(impl Serialize + ?Sized)) {
+        serde_json::to_writer(&mut self.body, value).expect("texts and lists of them are always JSON");
     }
 
     pub(super) fn uuid(&mut self, id: Uuid) {

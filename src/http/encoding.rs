@@ -11,6 +11,7 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::limits::Flight;
 use super::problem::{Problem, Slug};
+use crate::minchat::Malformed;
 
 /// How a body is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,23 @@ pub(super) enum Unpacked {
     Whole(Bytes),
     /// It is not what its encoding says: the bytes as they came.
     Corrupt(Bytes),
+}
+
+impl Unpacked {
+    /// The bytes that there are.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Whole(body) | Self::Corrupt(body) => body,
+        }
+    }
+
+    /// The body, if it is one.
+    pub(super) fn whole(&self) -> Result<&[u8], Malformed> {
+        match self {
+            Self::Whole(body) => Ok(body),
+            Self::Corrupt(_) => Err(Malformed::NotJson { offset: 0, what: "a body that its content-encoding does not fit" }),
+        }
+    }
 }
 
 /// Bytes that are unpacked at a time, and so the most by which a bomb goes over the cap.

@@ -3,12 +3,15 @@
 //! A problem is answered as RFC 9457 has it. Its texts are fixed: nothing that a request carried is
 //! ever echoed.
 
+use std::borrow::Cow;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use uuid::Uuid;
 
 use super::answer::{self, Written};
+use crate::minchat::Malformed;
 
 /// Why a webhook was not accepted. The sender's fault is a 4xx, the bridge's or a broker's a 5xx.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,12 +89,28 @@ impl Slug {
         self.row().slug
     }
 
+    /// The status that it is answered with.
+    pub fn status(self) -> u16 {
+        self.row().status.as_u16()
+    }
+
     /// The place in [`Slug::ALL`].
     pub const fn index(self) -> usize {
         self as usize
     }
 }
 
+/// The status of an accepted webhook: `http.success_status`.
+pub(super) const fn success(status: u16) -> StatusCode {
+    match status {
+        200 => StatusCode::OK,
+        204 => NO_BODY,
+        _ => StatusCode::ACCEPTED,
+    }
+}
+
+/// The status of an answer that has no body.
+pub(super) const NO_BODY: StatusCode = StatusCode::NO_CONTENT;
 /// The status of a probe that says yes, of a dry run, and of what the admin listener shows.
 pub(super) const SHOWN: StatusCode = StatusCode::OK;
 /// The status of a probe that says no.
@@ -103,7 +122,8 @@ pub(super) const HEAD_TOO_LARGE: StatusCode = StatusCode::REQUEST_HEADER_FIELDS_
 #[derive(Debug)]
 pub(super) struct Problem {
     slug: Slug,
-    detail: &'static str,
+    detail: Cow<'static, str>,
+    allow: Option<&'static str>,
     retry_after: Option<u64>,
     dead_letter: Option<Uuid>,
     event: Option<Uuid>,
@@ -111,26 +131,37 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) const fn new(slug: Slug, detail: &'static str) -> Self {
-        Self { slug, detail, retry_after: None, dead_letter: None, event: None }
+        let detail = Cow::Borrowed(detail);
+        Self { slug, detail, allow: None, retry_after: None, dead_letter: None, event: None }
+    }
+
+    /// 405: the path takes these methods only.
+    pub(super) fn method_not_allowed(allow: &'static str) -> Self {
+        Self { allow: Some(allow), ..Self::new(Slug::MethodNotAllowed, "the path does not take this method") }
+    }
+
+    /// 400: what is wrong, and at which byte; never what stands there.
+    pub(super) fn malformed(why: &Malformed) -> Self {
+        Self { detail: Cow::Owned(why.to_string()), ..Self::new(Slug::MalformedJson, "") }
     }
 
     /// 429: more than a limit allows, until so many seconds have passed.
-    pub(super) const fn too_many(detail: &'static str, retry_after: u64) -> Self {
+    pub(super) fn too_many(detail: &'static str, retry_after: u64) -> Self {
         Self { retry_after: Some(retry_after), ..Self::new(Slug::TooManyRequests, detail) }
     }
 
     /// 503: the bridge can't now, and may again after so many seconds.
-    pub(super) const fn unavailable(slug: Slug, detail: &'static str, retry_after: u64) -> Self {
+    pub(super) fn unavailable(slug: Slug, detail: &'static str, retry_after: u64) -> Self {
         Self { retry_after: Some(retry_after), ..Self::new(slug, detail) }
     }
 
     /// 400, for a body that is in the dead letters now.
-    pub(super) const fn dead_lettered(self, id: Uuid) -> Self {
+    pub(super) fn dead_lettered(self, id: Uuid) -> Self {
         Self { dead_letter: Some(id), event: Some(id), ..self }
     }
 
     /// The request had become this event: its id is the request's too.
-    pub(super) const fn of_event(self, id: Uuid) -> Self {
+    pub(super) fn of_event(self, id: Uuid) -> Self {
         Self { event: Some(id), ..self }
     }
 
@@ -156,9 +187,9 @@ impl Problem {
         body.text(row.title);
         body.text("\",\"status\":");
         body.text(row.status.as_str());
-        body.text(",\"detail\":\"");
-        body.text(self.detail);
-        body.text("\",\"instance\":\"");
+        body.text(",\"detail\":");
+        body.json(&self.detail);
+        body.text(",\"instance\":\"");
         body.request_id(self.event.unwrap_or_else(Uuid::new_v4));
         if let Some(id) = self.dead_letter {
             body.text("\",\"dead_letter_id\":\"");
@@ -170,7 +201,7 @@ impl Problem {
 
     fn headers(&self) -> [Option<(HeaderName, HeaderValue)>; 2] {
         let own = match self.slug {
-            Slug::MethodNotAllowed => Some((header::ALLOW, "POST")),
+            Slug::MethodNotAllowed => self.allow.map(|methods| (header::ALLOW, methods)),
             Slug::Unauthorized => Some((header::WWW_AUTHENTICATE, "Bearer realm=\"webhooks\"")),
             Slug::UnsupportedEncoding => Some((header::ACCEPT_ENCODING, "gzip, zstd, identity")),
             _ => None,
@@ -226,7 +257,7 @@ mod tests {
     #[actix_web::test]
     async fn what_a_status_asks_for_stands_in_a_header() {
         for (problem, name, value) in [
-            (Problem::new(Slug::MethodNotAllowed, ""), "allow", "POST"),
+            (Problem::method_not_allowed("POST"), "allow", "POST"),
             (Problem::new(Slug::Unauthorized, ""), "www-authenticate", "Bearer realm=\"webhooks\""),
             (Problem::new(Slug::UnsupportedEncoding, ""), "accept-encoding", "gzip, zstd, identity"),
             (Problem::too_many("", 7), "retry-after", "7"),
