@@ -3,6 +3,8 @@
 pub mod delivery;
 pub mod envelope;
 pub mod http;
+pub mod metrics;
+pub mod minchat;
 pub mod publish;
 pub mod route;
 pub mod secret;

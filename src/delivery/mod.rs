@@ -1,3 +1,8 @@
-//! Delivery.
+//! Brings each event to its destinations, in order, and says what became of it.
 
+mod dead_letter_reason;
+mod receipt;
 pub mod settings;
+
+pub use dead_letter_reason::{DeadLetterReason, Stage};
+pub use receipt::Receipt;

@@ -1,3 +1,6 @@
-//! Kinds to destinations.
+//! Which destinations the events of a kind go to.
 
+mod broker;
 pub mod settings;
+
+pub use broker::Broker;

@@ -1,0 +1,181 @@
+use std::sync::Arc;
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Result};
+
+use super::families::Families;
+use super::{BrokerMetrics, Labels, table};
+use crate::delivery::{DeadLetterReason, Stage};
+use crate::publish::Reason;
+use crate::route::Broker;
+
+/// The `destination` of what no one destination is the cause of.
+const NO_DESTINATION: &str = "none";
+
+/// What is counted of one destination and its lane. Cloning is cheap, and all clones count
+/// together.
+#[derive(Clone)]
+pub struct DestinationMetrics(Arc<DestinationSeries>);
+
+struct DestinationSeries {
+    broker: BrokerMetrics,
+    lane_events: IntCounter,
+    lane_pending: IntGauge,
+    published: IntCounter,
+    published_bytes: IntCounter,
+    failures: [IntCounter; Reason::ALL.len()],
+    dead_letters: [IntCounter; DeadLetterReason::ALL.len()],
+}
+
+impl DestinationMetrics {
+    /// What is counted of the broker that this destination is on.
+    #[must_use]
+    pub fn broker(&self) -> &BrokerMetrics {
+        &self.0.broker
+    }
+
+    /// The lane was given an event.
+    pub fn lane_event(&self) {
+        self.0.lane_events.inc();
+    }
+
+    /// So many events of the lane are neither confirmed nor dead-lettered.
+    pub fn pending(&self, events: usize) {
+        self.0
+            .lane_pending
+            .set(i64::try_from(events).unwrap_or(i64::MAX));
+    }
+
+    /// An event of this size was confirmed for the first time.
+    pub fn published(&self, bytes: usize) {
+        self.0.published.inc();
+        self.0.published_bytes.inc_by(bytes as u64);
+    }
+
+    /// A publish failed.
+    pub fn publish_failed(&self, reason: Reason) {
+        self.0.failures[reason.index()].inc();
+    }
+
+    /// An event for this destination became a dead letter. What was refused at parse never had a
+    /// destination: it is counted for the broker alone, on whichever destination it is called.
+    pub fn dead_lettered(&self, reason: DeadLetterReason) {
+        self.0.dead_letters[reason.index()].inc();
+    }
+}
+
+/// How a broker's publishes can fail.
+struct Failures {
+    /// By what is wrong with one destination.
+    of_a_destination: &'static [Reason],
+    /// By what is wrong with the broker, whatever the destination: one series for all of them,
+    /// since a series for each destination would say nothing more.
+    of_the_broker: &'static [Reason],
+}
+
+impl Failures {
+    const fn of(broker: Broker) -> Self {
+        use Reason::{
+            Authentication, Blocked, Disconnected, DiskFull, Fatal, Io, Nack, NotLeader, Other,
+            QueueFull, Rejected, Returned, Timeout, TooLarge, Unauthorized, UnknownDestination,
+        };
+        match broker {
+            Broker::Kafka => Self {
+                of_a_destination: &[UnknownDestination, Unauthorized, TooLarge, Rejected],
+                of_the_broker: &[
+                    Timeout,
+                    Disconnected,
+                    NotLeader,
+                    Authentication,
+                    QueueFull,
+                    Fatal,
+                    Other,
+                ],
+            },
+            Broker::Amqp => Self {
+                of_a_destination: &[UnknownDestination, Unauthorized, TooLarge, Nack, Returned],
+                of_the_broker: &[
+                    Timeout,
+                    Disconnected,
+                    Authentication,
+                    Blocked,
+                    Rejected,
+                    Other,
+                ],
+            },
+            Broker::File => Self {
+                of_a_destination: &[],
+                of_the_broker: &[Io, DiskFull, Unauthorized, Other],
+            },
+        }
+    }
+
+    /// The labels that a failure is counted under. What a broker's lists don't name is its
+    /// `other`.
+    fn labels<'a>(&self, destination: &'a str, reason: Reason) -> [&'a str; 2] {
+        if self.of_a_destination.contains(&reason) {
+            [destination, reason.name()]
+        } else if self.of_the_broker.contains(&reason) {
+            [NO_DESTINATION, reason.name()]
+        } else {
+            [NO_DESTINATION, Reason::Other.name()]
+        }
+    }
+}
+
+/// The metrics of every destination, in the order of the labels.
+pub(super) fn families(
+    families: &Families<'_>,
+    labels: &Labels,
+    brokers: &[BrokerMetrics],
+) -> Result<Vec<DestinationMetrics>> {
+    let lane_events = families.counters(&table::LANE_EVENTS)?;
+    let lane_pending = families.gauges(&table::LANE_PENDING_EVENTS)?;
+    let published = families.counters(&table::PUBLISHED)?;
+    let published_bytes = families.counters(&table::PUBLISHED_BYTES)?;
+    let failures = families.counters(&table::PUBLISH_FAILURES)?;
+    let dead_letters = families.counters(&table::DEAD_LETTERS)?;
+    let series = |broker: &BrokerMetrics, destination: &str| {
+        let label = [broker.broker().name(), destination];
+        DestinationMetrics(Arc::new(DestinationSeries {
+            broker: broker.clone(),
+            lane_events: lane_events.with_label_values(&label),
+            lane_pending: lane_pending.with_label_values(&label),
+            published: published.with_label_values(&label),
+            published_bytes: published_bytes.with_label_values(&label),
+            failures: failure_series(&failures, broker.broker(), destination),
+            dead_letters: dead_letter_series(&dead_letters, broker.broker(), destination),
+        }))
+    };
+    let destinations = labels.destinations.iter().flat_map(|(on, name)| {
+        let broker = brokers.iter().filter(|broker| broker.broker() == *on);
+        broker.map(|broker| series(broker, name))
+    });
+    Ok(destinations.collect())
+}
+
+fn failure_series(
+    family: &IntCounterVec,
+    broker: Broker,
+    destination: &str,
+) -> [IntCounter; Reason::ALL.len()] {
+    let failures = Failures::of(broker);
+    Reason::ALL.map(|reason| {
+        let [destination, reason] = failures.labels(destination, reason);
+        family.with_label_values(&[broker.name(), destination, reason])
+    })
+}
+
+fn dead_letter_series(
+    family: &IntCounterVec,
+    broker: Broker,
+    destination: &str,
+) -> [IntCounter; DeadLetterReason::ALL.len()] {
+    DeadLetterReason::ALL.map(|reason| {
+        let destination = match reason.stage() {
+            Stage::Parse => NO_DESTINATION,
+            Stage::Publish => destination,
+        };
+        let stage = reason.stage().name();
+        family.with_label_values(&[broker.name(), destination, stage, reason.name()])
+    })
+}

@@ -1,0 +1,198 @@
+//! What the bridge counts: one struct, registered once, with a verb for each thing that happens.
+//!
+//! Guarantees: every series that can occur is there from the start, at 0; labels come from closed
+//! sets; counting on the way of an event takes no lock and looks up no string, since its series
+//! are resolved beforehand and found by index.
+//! Leaves to others: when something is counted. [`table`] says what each metric means.
+
+mod broker;
+mod destination;
+mod families;
+mod http;
+pub mod table;
+mod webhooks;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use prometheus::{Encoder, IntGauge, Registry, Result, TextEncoder};
+
+pub use broker::BrokerMetrics;
+pub use destination::DestinationMetrics;
+pub use http::Endpoint;
+
+use crate::delivery::Receipt;
+use crate::minchat::{DriftSet, Kind};
+use crate::route::Broker;
+use families::Families;
+
+/// The content type of what [`Metrics::render`] returns.
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// The closed sets that labels are taken from, as far as the configuration decides them.
+#[derive(Debug, Clone)]
+pub struct Labels {
+    /// The sources' names; their places are the indexes that the verbs take.
+    pub sources: Vec<String>,
+    /// The destinations, the dead letters' among them, each once; their places are the indexes
+    /// that [`Metrics::destination`] takes.
+    pub destinations: Vec<(Broker, String)>,
+    /// The slug and the status of each problem that a webhook can be answered with.
+    pub problems: Vec<(&'static str, u16)>,
+    /// The status of an accepted webhook.
+    pub success_status: u16,
+}
+
+/// All metrics.
+pub struct Metrics {
+    registry: Registry,
+    http: http::HttpMetrics,
+    webhooks: webhooks::WebhookMetrics,
+    brokers: Vec<BrokerMetrics>,
+    destinations: Vec<DestinationMetrics>,
+    kafka_queue_events: IntGauge,
+    amqp_connection_blocked: IntGauge,
+    amqp_unrouted_messages: IntGauge,
+}
+
+impl Metrics {
+    /// Registers every metric with every series that these labels can lead to.
+    ///
+    /// # Errors
+    /// When the metrics contradict each other, which the tests rule out.
+    pub fn new(labels: &Labels) -> Result<Self> {
+        let registry = Registry::new();
+        let families = Families(&registry);
+        let brokers = broker::families(&families, labels)?;
+        let destinations = destination::families(&families, labels, &brokers)?;
+        let is_on = |broker| brokers.iter().any(|metrics| metrics.broker() == broker);
+        let (kafka, amqp) = (is_on(Broker::Kafka), is_on(Broker::Amqp));
+        build(&families)?;
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(
+            prometheus::process_collector::ProcessCollector::for_self(),
+        ))?;
+        Ok(Self {
+            http: http::HttpMetrics::new(&families, labels)?,
+            webhooks: webhooks::WebhookMetrics::new(&families, labels)?,
+            kafka_queue_events: families.gauge_if(kafka, &table::KAFKA_QUEUE_EVENTS)?,
+            amqp_connection_blocked: families.gauge_if(amqp, &table::AMQP_CONNECTION_BLOCKED)?,
+            amqp_unrouted_messages: families.gauge_if(amqp, &table::AMQP_UNROUTED_MESSAGES)?,
+            brokers,
+            destinations,
+            registry,
+        })
+    }
+
+    /// All series in Prometheus' text format, whose type is [`CONTENT_TYPE`].
+    ///
+    /// # Errors
+    /// When the registry cannot be written out, which is a bug.
+    pub fn render(&self) -> Result<Vec<u8>> {
+        let mut text = Vec::with_capacity(32 * 1024);
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+
+    /// The counters of a destination, by its place in [`Labels::destinations`].
+    #[must_use]
+    pub fn destination(&self, index: usize) -> DestinationMetrics {
+        self.destinations[index].clone()
+    }
+
+    /// The counters of a broker; none if no destination is on it.
+    #[must_use]
+    pub fn broker(&self, broker: Broker) -> Option<BrokerMetrics> {
+        self.brokers
+            .iter()
+            .find(|metrics| metrics.broker() == broker)
+            .cloned()
+    }
+
+    /// A request was answered, this long after its head had come.
+    pub fn request_finished(&self, endpoint: Endpoint, status: u16, took: Duration) {
+        self.http.request_finished(endpoint, status, took);
+    }
+
+    /// A webhook counts as in flight from now on.
+    pub fn in_flight_began(&self) {
+        self.http.in_flight.inc();
+    }
+
+    /// A webhook is no longer in flight.
+    pub fn in_flight_ended(&self) {
+        self.http.in_flight.dec();
+    }
+
+    /// This many bytes of a body are held from now on.
+    pub fn in_flight_bytes_added(&self, bytes: usize) {
+        self.http.in_flight_bytes.add(signed(bytes));
+    }
+
+    /// This many bytes of a body are let go.
+    pub fn in_flight_bytes_removed(&self, bytes: usize) {
+        self.http.in_flight_bytes.sub(signed(bytes));
+    }
+
+    /// A connection was opened.
+    pub fn connection_opened(&self) {
+        self.http.connections.inc();
+    }
+
+    /// A connection was closed.
+    pub fn connection_closed(&self) {
+        self.http.connections.dec();
+    }
+
+    /// A webhook became an event.
+    pub fn webhook_received(&self, source: usize, kind: Kind) {
+        self.webhooks.received(source, kind);
+    }
+
+    /// A webhook was answered with a receipt.
+    pub fn webhook_accepted(&self, source: usize, kind: Kind, receipt: Receipt) {
+        self.webhooks.accepted(source, kind, receipt);
+    }
+
+    /// A webhook was answered with the problem of this slug. No source: the URL named none that is
+    /// known.
+    pub fn webhook_rejected(&self, source: Option<usize>, slug: &'static str) {
+        self.webhooks.rejected(source, slug);
+    }
+
+    /// A payload departs from today's shape in these ways.
+    pub fn drift(&self, kind: Kind, drifts: DriftSet) {
+        self.webhooks.drifted(kind, drifts);
+    }
+
+    /// So many events are in the queues of the Kafka client.
+    pub fn kafka_queue_events(&self, events: u64) {
+        self.kafka_queue_events
+            .set(i64::try_from(events).unwrap_or(i64::MAX));
+    }
+
+    /// The AMQP broker blocked the connection, or unblocked it.
+    pub fn amqp_connection_blocked(&self, blocked: bool) {
+        self.amqp_connection_blocked.set(blocked.into());
+    }
+
+    /// So many messages are in the queue of the unrouted.
+    pub fn amqp_unrouted_messages(&self, messages: u32) {
+        self.amqp_unrouted_messages.set(messages.into());
+    }
+}
+
+fn build(families: &Families<'_>) -> Result<()> {
+    let revision = option_env!("MINCHAT_BRIDGE_REVISION").unwrap_or("unknown");
+    families
+        .gauges(&table::BUILD)?
+        .with_label_values(&[env!("CARGO_PKG_VERSION"), revision])
+        .set(1);
+    Ok(())
+}
+
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,383 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use crate::delivery::DeadLetterReason;
+use crate::minchat::Drift;
+use crate::publish::Reason;
+use table::{Measure, PREFIX, REGISTERED, Row};
+
+const PROBLEMS: [(&str, u16); 12] = [
+    ("malformed-json", 400),
+    ("unauthorized", 401),
+    ("unknown-source", 404),
+    ("unknown-kind", 404),
+    ("method-not-allowed", 405),
+    ("body-timeout", 408),
+    ("payload-too-large", 413),
+    ("unsupported-encoding", 415),
+    ("too-many-requests", 429),
+    ("internal", 500),
+    ("storage-unavailable", 503),
+    ("stopping", 503),
+];
+
+/// One source, and each kind and the dead letters on two brokers.
+fn labels() -> Labels {
+    let names = Kind::ALL.map(Kind::name).into_iter().chain(["dead-letter"]);
+    let destinations = names.flat_map(|name| {
+        [Broker::Kafka, Broker::Amqp].map(|broker| (broker, format!("minchat.{name}.v1")))
+    });
+    Labels {
+        sources: vec!["minchat".to_owned()],
+        destinations: destinations.collect(),
+        problems: PROBLEMS.to_vec(),
+        success_status: 202,
+    }
+}
+
+fn metrics() -> Metrics {
+    Metrics::new(&labels()).expect("the table holds together")
+}
+
+fn render(metrics: &Metrics) -> String {
+    let text = metrics.render().expect("what is registered can be written");
+    String::from_utf8(text).expect("the format is text")
+}
+
+/// The series of a rendering, each with its value.
+fn series(text: &str) -> BTreeMap<String, f64> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let (name, value) = line.rsplit_once(' ').expect("a series has a value");
+            (name.to_owned(), value.parse().expect("a value is a number"))
+        })
+        .collect()
+}
+
+/// What an action adds to the series of the bridge itself.
+fn moved(action: impl FnOnce(&Metrics)) -> BTreeMap<String, f64> {
+    let metrics = metrics();
+    let before = series(&render(&metrics));
+    action(&metrics);
+    let after = series(&render(&metrics));
+    after
+        .into_iter()
+        .filter(|(name, _)| name.starts_with(PREFIX))
+        .map(|(name, value)| {
+            let change = value - before.get(&name).copied().unwrap_or(0.0);
+            (name.replacen("minchat_bridge_", "", 1), change)
+        })
+        .filter(|(_, change)| *change != 0.0)
+        .collect()
+}
+
+fn one(name: &str) -> BTreeMap<String, f64> {
+    BTreeMap::from([(name.to_owned(), 1.0)])
+}
+
+/// The bounds and counts of a histogram are many; its count tells that it moved.
+fn counts(changes: BTreeMap<String, f64>) -> BTreeMap<String, f64> {
+    let details = ["_bucket{", "_sum{"];
+    changes
+        .into_iter()
+        .filter(|(name, _)| !details.iter().any(|detail| name.contains(detail)))
+        .collect()
+}
+
+#[test]
+fn every_row_of_the_table_is_shown_with_its_type_and_help() {
+    let text = render(&metrics());
+    for row in REGISTERED {
+        let measure = match row.measure {
+            Measure::Counter => "counter",
+            Measure::Gauge => "gauge",
+            Measure::Histogram(_) => "histogram",
+        };
+        let name = row.name;
+        assert!(
+            text.contains(&format!("# HELP {PREFIX}_{name} {}\n", row.help)),
+            "{name}"
+        );
+        assert!(
+            text.contains(&format!("# TYPE {PREFIX}_{name} {measure}\n")),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn nothing_is_shown_that_the_table_does_not_have() {
+    let text = render(&metrics());
+    let shown: BTreeSet<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .filter_map(|line| line.split(' ').next())
+        .filter(|name| !name.starts_with("process_"))
+        .collect();
+    let table: Vec<String> = REGISTERED
+        .iter()
+        .map(|row| format!("{PREFIX}_{}", row.name))
+        .collect();
+    assert_eq!(shown, table.iter().map(String::as_str).collect());
+}
+
+#[test]
+fn names_and_labels_follow_the_conventions() {
+    let all: Vec<&Row> = REGISTERED.iter().chain(table::PLANNED).copied().collect();
+    let names: BTreeSet<&str> = all.iter().map(|row| row.name).collect();
+    assert_eq!(names.len(), all.len(), "a name is there twice");
+    for row in all {
+        let name = row.name;
+        let is_counter = matches!(row.measure, Measure::Counter);
+        assert_eq!(name.ends_with("_total"), is_counter, "{name}");
+        for end in ["_sum", "_count", "_bucket"] {
+            assert!(!name.ends_with(end), "{name}");
+        }
+        for unit in ["millis", "_ms", "minutes", "kilobytes", "_kb"] {
+            assert!(!name.contains(unit), "{name}: not in a unit of Prometheus");
+        }
+        if let Measure::Histogram(bounds) = row.measure {
+            assert!(name.ends_with("_seconds"), "{name}");
+            assert!(
+                bounds.is_sorted_by(|a, b| a < b),
+                "{name}: bounds that do not rise"
+            );
+        }
+        assert!(row.help.ends_with('.'), "{name}");
+        for label in row.labels {
+            assert!(!["le", "quantile", "job", "instance"].contains(label));
+        }
+    }
+}
+
+#[test]
+fn every_series_is_there_at_the_start_and_at_0() {
+    let series = series(&render(&metrics()));
+    let own: Vec<_> = series
+        .iter()
+        .filter(|(name, _)| name.starts_with(PREFIX))
+        .collect();
+    for (name, value) in &own {
+        let start = f64::from(u8::from(name.contains("build_info")));
+        assert!((**value - start).abs() < f64::EPSILON, "{name} is {value}");
+    }
+    for row in REGISTERED {
+        let start = format!("{PREFIX}_{}", row.name);
+        assert!(
+            own.iter().any(|(name, _)| name.starts_with(&start)),
+            "{start} has no series"
+        );
+    }
+}
+
+#[test]
+fn two_brokers_cost_fewer_than_400_series_with_room_for_the_planned() {
+    let shown = series(&render(&metrics())).len();
+    let destinations = labels().destinations.len();
+    let planned: usize = table::PLANNED
+        .iter()
+        .map(|row| match (row.measure, row.labels.len()) {
+            (Measure::Histogram(bounds), _) => bounds.len() + 3,
+            (_, 0 | 1) => 1,
+            _ => destinations,
+        })
+        .sum();
+    println!("{shown} series are shown, {planned} are planned");
+    assert!(shown + planned < 400, "{shown} shown, {planned} planned");
+}
+
+#[test]
+fn what_a_broker_that_is_off_would_move_is_not_shown() {
+    let labels = Labels {
+        destinations: vec![(Broker::File, "minchat.message.sent.v1".to_owned())],
+        ..labels()
+    };
+    let metrics = Metrics::new(&labels).expect("the table holds together");
+    metrics.kafka_queue_events(3);
+    let text = render(&metrics);
+    assert!(text.contains(r#"broker="file""#));
+    assert!(!text.contains("kafka") && !text.contains("amqp"), "{text}");
+    assert!(metrics.broker(Broker::Kafka).is_none());
+}
+
+#[test]
+fn each_verb_about_webhooks_moves_its_series() {
+    let message = Kind::MessageSent;
+    assert_eq!(
+        moved(|m| m.webhook_received(0, message)),
+        one(r#"webhooks_received_total{kind="message.sent",source="minchat"}"#)
+    );
+    assert_eq!(
+        moved(|m| m.webhook_accepted(0, message, Receipt::DeadLettered)),
+        one(
+            r#"webhooks_accepted_total{kind="message.sent",receipt="dead-lettered",source="minchat"}"#
+        )
+    );
+    assert_eq!(
+        moved(|m| m.webhook_rejected(Some(0), "stopping")),
+        one(r#"webhooks_rejected_total{reason="stopping",source="minchat"}"#)
+    );
+    assert_eq!(
+        moved(|m| m.webhook_rejected(None, "unknown-source")),
+        one(r#"webhooks_rejected_total{reason="unknown-source",source="none"}"#)
+    );
+    assert_eq!(
+        moved(|m| m.drift(message, [Drift::LegacyKey].into_iter().collect())),
+        one(r#"payload_drift_total{drift="legacy_key",kind="message.sent"}"#)
+    );
+}
+
+#[test]
+fn each_verb_about_http_moves_its_series() {
+    let took = Duration::from_millis(2);
+    assert_eq!(
+        counts(moved(|m| m.request_finished(Endpoint::Webhooks, 202, took))),
+        BTreeMap::from([
+            (
+                r#"http_requests_total{endpoint="webhooks",status="202"}"#.to_owned(),
+                1.0
+            ),
+            (
+                r#"http_request_duration_seconds_count{endpoint="webhooks"}"#.to_owned(),
+                1.0
+            ),
+        ])
+    );
+    assert_eq!(
+        moved(|m| m.request_finished(Endpoint::Livez, 503, took)),
+        one(r#"http_requests_total{endpoint="livez",status="503"}"#)
+    );
+    assert_eq!(moved(Metrics::connection_opened), one("http_connections"));
+    assert_eq!(
+        moved(Metrics::in_flight_began),
+        one("http_requests_in_flight")
+    );
+    assert_eq!(
+        moved(|m| {
+            m.in_flight_bytes_added(5);
+            m.in_flight_bytes_removed(4);
+        }),
+        one("http_in_flight_bytes")
+    );
+    let balanced = moved(|m| {
+        m.connection_opened();
+        m.connection_closed();
+        m.in_flight_began();
+        m.in_flight_ended();
+    });
+    assert_eq!(balanced, BTreeMap::new());
+}
+
+#[test]
+fn an_answer_that_nobody_foresaw_is_counted_all_the_same() {
+    let took = Duration::ZERO;
+    assert_eq!(
+        moved(|m| m.request_finished(Endpoint::Version, 418, took)),
+        one(r#"http_requests_total{endpoint="version",status="418"}"#)
+    );
+    assert_eq!(
+        moved(|m| m.webhook_rejected(None, "too-many-requests")),
+        one(r#"webhooks_rejected_total{reason="too-many-requests",source="none"}"#)
+    );
+    assert_eq!(
+        moved(|m| m.drift(Kind::Unrecognized, [Drift::WrongType].into_iter().collect())),
+        one(r#"payload_drift_total{drift="wrong_type",kind="unrecognized"}"#)
+    );
+}
+
+#[test]
+fn each_verb_about_a_destination_moves_its_series() {
+    let labels = labels();
+    let (_, name) = &labels.destinations[1];
+    let amqp = |m: &Metrics| m.destination(1);
+    let of = |metric: &str| format!(r#"{metric}{{broker="amqp",destination="{name}"}}"#);
+    assert_eq!(
+        moved(|m| amqp(m).lane_event()),
+        one(&of("lane_events_total"))
+    );
+    assert_eq!(
+        moved(|m| amqp(m).pending(1)),
+        one(&of("lane_pending_events"))
+    );
+    assert_eq!(
+        moved(|m| amqp(m).published(700)),
+        BTreeMap::from([
+            (of("published_total"), 1.0),
+            (of("published_bytes_total"), 700.0)
+        ])
+    );
+    assert_eq!(
+        moved(|m| amqp(m).publish_failed(Reason::Returned)),
+        one(&format!(
+            r#"publish_failures_total{{broker="amqp",destination="{name}",reason="returned"}}"#
+        ))
+    );
+    assert_eq!(
+        moved(|m| amqp(m).dead_lettered(DeadLetterReason::TooLarge)),
+        one(&format!(
+            r#"dead_letters_total{{broker="amqp",destination="{name}",reason="too_large",stage="publish"}}"#
+        ))
+    );
+    assert_eq!(
+        moved(|m| amqp(m).dead_lettered(DeadLetterReason::TooDeep)),
+        one(
+            r#"dead_letters_total{broker="amqp",destination="none",reason="too_deep",stage="parse"}"#
+        )
+    );
+}
+
+#[test]
+fn a_failure_of_the_whole_broker_is_counted_once_for_all_destinations() {
+    let failures = moved(|m| {
+        m.destination(1).publish_failed(Reason::Disconnected);
+        m.destination(3).publish_failed(Reason::Disconnected);
+    });
+    let series =
+        r#"publish_failures_total{broker="amqp",destination="none",reason="disconnected"}"#;
+    assert_eq!(failures, BTreeMap::from([(series.to_owned(), 2.0)]));
+    assert_eq!(
+        moved(|m| m.destination(0).publish_failed(Reason::Returned)),
+        one(r#"publish_failures_total{broker="kafka",destination="none",reason="other"}"#),
+        "what Kafka can't say is other"
+    );
+}
+
+#[test]
+fn each_verb_about_a_broker_moves_its_series() {
+    let second = Duration::from_secs(1);
+    let kafka = |m: &Metrics| m.broker(Broker::Kafka).expect("Kafka has destinations");
+    let of = |metric: &str| one(&format!(r#"{metric}{{broker="kafka"}}"#));
+    assert_eq!(
+        moved(|m| kafka(m).repeated(1)),
+        of("publish_repeated_total")
+    );
+    assert_eq!(
+        moved(|m| kafka(m).reconnected()),
+        of("broker_reconnects_total")
+    );
+    assert_eq!(moved(|m| kafka(m).up(true)), of("broker_up"));
+    assert_eq!(
+        counts(moved(|m| kafka(m).publish_duration(second))),
+        of("publish_duration_seconds_count")
+    );
+    assert_eq!(
+        counts(moved(|m| m
+            .destination(0)
+            .broker()
+            .delivery_latency(second))),
+        of("delivery_latency_seconds_count")
+    );
+    assert_eq!(
+        moved(|m| m.kafka_queue_events(1)),
+        one("kafka_queue_events")
+    );
+    assert_eq!(
+        moved(|m| m.amqp_connection_blocked(true)),
+        one("amqp_connection_blocked")
+    );
+    assert_eq!(
+        moved(|m| m.amqp_unrouted_messages(1)),
+        one("amqp_unrouted_messages")
+    );
+}
