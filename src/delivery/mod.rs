@@ -6,3 +6,7 @@ pub mod settings;
 
 pub use dead_letter_reason::{DeadLetterReason, Stage};
 pub use receipt::Receipt;
+
+mod stub;
+
+pub use stub::{Delivery, Port, Readiness, Refused, Script};

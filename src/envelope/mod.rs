@@ -1,3 +1,7 @@
 //! The CloudEvents envelope.
 
 pub mod settings;
+
+mod stub;
+
+pub use stub::{Event, Received, Sealer};

@@ -166,7 +166,7 @@ impl Listener {
     fn count(&self, source: usize, payload: &Read<'_>) {
         self.metrics.webhook_received(source, payload.kind());
         if !payload.drift().is_empty() {
-            self.metrics.drift(payload.kind(), payload.drift().iter());
+            self.metrics.drift(payload.kind(), payload.drift());
             self.strangers.tell(payload);
         }
     }

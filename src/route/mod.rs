@@ -4,3 +4,7 @@ mod broker;
 pub mod settings;
 
 pub use broker::Broker;
+
+mod stub;
+
+pub use stub::Table;
