@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Receipt;
 use crate::envelope::Event;
+use crate::route::Table;
 
 /// What the stub does with events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,6 +76,11 @@ impl Delivery {
         Port { delivery: Rc::new(self.clone()) }
     }
 
+    /// Where events go.
+    pub fn table(&self) -> Table {
+        Table
+    }
+
     /// One for each destination.
     pub fn readiness(&self) -> Vec<Readiness> {
         let ready = self.locked().script != Script::Refuse;
@@ -93,6 +99,9 @@ impl Delivery {
 }
 
 impl Port {
+    /// Brings the lanes' answers to those who wait, for ever.
+    pub async fn answering(self) {}
+
     /// Gives the event to its lanes at once, and tells what became of it.
     pub fn deliver(&self, event: Event) -> impl Future<Output = Result<Receipt, Refused>> + use<> {
         let mut shared = self.delivery.locked();

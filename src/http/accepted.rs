@@ -74,7 +74,7 @@ mod tests {
 
     use super::*;
 
-    #[actix_web::test]
+    #[tokio::test]
     async fn a_receipt_is_answered_with_the_status_that_was_asked_for() {
         let id = Uuid::now_v7();
         let body = format!(r#"{{"id":"{id}","kind":"message.sent","receipt":"spooled"}}"#);

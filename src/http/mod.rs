@@ -12,7 +12,7 @@
 //! [`accepted`] or [`problem`] is what goes back.
 //!
 //! Limits that actix-http 3.20 has built in: a head of at most 128 KiB and 96 header lines (beyond
-//! that 431 and 400 without a body), 16 pipelined requests a connection, 32 KiB read ahead of a body.
+//! that 431 without a body), 16 pipelined requests a connection, 32 KiB read ahead of a body.
 
 mod accepted;
 mod address;

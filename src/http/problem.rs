@@ -190,7 +190,7 @@ impl Problem {
         body.text(",\"detail\":");
         body.json(&self.detail);
         body.text(",\"instance\":\"");
-        body.request_id(self.event.unwrap_or_else(Uuid::new_v4));
+        body.request_id(self.event.unwrap_or_else(Uuid::now_v7));
         if let Some(id) = self.dead_letter {
             body.text("\",\"dead_letter_id\":\"");
             body.uuid(id);
@@ -225,7 +225,7 @@ mod tests {
         (response, serde_json::from_slice(&body).expect("a problem is JSON"))
     }
 
-    #[actix_web::test]
+    #[tokio::test]
     async fn every_problem_is_told_in_full() {
         for (place, slug) in Slug::ALL.into_iter().enumerate() {
             assert_eq!(slug.index(), place);
@@ -246,7 +246,7 @@ mod tests {
         }
     }
 
-    #[actix_web::test]
+    #[tokio::test]
     async fn a_dead_letter_gives_the_request_its_id() {
         let id = Uuid::now_v7();
         let (_, body) = answered(Problem::new(Slug::MalformedJson, "why").dead_lettered(id)).await;
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(body["instance"], id.to_string());
     }
 
-    #[actix_web::test]
+    #[tokio::test]
     async fn what_a_status_asks_for_stands_in_a_header() {
         for (problem, name, value) in [
             (Problem::method_not_allowed("POST"), "allow", "POST"),

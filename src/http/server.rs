@@ -10,7 +10,6 @@ use std::time::Duration;
 use actix_web::dev::{Extensions, Server, ServerHandle};
 use actix_web::{App, HttpRequest, HttpServer, web};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::admin::{self, Admin};
@@ -26,16 +25,13 @@ use super::webhooks::{self, Desk, Listener};
 use crate::delivery::Delivery;
 use crate::envelope::Sealer;
 use crate::metrics::Metrics;
-use crate::route::Table;
 
 /// What stands behind the listeners.
 #[derive(Clone)]
 pub struct Behind {
     /// Puts payloads in envelopes.
     pub sealer: Arc<Sealer>,
-    /// Tells where they go.
-    pub table: Arc<Table>,
-    /// Brings them there.
+    /// Brings them to where its table says.
     pub delivery: Delivery,
     /// Counts what happens.
     pub metrics: Arc<Metrics>,
@@ -114,7 +110,9 @@ fn webhook_listener(
     let delivery = behind.delivery.clone();
     let listener = Arc::new(listener(settings, sources, behind, phase.clone()));
     let server = HttpServer::new(move || {
-        let desk = Rc::new(Desk { listener: listener.clone(), port: delivery.port() });
+        let port = delivery.port();
+        actix_web::rt::spawn(port.clone().answering());
+        let desk = Rc::new(Desk { listener: listener.clone(), port });
         App::new().default_service(web::to(move |request: HttpRequest, payload: web::Payload| {
             webhooks::answer(desk.clone(), request, payload.into_inner())
         }))
@@ -155,7 +153,7 @@ fn listener(
         strangers: Strangers::default(),
         phase,
         sealer: behind.sealer,
-        table: behind.table,
+        delivery: behind.delivery,
         metrics: behind.metrics,
     }
 }
@@ -203,13 +201,17 @@ impl Bound {
             shutdown_timeout: self.shutdown_timeout,
         };
         let admin_handle = self.admin.handle();
+        let wished = leave.wished(Wish::StopInOrder);
         let mut webhooks = tokio::spawn(self.webhooks);
         let mut admin = tokio::spawn(self.admin);
         let outcome = tokio::select! {
-            () = leave.in_order() => Ok(()),
+            () = wished => Ok(()),
             ended = &mut webhooks => Err(ended_by_itself(ended)),
             ended = &mut admin => Err(ended_by_itself(ended)),
         };
+        if outcome.is_ok() {
+            leave.in_order().await;
+        }
         // What is left of a server that did not stop in time goes with its task.
         webhooks.abort();
         admin_handle.stop(false).await;
@@ -235,8 +237,7 @@ struct Leave {
 }
 
 impl Leave {
-    async fn in_order(mut self) {
-        self.wished(Wish::StopInOrder).await;
+    async fn in_order(self) {
         self.phase.advance(Phase::Leaving);
         self.unless_at_once(sleep(self.stop_delay)).await;
         self.phase.advance(Phase::Stopping);
@@ -244,19 +245,20 @@ impl Leave {
         self.unless_at_once(finished).await;
     }
 
-    async fn wished(&mut self, wish: Wish) {
-        let stop = self.wishes.wait_for(|wished| *wished >= wish).await;
-        if stop.is_err() {
-            // Whoever could stop it is gone, and did not.
-            std::future::pending().await
+    /// Waits until at least that is wished for; for ever, if nobody is left who could.
+    fn wished(&self, wish: Wish) -> impl Future<Output = ()> + use<> {
+        let mut wishes = self.wishes.clone();
+        async move {
+            if wishes.wait_for(|wished| *wished >= wish).await.is_err() {
+                std::future::pending().await
+            }
         }
     }
 
     async fn unless_at_once(&self, step: impl Future) {
-        let mut wishes = self.wishes.clone();
         tokio::select! {
             _ = step => {}
-            Ok(_) = wishes.wait_for(|wished| *wished == Wish::StopAtOnce) => {}
+            () = self.wished(Wish::StopAtOnce) => {}
         }
     }
 }

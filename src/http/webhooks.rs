@@ -8,13 +8,11 @@ use std::time::{Instant, SystemTime};
 use actix_web::dev::Payload;
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::{HttpRequest, HttpResponse};
-use bytes::Bytes;
 use futures_util::FutureExt;
 
 use super::accepted::Accepted;
 use super::address::Address;
 use super::admit::{Admitted, head_size};
-use super::answer;
 use super::body::{self, Bounds};
 use super::encoding::Unpacked;
 use super::limits::{Flight, InFlight};
@@ -23,11 +21,10 @@ use super::problem::{self, Problem, Slug};
 use super::source::Source;
 use super::strangers::Strangers;
 use super::unread;
-use crate::delivery::{Port, Refused};
+use crate::delivery::{Delivery, Port, Refused};
 use crate::envelope::{Event, Received, Sealer};
 use crate::metrics::{Endpoint, Metrics};
 use crate::minchat::{self, Kind, Malformed, Payload as Read};
-use crate::route::Table;
 
 /// What all workers of the webhook listener share.
 pub(super) struct Listener {
@@ -39,7 +36,7 @@ pub(super) struct Listener {
     pub(super) strangers: Strangers,
     pub(super) phase: Arc<SharedPhase>,
     pub(super) sealer: Arc<Sealer>,
-    pub(super) table: Arc<Table>,
+    pub(super) delivery: Delivery,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -56,24 +53,24 @@ enum Sealed {
 }
 
 /// Answers one request, whatever it is.
-pub(super) async fn answer(desk: Rc<Desk>, request: HttpRequest, mut payload: Payload) -> HttpResponse {
+pub(super) async fn answer(desk: Rc<Desk>, request: HttpRequest, payload: Payload) -> HttpResponse {
     let began = Instant::now();
     let listener = &*desk.listener;
-    if head_size(&request) > listener.head_size {
-        return unread::close(HttpResponse::new(problem::HEAD_TOO_LARGE), payload);
-    }
     let address = Address::of(request.uri());
-    let source = address.and_then(|address| listener.source(&address));
-    let outcome = match (address, source) {
-        (Some(address), Some(source)) => {
-            unless_it_panics(desk.receive(source, &address, &request, &mut payload)).await
-        }
-        _ => Err(Problem::new(Slug::UnknownSource, "webhooks are posted to /webhooks/ and the name of a source")),
+    let response = match head_size(&request) > listener.head_size {
+        true => head_too_large(payload),
+        false => desk.answer(address, &request, payload).await,
     };
     let endpoint = address.map_or(Endpoint::Other, |_| Endpoint::Webhooks);
-    let response = listener.respond(outcome, endpoint, source, payload);
     listener.metrics.request_finished(endpoint, response.status().as_u16(), began.elapsed());
     response
+}
+
+/// As the server answers heads that are larger still.
+fn head_too_large(payload: Payload) -> HttpResponse {
+    let mut response = HttpResponse::new(problem::HEAD_TOO_LARGE);
+    response.head_mut().set_connection_type(ConnectionType::Close);
+    unread::close(response, payload)
 }
 
 /// A bug costs the request that it happened to, and nothing else.
@@ -83,6 +80,20 @@ async fn unless_it_panics<T>(stages: impl Future<Output = Result<T, Problem>>) -
 }
 
 impl Desk {
+    async fn answer(&self, address: Option<Address<'_>>, request: &HttpRequest, mut payload: Payload) -> HttpResponse {
+        let source = address.and_then(|address| self.listener.source(&address));
+        let outcome = match (address, source) {
+            (Some(address), Some(source)) => {
+                unless_it_panics(self.receive(source, &address, request, &mut payload)).await
+            }
+            _ => Err(Problem::new(Slug::UnknownSource, "webhooks are posted to /webhooks/ and the name of a source")),
+        };
+        if let Err(problem) = &outcome && address.is_some() {
+            self.listener.metrics.webhook_rejected(source, problem.slug().name());
+        }
+        self.listener.respond(outcome, payload)
+    }
+
     /// The stages of a webhook. Between the last byte of its body and its delivery nothing is
     /// waited for, so that a client that hangs up can't tear an event.
     async fn receive(
@@ -175,27 +186,16 @@ impl Listener {
     fn rehearse(&self, source: usize, sealed: Sealed) -> Result<Accepted, Problem> {
         match sealed {
             Sealed::Event(event, kind) => {
-                Ok(Accepted::dry_run(&event, kind, self.table.destinations(source, kind)))
+                Ok(Accepted::dry_run(&event, kind, self.delivery.table().destinations(source, kind)))
             }
             Sealed::DeadLetter(_, why) => Err(Problem::malformed(&why)),
         }
     }
 
-    fn respond(
-        &self,
-        outcome: Result<Accepted, Problem>,
-        endpoint: Endpoint,
-        source: Option<usize>,
-        payload: Payload,
-    ) -> HttpResponse {
+    fn respond(&self, outcome: Result<Accepted, Problem>, payload: Payload) -> HttpResponse {
         let mut response = match outcome {
             Ok(accepted) => accepted.into_response(self.success),
-            Err(problem) => {
-                if endpoint == Endpoint::Webhooks {
-                    self.metrics.webhook_rejected(source, problem.slug().name());
-                }
-                unread::close(problem.into_response(), payload)
-            }
+            Err(problem) => unread::close(problem.into_response(), payload),
         };
         if self.phase.get() != Phase::Serving {
             response.head_mut().set_connection_type(ConnectionType::Close);

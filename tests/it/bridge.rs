@@ -38,7 +38,6 @@ impl Bridge {
         let delivery = Delivery::default();
         let behind = Behind {
             sealer: Arc::default(),
-            table: Arc::default(),
             delivery: delivery.clone(),
             metrics: Arc::new(metrics(&settings, &sources)),
         };

@@ -47,7 +47,6 @@ fn an_unread_body_is_never_the_next_request() {
                     std::thread::sleep(Duration::from_millis(20));
                 }
                 connection.send(&bytes[head..]);
-                connection.send(webhook().bytes());
                 let answer = connection.answer().expect("an answer");
                 assert!(matches!(answer.status, 401 | 404));
                 assert_eq!(answer.header("connection"), Some("close"));
@@ -86,7 +85,7 @@ fn what_is_no_request_is_answered_without_a_body() {
         (webhook().head("transfer-encoding: gzip, chunked\r\n"), 400),
         (webhook().head(&long(70 << 10)), 431),
         (webhook().head(&long(140 << 10)), 431),
-        (webhook().head(&"x: y\r\n".repeat(200)), 400),
+        (webhook().head(&"x: y\r\n".repeat(200)), 431),
     ] {
         let mut connection = bridge.connect();
         connection.send(bytes);
