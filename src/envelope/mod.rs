@@ -1,7 +1,295 @@
-//! The CloudEvents envelope.
+//! The CloudEvents envelope: from a payload that was told and normalized to the bytes that are published.
+//!
+//! Guarantees: one line of JSON, CloudEvents 1.0 in structured mode, its members in the order that
+//! the contract names, `data` the payload token for token; the same bytes on every attempt.
+//! Leaves to others: what the payload means (`minchat`), and where the envelope goes (`route`).
 
+mod dead_letter;
+mod event;
 pub mod settings;
+mod trace;
 
-mod stub;
+use std::io::Write;
+use std::ops::Range;
+use std::time::SystemTime;
 
-pub use stub::{Event, Received, Sealer};
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+use uuid::{NoContext, Timestamp, Uuid};
+
+pub use dead_letter::{DeadLetterReason, Stage};
+use event::Spans;
+pub use event::{Event, EventType};
+pub use settings::Settings;
+
+use crate::minchat::{Kind, Payload};
+
+/// The minor version of every schema of this release; the major is in the event's type.
+pub const SCHEMA_VERSION: &str = "1.0";
+
+/// The JSON media type that an envelope travels under (CloudEvents JSON format 1.0.2, section 3).
+pub const CONTENT_TYPE: &str = "application/cloudevents+json; charset=UTF-8";
+
+const TIME: &[BorrowedFormatItem<'static>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
+
+/// What the edge knows of one webhook that it let in.
+#[derive(Clone, Copy, Debug)]
+pub struct Received<'a> {
+    /// The place of its source among the configured ones.
+    pub source: usize,
+    /// The kind that the URL says.
+    pub said: Option<Kind>,
+    /// The request's `content-type`.
+    pub content_type: Option<&'a str>,
+    /// The request's `traceparent`, valid or not.
+    pub traceparent: Option<&'a str>,
+    /// The request's `tracestate`, valid or not.
+    pub tracestate: Option<&'a str>,
+    /// The verified `webhook-id` of a Standard Webhooks request.
+    pub webhook_id: Option<&'a str>,
+    /// The body, its content-encoding undone.
+    pub body: &'a [u8],
+    /// When its last byte was there.
+    pub at: SystemTime,
+}
+
+/// Seals payloads in envelopes: holds what is the same for every event of a source.
+#[derive(Debug)]
+pub struct Sealer {
+    sources: Vec<SealedSource>,
+}
+
+#[derive(Debug)]
+struct SealedSource {
+    name: String,
+    /// One for each of [`EventType::ALL`].
+    fixed: Vec<Fixed>,
+}
+
+/// The members of an envelope that depend on its source and type alone.
+#[derive(Debug)]
+struct Fixed {
+    /// `","source":"...","type":"..."`: what stands between `id` and `subject`.
+    source_and_type: String,
+    /// `","datacontenttype":"...","dataschema":"..."`: what follows `time`.
+    content_and_schema: String,
+}
+
+impl Sealer {
+    /// A sealer for these sources, each with its name and its `uri`, in their order.
+    pub fn new<'a>(
+        settings: &Settings,
+        sources: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
+        let sources = sources.into_iter().map(|(name, uri)| SealedSource {
+            name: name.to_owned(),
+            fixed: EventType::ALL
+                .iter()
+                .map(|t| Fixed::new(settings, uri, *t))
+                .collect(),
+        });
+        Sealer {
+            sources: sources.collect(),
+        }
+    }
+
+    /// The event of a webhook.
+    pub fn seal(&self, received: &Received<'_>, payload: &Payload<'_>) -> Event {
+        let apart = if payload.is_verbatim() {
+            0
+        } else {
+            received.body.len()
+        };
+        let mut draft = Draft::new(
+            EventType::Kind(payload.kind()),
+            received,
+            payload.data_len() + apart,
+        );
+        let subject = match payload.kind() {
+            Kind::UserDailyActive => "users/",
+            _ => "chats/",
+        };
+        let key = payload.ordering_key().map(|key| (subject, key));
+        draft.attributes(self, received, key);
+        draft.start_data();
+        payload.write_data(&mut draft.bytes);
+        draft.finish(payload.ordering_key(), received, payload.is_verbatim())
+    }
+
+    fn fixed(&self, source: usize, event_type: EventType) -> &Fixed {
+        &self.sources[source].fixed[event_type.index()]
+    }
+}
+
+impl Fixed {
+    fn new(settings: &Settings, uri: &str, event_type: EventType) -> Self {
+        Fixed {
+            source_and_type: format!(
+                "\",\"source\":{},\"type\":{}",
+                json_string(uri),
+                json_string(&event_type.cloudevents_type())
+            ),
+            content_and_schema: format!(
+                "\",\"datacontenttype\":\"application/json\",\"dataschema\":{}",
+                json_string(&schema_uri(settings, event_type))
+            ),
+        }
+    }
+}
+
+/// The name of the exact schema of a type's `data`: behind a base that is a folder, the path that
+/// the admin listener serves it under; behind any other, one more part of the URN.
+fn schema_uri(settings: &Settings, event_type: EventType) -> String {
+    let base = &settings.schema_base;
+    match base.ends_with('/') {
+        true => format!("{base}{}/{SCHEMA_VERSION}.json", event_type.name()),
+        false => format!("{base}{}:{SCHEMA_VERSION}", event_type.name()),
+    }
+}
+
+/// An envelope that is being written.
+struct Draft {
+    id: Uuid,
+    event_type: EventType,
+    bytes: Vec<u8>,
+    spans: Spans,
+}
+
+impl Draft {
+    /// Longest envelope without its variable parts, in bytes: enough that writing never allocates again.
+    const ROOM: usize = 768;
+
+    fn new(event_type: EventType, received: &Received<'_>, data_len: usize) -> Self {
+        let since = received
+            .at
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let now = Timestamp::from_unix(NoContext, since.as_secs(), since.subsec_nanos());
+        Self::with_id(Uuid::new_v7(now), event_type, data_len)
+    }
+
+    fn with_id(id: Uuid, event_type: EventType, data_len: usize) -> Self {
+        let bytes = Vec::with_capacity(data_len + Self::ROOM);
+        Draft {
+            id,
+            event_type,
+            bytes,
+            spans: Spans::default(),
+        }
+    }
+
+    /// Everything before `data`. The key comes with the word that makes it a subject.
+    fn attributes(&mut self, sealer: &Sealer, received: &Received<'_>, key: Option<(&str, &str)>) {
+        let fixed = sealer.fixed(received.source, self.event_type);
+        self.text("{\"specversion\":\"1.0\",\"id\":\"");
+        let mut id = Uuid::encode_buffer();
+        self.text(self.id.hyphenated().encode_lower(&mut id));
+        self.text(&fixed.source_and_type);
+        if let Some((word, key)) = key {
+            self.text(",\"subject\":\"");
+            self.text(word);
+            self.escaped(key);
+            self.text("\"");
+        }
+        self.text(",\"time\":\"");
+        write_time(received.at, &mut self.bytes);
+        self.text(&fixed.content_and_schema);
+        if let Some((_, key)) = key {
+            self.text(",\"partitionkey\":\"");
+            self.escaped(key);
+            self.text("\"");
+        }
+        self.text(",\"payloadsha256\":\"");
+        self.hex(&Sha256::digest(received.body));
+        self.text("\"");
+        self.trace(received);
+        if let Some(webhook_id) = received.webhook_id {
+            self.text(",\"webhookid\":\"");
+            self.escaped(webhook_id);
+            self.text("\"");
+        }
+    }
+
+    fn trace(&mut self, received: &Received<'_>) {
+        let Some((parent, state)) = trace::valid(received.traceparent, received.tracestate) else {
+            return;
+        };
+        self.text(",\"traceparent\":\"");
+        self.spans.traceparent = Some(self.append(parent.as_bytes()));
+        self.text("\"");
+        if let Some(state) = state {
+            self.text(",\"tracestate\":\"");
+            self.escaped(state);
+            self.text("\"");
+        }
+    }
+
+    fn start_data(&mut self) {
+        self.text(",\"data\":");
+        self.spans.data_start = self.bytes.len();
+    }
+
+    /// Closes the envelope and puts behind it what publishers and dead letters need.
+    fn finish(mut self, key: Option<&str>, received: &Received<'_>, body_is_data: bool) -> Event {
+        let data = self.spans.data_start..self.bytes.len();
+        self.text("}");
+        self.spans.envelope_end = self.bytes.len();
+        self.spans.body = match body_is_data {
+            true => data,
+            false => self.append(received.body),
+        };
+        self.spans.key = key.map(|key| self.append(key.as_bytes()));
+        self.spans.content_type = received.content_type.map(|t| self.append(t.as_bytes()));
+        Event {
+            id: self.id,
+            event_type: self.event_type,
+            source: received.source,
+            said: received.said,
+            received_at: received.at,
+            bytes: self.bytes,
+            spans: self.spans,
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        self.bytes.extend_from_slice(text.as_bytes());
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        start..self.bytes.len()
+    }
+
+    /// The inside of a JSON string.
+    fn escaped(&mut self, text: &str) {
+        if text.bytes().any(|b| b < 0x20 || b == b'"' || b == b'\\') {
+            let quoted = json_string(text);
+            self.text(&quoted[1..quoted.len() - 1]);
+        } else {
+            self.text(text);
+        }
+    }
+
+    fn hex(&mut self, bytes: &[u8]) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        for byte in bytes {
+            self.bytes.push(DIGITS[usize::from(byte >> 4)]);
+            self.bytes.push(DIGITS[usize::from(byte & 15)]);
+        }
+    }
+}
+
+/// A receipt timestamp: UTC, microseconds, `Z`.
+fn write_time(at: SystemTime, out: &mut impl Write) {
+    OffsetDateTime::from(at)
+        .format_into(out, TIME)
+        .expect("a date of this calendar is always written, and memory takes every byte");
+}
+
+fn json_string(text: &str) -> String {
+    serde_json::to_string(text).expect("a string is always JSON")
+}

@@ -4,7 +4,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Result};
 
 use super::families::Families;
 use super::{BrokerMetrics, Labels, table};
-use crate::delivery::{DeadLetterReason, Stage};
+use crate::envelope::{DeadLetterReason, Stage};
 use crate::publish::Reason;
 use crate::route::Broker;
 

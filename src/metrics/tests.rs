@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::delivery::DeadLetterReason;
+use crate::envelope::DeadLetterReason;
 use crate::minchat::Drift;
 use crate::publish::Reason;
 use table::{Measure, PREFIX, REGISTERED, Row};

@@ -56,6 +56,15 @@ impl Reason {
         Self::Other,
     ];
 
+    /// Whether it is about the broker or the way there, and so about every destination at it.
+    #[must_use]
+    pub const fn is_of_the_whole_broker(self) -> bool {
+        matches!(
+            self,
+            Self::Disconnected | Self::Authentication | Self::Blocked
+        )
+    }
+
     /// The name in metrics and in logs.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -1,10 +1,298 @@
-//! Which destinations the events of a kind go to.
+//! From what an event is to where it goes: a table that is complete at start-up.
+//!
+//! Guarantees: every type of every source has a route; destinations that several types share are one.
+//! Leaves to others: talking to a broker (`publish`), and order (`delivery`).
 
 mod broker;
 pub mod settings;
 
+use smallvec::SmallVec;
+
 pub use broker::Broker;
+use settings::{RouteSettings, Settings};
 
-mod stub;
+use crate::envelope::EventType;
 
-pub use stub::Table;
+/// One place that events are published to. What leads to the same one shares its lane and its order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// The broker that it is at.
+    pub broker: Broker,
+    /// Its address there.
+    pub address: Address,
+}
+
+/// Where at a broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A Kafka topic.
+    Topic(String),
+    /// An AMQP exchange, and what is published to it with which routing key.
+    Exchange {
+        /// The exchange.
+        exchange: String,
+        /// The routing key.
+        routing_key: String,
+    },
+    /// The name of a file without its `.ndjson`.
+    File(String),
+}
+
+impl Destination {
+    /// The name under which operators see it: the topic, the exchange (with the routing key, where
+    /// that is not the exchange's own), the file.
+    pub fn name(&self) -> String {
+        match &self.address {
+            Address::Topic(name) | Address::File(name) => name.clone(),
+            Address::Exchange {
+                exchange,
+                routing_key,
+            } => match exchange.ends_with(&format!("{routing_key}.v1")) {
+                true => exchange.clone(),
+                false => format!("{exchange}/{routing_key}"),
+            },
+        }
+    }
+}
+
+impl std::fmt::Display for Destination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.broker.name(), self.name())
+    }
+}
+
+/// Where the events of one type and source go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Route {
+    /// Places in [`Table::destinations`]; empty when the events are discarded on purpose.
+    pub lanes: SmallVec<[usize; 2]>,
+}
+
+/// Every source's and type's route.
+#[derive(Clone, Debug)]
+pub struct Table {
+    destinations: Vec<Destination>,
+    /// By source, then by [`EventType::index`].
+    routes: Vec<Vec<Route>>,
+}
+
+impl Table {
+    /// The table of these sources, each given by its `prefix`, and of the brokers that are on.
+    pub fn new<'a>(
+        prefixes: impl IntoIterator<Item = &'a str>,
+        brokers: &[Broker],
+        routes: &Settings,
+    ) -> Table {
+        let mut table = Table {
+            destinations: Vec::new(),
+            routes: Vec::new(),
+        };
+        for prefix in prefixes {
+            let of_source = EventType::ALL.map(|event_type| {
+                let chosen = routes.get(event_type.name());
+                table.route(&addresses(prefix, event_type, brokers, chosen))
+            });
+            table.routes.push(of_source.into());
+        }
+        table
+    }
+
+    /// Every destination, each once.
+    pub fn destinations(&self) -> &[Destination] {
+        &self.destinations
+    }
+
+    /// Where an event goes.
+    pub fn of(&self, source: usize, event_type: EventType) -> &Route {
+        &self.routes[source][event_type.index()]
+    }
+
+    /// Where the dead letter of an event goes that this broker refused: to the same broker's dead
+    /// letters; if these are routed away from it, to wherever that is.
+    pub fn dead_letters_of(&self, source: usize, broker: Broker) -> Route {
+        let all = self.of(source, EventType::DeadLetter);
+        let same = all
+            .lanes
+            .iter()
+            .copied()
+            .filter(|lane| self.destinations[*lane].broker == broker);
+        let same = Route {
+            lanes: same.collect(),
+        };
+        if same.lanes.is_empty() {
+            all.clone()
+        } else {
+            same
+        }
+    }
+
+    fn route(&mut self, wanted: &[Destination]) -> Route {
+        let lanes = wanted.iter().map(|destination| {
+            let known = self.destinations.iter().position(|d| d == destination);
+            known.unwrap_or_else(|| {
+                self.destinations.push(destination.clone());
+                self.destinations.len() - 1
+            })
+        });
+        let mut route = Route {
+            lanes: lanes.collect(),
+        };
+        route.lanes.sort_unstable();
+        route.lanes.dedup();
+        route
+    }
+}
+
+/// The destinations of one type: those that its route lists, else every broker that is on, under the default name.
+fn addresses(
+    prefix: &str,
+    event_type: EventType,
+    brokers: &[Broker],
+    chosen: Option<&RouteSettings>,
+) -> Vec<Destination> {
+    let name = format!("{prefix}{}.v1", event_type.name());
+    let default = |broker: Broker| Destination {
+        broker,
+        address: match broker {
+            Broker::Kafka => Address::Topic(name.clone()),
+            Broker::Amqp => exchange(name.clone(), event_type.name()),
+            Broker::File => Address::File(name.clone()),
+        },
+    };
+    let Some(chosen) = chosen else {
+        return brokers.iter().map(|broker| default(*broker)).collect();
+    };
+    let kafka = chosen.kafka.as_ref().map(|route| Destination {
+        broker: Broker::Kafka,
+        address: Address::Topic(route.topic.clone().unwrap_or_else(|| name.clone())),
+    });
+    let amqp = chosen.amqp.as_ref().map(|route| Destination {
+        broker: Broker::Amqp,
+        address: exchange(
+            route.exchange.clone().unwrap_or_else(|| name.clone()),
+            route.routing_key.as_deref().unwrap_or(event_type.name()),
+        ),
+    });
+    let file = chosen.file.as_ref().map(|route| Destination {
+        broker: Broker::File,
+        address: Address::File(route.name.clone().unwrap_or_else(|| name.clone())),
+    });
+    [kafka, amqp, file].into_iter().flatten().collect()
+}
+
+fn exchange(exchange: String, routing_key: &str) -> Address {
+    Address::Exchange {
+        exchange,
+        routing_key: routing_key.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::settings::{AmqpRoute, KafkaRoute};
+    use super::*;
+    use crate::minchat::Kind;
+
+    fn names(table: &Table, route: &Route) -> Vec<String> {
+        route
+            .lanes
+            .iter()
+            .map(|lane| table.destinations()[*lane].to_string())
+            .collect()
+    }
+
+    fn message() -> EventType {
+        EventType::Kind(Kind::MessageSent)
+    }
+
+    #[test]
+    fn without_routes_every_type_goes_to_every_broker_that_is_on_under_its_own_name() {
+        let table = Table::new(
+            ["minchat.", "other."],
+            &[Broker::Kafka, Broker::Amqp],
+            &Settings::default(),
+        );
+        assert_eq!(table.destinations().len(), 2 * 2 * 6);
+        assert_eq!(
+            names(&table, table.of(0, message())),
+            [
+                "kafka:minchat.message.sent.v1",
+                "amqp:minchat.message.sent.v1"
+            ]
+        );
+        assert_eq!(
+            names(&table, table.of(1, EventType::DeadLetter)),
+            ["kafka:other.dead-letter.v1", "amqp:other.dead-letter.v1"]
+        );
+    }
+
+    #[test]
+    fn a_route_lists_all_destinations_of_its_type() {
+        let routes = Settings::from([
+            (
+                "message.sent".to_owned(),
+                RouteSettings {
+                    amqp: Some(AmqpRoute {
+                        exchange: Some("chat".into()),
+                        routing_key: Some("sent".into()),
+                    }),
+                    ..RouteSettings::default()
+                },
+            ),
+            (
+                "unrecognized".to_owned(),
+                RouteSettings {
+                    discard: true,
+                    ..RouteSettings::default()
+                },
+            ),
+        ]);
+        let table = Table::new(["minchat."], &[Broker::Kafka, Broker::Amqp], &routes);
+        assert_eq!(names(&table, table.of(0, message())), ["amqp:chat/sent"]);
+        assert!(
+            table
+                .of(0, EventType::Kind(Kind::Unrecognized))
+                .lanes
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn types_that_go_to_one_destination_share_it() {
+        let to_chat = RouteSettings {
+            kafka: Some(KafkaRoute {
+                topic: Some("chat".into()),
+            }),
+            ..RouteSettings::default()
+        };
+        let routes = Settings::from([
+            ("message.sent".to_owned(), to_chat.clone()),
+            ("conversation.created".to_owned(), to_chat),
+        ]);
+        let table = Table::new(["minchat."], &[Broker::Kafka], &routes);
+        let conversation = EventType::Kind(Kind::ConversationCreated);
+        assert_eq!(table.of(0, message()), table.of(0, conversation));
+        assert_eq!(table.destinations().len(), 5);
+    }
+
+    #[test]
+    fn what_a_broker_refused_goes_to_the_dead_letters_of_that_broker() {
+        let brokers = [Broker::Kafka, Broker::Amqp];
+        let table = Table::new(["minchat."], &brokers, &Settings::default());
+        assert_eq!(
+            names(&table, &table.dead_letters_of(0, Broker::Amqp)),
+            ["amqp:minchat.dead-letter.v1"]
+        );
+
+        let only_kafka = RouteSettings {
+            kafka: Some(KafkaRoute::default()),
+            ..RouteSettings::default()
+        };
+        let routes = Settings::from([("dead-letter".to_owned(), only_kafka)]);
+        let table = Table::new(["minchat."], &brokers, &routes);
+        assert_eq!(
+            names(&table, &table.dead_letters_of(0, Broker::Amqp)),
+            ["kafka:minchat.dead-letter.v1"]
+        );
+    }
+}

@@ -1,3 +1,200 @@
-//! JSON Lines files.
+//! Publishing to files: JSON Lines, one file a destination.
+//!
+//! Guarantees: an event is confirmed when its line is whole on disk, synced; what a failed write or
+//! a crash left of a line is cut off before the next one is appended; one process writes a file.
+//! Leaves to others: rotation (the file is opened anew when asked to), and deletion.
 
 pub mod settings;
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use settings::Settings;
+
+use crate::publish::{Class, Failure, Handover, Publisher, Reason, Report, Reporter};
+
+/// How much is read at once while the end of a file's last line is looked for, in bytes.
+const STEP: u64 = 64 * 1024;
+
+/// Appends to one file.
+struct FilePublisher {
+    path: PathBuf,
+    reporter: Reporter,
+    open: Option<Open>,
+    lines: Vec<u8>,
+}
+
+/// A file whose content up to `end` is whole lines, synced.
+struct Open {
+    file: File,
+    end: u64,
+}
+
+/// A publisher for the file of this name.
+pub fn publisher(settings: &Settings, name: &str, reporter: Reporter) -> Box<dyn Publisher> {
+    let path = path(settings, name);
+    reporter(Report::Up);
+    Box::new(FilePublisher {
+        path,
+        reporter,
+        open: None,
+        lines: Vec::new(),
+    })
+}
+
+/// Where the events of a destination are: `<dir>/<name>.ndjson`.
+pub fn path(settings: &Settings, name: &str) -> PathBuf {
+    settings.dir.join(format!("{name}.ndjson"))
+}
+
+/// Makes the directory, and sees whether files can be made and synced in it.
+///
+/// # Errors
+/// Why not.
+pub fn check(settings: &Settings) -> io::Result<()> {
+    fs::create_dir_all(&settings.dir)?;
+    let probe = settings.dir.join(format!(".probe-{}", std::process::id()));
+    File::create(&probe)?.sync_all()?;
+    fs::remove_file(&probe)
+}
+
+impl Publisher for FilePublisher {
+    fn publish(&mut self, events: &[Handover]) {
+        self.lines.clear();
+        for handover in events {
+            self.lines.extend_from_slice(handover.event.envelope());
+            self.lines.push(b'\n');
+        }
+        let written = self.append();
+        self.lines.shrink_to(1024 * 1024);
+        for Handover { seq, attempt, .. } in events {
+            let (seq, attempt) = (*seq, *attempt);
+            (self.reporter)(match &written {
+                Ok(()) => Report::Confirmed { seq, attempt },
+                Err(failure) => Report::Failed {
+                    seq,
+                    attempt,
+                    failure: failure.clone(),
+                },
+            });
+        }
+    }
+
+    fn rebuild(&mut self) {
+        self.open = None;
+        (self.reporter)(Report::Up);
+    }
+
+    fn reopen(&mut self) {
+        self.open = None;
+    }
+
+    fn close(&mut self, _within: Duration) {
+        self.open = None;
+    }
+}
+
+impl FilePublisher {
+    fn append(&mut self) -> Result<(), Failure> {
+        let FilePublisher {
+            path, open, lines, ..
+        } = self;
+        let appended = match open {
+            Some(open) => open.append(lines),
+            None => Open::open(path).and_then(|opened| open.insert(opened).append(lines)),
+        };
+        appended.map_err(|error| {
+            // What a failed sync left of the data is unknown: only another file handle may be trusted.
+            if let Some(open) = open.take() {
+                open.cut();
+            }
+            failure(path, &error)
+        })
+    }
+}
+
+impl Open {
+    fn open(path: &Path) -> io::Result<Self> {
+        let dir = path.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(dir)?;
+        let is_new = !path.exists();
+        let mut file = OpenOptions::new()
+            .create(true)
+            .read(true)
+            .append(true)
+            .open(path)?;
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => {
+                io::Error::new(io::ErrorKind::ResourceBusy, "another process writes to it")
+            }
+            TryLockError::Error(error) => error,
+        })?;
+        let length = file.metadata()?.len();
+        let end = last_line_end(&mut file, length)?;
+        if end < length {
+            tracing::warn!(path = %path.display(), bytes = length - end, "cut off a line that was never finished");
+            file.set_len(end)?;
+        }
+        if is_new {
+            File::open(dir)?.sync_all()?;
+        }
+        Ok(Open { file, end })
+    }
+
+    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.file.write_all(lines)?;
+        self.file.sync_data()?;
+        self.end += lines.len() as u64;
+        Ok(())
+    }
+
+    /// Takes back what was appended and not synced. If that fails too, the next opening cuts at least a torn line.
+    fn cut(self) {
+        if let Err(error) = self.file.set_len(self.end) {
+            tracing::debug!(%error, "what was not synced could not be cut off");
+        }
+    }
+}
+
+/// Where the last whole line ends.
+fn last_line_end(file: &mut File, length: u64) -> io::Result<u64> {
+    let mut until = length;
+    let mut block = Vec::new();
+    while until > 0 {
+        let from = until.saturating_sub(STEP);
+        file.seek(SeekFrom::Start(from))?;
+        block.clear();
+        file.take(until - from).read_to_end(&mut block)?;
+        if let Some(at) = memchr::memrchr(b'\n', &block) {
+            return Ok(from + at as u64 + 1);
+        }
+        until = from;
+    }
+    Ok(0)
+}
+
+/// The one table of what the file system's errors ask for.
+fn failure(path: &Path, error: &io::Error) -> Failure {
+    let (class, reason) = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            (Class::Retry, Reason::DiskFull)
+        }
+        io::ErrorKind::FileTooLarge | io::ErrorKind::ReadOnlyFilesystem => {
+            (Class::Operator, Reason::Io)
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ResourceBusy => {
+            (Class::Operator, Reason::Unauthorized)
+        }
+        io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
+            (Class::Operator, Reason::UnknownDestination)
+        }
+        _ => (Class::Retry, Reason::Io),
+    };
+    Failure {
+        class,
+        reason,
+        detail: format!("{}: {error}", path.display()),
+    }
+}

@@ -1,3 +1,100 @@
-//! Kafka.
+//! Publishing to Kafka, by librdkafka.
+//!
+//! Guarantees: `acks=all` and an idempotent, gapless producer for each topic; keys in the partitions
+//! that Java's clients would choose; a client that gave up is replaced, a topic that is missing is
+//! waited for. What comes of a topic's limit is known before an event is handed over.
+//! Leaves to others: order across failures (`delivery`).
 
+mod client;
+mod context;
+mod errors;
+mod keeper;
+mod publisher;
 pub mod settings;
+mod topics;
+
+use std::sync::atomic::{AtomicI64, AtomicUsize};
+use std::sync::{Arc, Mutex};
+
+use tokio::runtime::Handle;
+
+use keeper::Keeper;
+use publisher::{TopicLine, TopicPublisher};
+use settings::Settings;
+use topics::Topics;
+
+use crate::publish::{Failure, Publisher, Reporter};
+
+/// A Kafka cluster that events are published to.
+pub struct Kafka {
+    keeper: Keeper,
+}
+
+/// How many events the cluster's clients hold together, for a gauge.
+type OnQueue = Arc<dyn Fn(u64) + Send + Sync>;
+
+impl Kafka {
+    /// Starts to keep clients for this cluster. `on_queue` is told every second how many events
+    /// librdkafka holds for one topic.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(settings: Settings, runtime: Handle, on_queue: OnQueue) -> std::io::Result<Self> {
+        Ok(Kafka {
+            keeper: Keeper::start(settings, runtime, on_queue)?,
+        })
+    }
+
+    /// A publisher for one topic.
+    pub fn publisher(&self, topic: &str, reporter: Reporter) -> Box<dyn Publisher> {
+        let line = Arc::new(TopicLine {
+            topic: topic.to_owned(),
+            reporter,
+            client: Mutex::new(None),
+            max_message: AtomicUsize::new(0),
+            queued: AtomicI64::new(0),
+        });
+        self.keeper.add(Arc::clone(&line));
+        Box::new(TopicPublisher {
+            line,
+            keeper: self.keeper.clone(),
+        })
+    }
+}
+
+/// Whether librdkafka takes these settings: it knows every property, and every value is one.
+///
+/// # Errors
+/// Its own words, with the property's name.
+pub fn check(settings: &Settings) -> Result<(), String> {
+    let native = client::producer(settings, None).create_native_config();
+    native.map(drop).map_err(|error| error.to_string())
+}
+
+/// What was found out about a topic: a line for people, or why not.
+pub type Found = Result<String, Failure>;
+
+/// Reaches each topic, for people who check; creates what is missing if that is asked for.
+///
+/// # Errors
+/// When no client can be made at all.
+pub fn probe(
+    settings: &Settings,
+    runtime: &Handle,
+    topics: &[&str],
+    create: bool,
+) -> Result<Vec<Found>, Failure> {
+    let asking = Topics::new(settings, runtime.clone())?;
+    let like = settings.create_topics.clone().unwrap_or_default();
+    let found = topics.iter().map(|topic| {
+        let found = asking.ready(topic, create.then_some(&like))?;
+        let takes = found
+            .max_message
+            .map_or("an unknown size".to_owned(), |max| format!("{max} bytes"));
+        Ok(format!(
+            "{} partitions, takes messages of up to {takes}",
+            found.partitions
+        ))
+    });
+    Ok(found.collect())
+}

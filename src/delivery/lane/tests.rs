@@ -1,0 +1,361 @@
+//! What a lane decides, told as what happens to it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::*;
+use crate::envelope::{Received, Sealer, settings::Settings};
+
+const DEADLINE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// A lane, its clock, and what it wants.
+struct Scene {
+    lane: Lane<u32>,
+    now: Instant,
+    steps: Steps<u32>,
+    max_envelope: Option<usize>,
+}
+
+fn event() -> Arc<Event> {
+    let settings = Settings {
+        schema_base: "urn:test:".to_owned(),
+    };
+    let sealer = Sealer::new(&settings, [("minchat", "/webhooks/minchat")]);
+    let body = br#"{"id":"u1","username":"sam","name":"Sam"}"#;
+    let received = Received {
+        source: 0,
+        said: None,
+        content_type: None,
+        traceparent: None,
+        tracestate: None,
+        webhook_id: None,
+        body,
+        at: SystemTime::now(),
+    };
+    let payload = crate::minchat::read(body, None).expect("the body is JSON");
+    Arc::new(sealer.seal(&received, &payload))
+}
+
+fn failure(class: Class, reason: Reason) -> Failure {
+    Failure {
+        class,
+        reason,
+        detail: "because".to_owned(),
+    }
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self::with_window(1024 * 1024)
+    }
+
+    fn with_window(window: usize) -> Self {
+        let bounds = Bounds {
+            deadline: DEADLINE,
+            patience: PATIENCE,
+            window,
+        };
+        let lane = Lane::new(bounds, Backoff::new(1));
+        Scene {
+            lane,
+            now: Instant::now(),
+            steps: Steps::default(),
+            max_envelope: None,
+        }
+    }
+
+    fn up() -> Self {
+        let mut scene = Self::new();
+        scene.told(Report::Up);
+        scene
+    }
+
+    /// Gives events with these tickets.
+    fn given(&mut self, tickets: impl IntoIterator<Item = u32>) -> &mut Self {
+        for ticket in tickets {
+            self.lane
+                .give(self.now, event(), ticket, usize::MAX, &mut self.steps);
+        }
+        self.advanced()
+    }
+
+    fn told(&mut self, report: Report) -> &mut Self {
+        self.lane.report(self.now, report, &mut self.steps);
+        self.advanced()
+    }
+
+    fn advanced(&mut self) -> &mut Self {
+        self.lane
+            .advance(self.now, self.max_envelope, &mut self.steps);
+        self
+    }
+
+    fn after(&mut self, time: Duration) -> &mut Self {
+        self.now += time;
+        self.advanced()
+    }
+
+    /// Waits until the lane wants something of its own.
+    fn until_it_wakes(&mut self) -> &mut Self {
+        let wakes_at = self.lane.wakes_at().expect("the lane waits for something");
+        self.now = self.now.max(wakes_at);
+        self.advanced()
+    }
+
+    /// What was handed over since the last question.
+    fn handed_over(&mut self) -> Vec<Handover> {
+        std::mem::take(&mut self.steps.publish)
+    }
+
+    fn handed_over_seqs(&mut self) -> Vec<u64> {
+        self.handed_over()
+            .iter()
+            .map(|handover| handover.seq)
+            .collect()
+    }
+
+    fn answers(&mut self) -> Vec<(u32, Answer)> {
+        std::mem::take(&mut self.steps.answers)
+    }
+
+    fn confirm(&mut self, handover: &Handover) -> &mut Self {
+        let Handover { seq, attempt, .. } = *handover;
+        self.told(Report::Confirmed { seq, attempt })
+    }
+
+    fn fail(&mut self, handover: &Handover, class: Class, reason: Reason) -> &mut Self {
+        let Handover { seq, attempt, .. } = *handover;
+        self.told(Report::Failed {
+            seq,
+            attempt,
+            failure: failure(class, reason),
+        })
+    }
+}
+
+#[test]
+fn events_are_handed_over_in_order_and_answered_by_their_confirms() {
+    let mut scene = Scene::up();
+    let handed = scene.given([1, 2, 3]).handed_over();
+    assert_eq!(handed.iter().map(|h| h.seq).collect::<Vec<_>>(), [0, 1, 2]);
+    assert!(scene.answers().is_empty());
+
+    scene.confirm(&handed[1]);
+    assert_eq!(scene.answers(), [(2, Answer::Published)]);
+    scene.confirm(&handed[0]).confirm(&handed[2]);
+    assert_eq!(
+        scene.answers(),
+        [(1, Answer::Published), (3, Answer::Published)]
+    );
+    assert_eq!((scene.lane.pending(), scene.lane.size()), (0, 0));
+}
+
+#[test]
+fn nothing_is_handed_over_before_the_broker_is_reached() {
+    let mut scene = Scene::new();
+    assert!(scene.given([1]).handed_over().is_empty());
+    assert_eq!(scene.told(Report::Up).handed_over_seqs(), [0]);
+}
+
+#[test]
+fn an_event_without_a_confirm_is_refused_at_its_deadline_and_published_all_the_same() {
+    let mut scene = Scene::up();
+    let handed = scene.given([1]).handed_over();
+    scene.after(DEADLINE - Duration::from_millis(1));
+    assert!(scene.answers().is_empty());
+    assert_eq!(
+        scene.lane.wakes_at(),
+        Some(scene.now + Duration::from_millis(1))
+    );
+    scene.until_it_wakes();
+    assert_eq!(scene.answers(), [(1, Answer::Unavailable)]);
+
+    // Now that an outage is known, nobody waits for it any more.
+    scene.given([2]);
+    assert_eq!(scene.answers(), [(2, Answer::Unavailable)]);
+    assert_eq!(scene.lane.pending(), 1);
+
+    scene.confirm(&handed[0]).given([3]);
+    assert!(scene.answers().is_empty());
+    assert_eq!(scene.handed_over_seqs(), [1]);
+}
+
+#[test]
+fn after_a_failure_the_lane_begins_again_at_the_first_that_failed_alone() {
+    let mut scene = Scene::up();
+    let handed = scene.given([1, 2, 3, 4]).handed_over();
+    scene
+        .confirm(&handed[0])
+        .fail(&handed[1], Class::Retry, Reason::Nack)
+        .given([5]);
+    assert!(scene.handed_over().is_empty(), "it settles first");
+    scene
+        .confirm(&handed[2])
+        .fail(&handed[3], Class::Retry, Reason::Nack);
+    assert!(scene.handed_over().is_empty(), "it rests");
+
+    let probe = scene.until_it_wakes().handed_over();
+    assert_eq!(probe.iter().map(|h| h.seq).collect::<Vec<_>>(), [1]);
+    scene.confirm(&probe[0]);
+    assert_eq!(
+        scene.handed_over_seqs(),
+        [3, 4],
+        "what was confirmed meanwhile is not repeated"
+    );
+}
+
+#[test]
+fn a_late_report_of_an_earlier_attempt_counts_for_nothing() {
+    let mut scene = Scene::up();
+    let first = scene.given([1]).handed_over();
+    scene.fail(&first[0], Class::Retry, Reason::Nack);
+    let second = scene.until_it_wakes().handed_over();
+    assert_eq!(second[0].seq, first[0].seq);
+    scene.fail(&first[0], Class::Retry, Reason::Nack);
+    assert!(
+        scene
+            .lane
+            .wakes_at()
+            .is_none_or(|at| at > scene.now + PATIENCE),
+        "it still waits for the second"
+    );
+    scene.answers();
+    scene.confirm(&second[0]);
+    assert_eq!(scene.answers(), [(1, Answer::Published)]);
+}
+
+#[test]
+fn trouble_that_lasts_is_an_outage_and_its_end_is_told_once() {
+    let mut scene = Scene::up();
+    let handed = scene.given([1]).handed_over();
+    scene.fail(&handed[0], Class::Operator, Reason::UnknownDestination);
+    assert_eq!(scene.lane.outage(scene.now), None, "it may pass at once");
+    scene.after(PATIENCE).given([2]);
+    assert_eq!(scene.answers(), [(2, Answer::Unavailable)]);
+    let probe = scene.until_it_wakes().handed_over();
+    scene.confirm(&probe[0]);
+    assert_eq!(scene.lane.outage(scene.now), None);
+    let told: Vec<_> = scene
+        .steps
+        .notices
+        .iter()
+        .map(|notice| format!("{notice:?}"))
+        .collect();
+    let begun = told
+        .iter()
+        .filter(|notice| notice.starts_with("TroubleBegan"))
+        .count();
+    let ended = told
+        .iter()
+        .filter(|notice| notice.starts_with("TroubleEnded"))
+        .count();
+    assert_eq!((begun, ended), (1, 1), "{told:?}");
+}
+
+#[test]
+fn while_the_broker_is_known_to_be_down_new_events_are_refused_at_once() {
+    let mut scene = Scene::up();
+    scene
+        .told(Report::Down(failure(Class::Retry, Reason::Disconnected)))
+        .given([1]);
+    assert_eq!(scene.answers(), [(1, Answer::Unavailable)]);
+    scene.told(Report::Up).given([2]);
+    assert_eq!(scene.handed_over_seqs(), [0]);
+}
+
+#[test]
+fn what_a_down_broker_still_holds_is_not_handed_over_again() {
+    let mut scene = Scene::up();
+    let handed = scene.given([1]).handed_over();
+    scene
+        .told(Report::Down(failure(Class::Retry, Reason::Disconnected)))
+        .told(Report::Up);
+    assert!(scene.handed_over().is_empty());
+    scene.confirm(&handed[0]);
+    assert_eq!(scene.answers(), [(1, Answer::Published)]);
+}
+
+#[test]
+fn a_client_that_gave_up_is_rebuilt_once_everything_is_reported() {
+    let mut scene = Scene::up();
+    let handed = scene.given([1, 2]).handed_over();
+    scene.fail(&handed[0], Class::Rebuild, Reason::Fatal);
+    assert!(!scene.steps.rebuild);
+    scene.fail(&handed[1], Class::Rebuild, Reason::Fatal);
+    assert!(scene.steps.rebuild);
+    scene.after(PATIENCE);
+    assert!(scene.handed_over().is_empty(), "there is no client yet");
+    let probe = scene.told(Report::Up).handed_over();
+    assert_eq!(probe.len(), 1);
+    scene.confirm(&probe[0]);
+    assert_eq!(scene.handed_over_seqs(), [1]);
+}
+
+#[test]
+fn only_an_event_that_was_refused_alone_goes_to_the_dead_letters() {
+    let mut scene = Scene::up();
+    let batch = scene.given([1, 2, 3]).handed_over();
+    scene.fail(&batch[0], Class::DeadLetter, Reason::TooLarge);
+    scene.fail(&batch[1], Class::DeadLetter, Reason::TooLarge);
+    scene.fail(&batch[2], Class::DeadLetter, Reason::TooLarge);
+    assert!(scene.steps.dead_letters.is_empty());
+
+    let alone = scene.handed_over();
+    assert_eq!(alone.iter().map(|h| h.seq).collect::<Vec<_>>(), [0]);
+    scene.confirm(&alone[0]);
+    let alone = scene.handed_over();
+    assert_eq!(alone.iter().map(|h| h.seq).collect::<Vec<_>>(), [1]);
+    scene.fail(&alone[0], Class::DeadLetter, Reason::TooLarge);
+    let condemned = scene
+        .steps
+        .dead_letters
+        .pop()
+        .expect("it was refused alone");
+    assert_eq!(
+        (condemned.seq, condemned.reason),
+        (1, DeadLetterReason::TooLarge)
+    );
+    assert_eq!(scene.handed_over_seqs(), [2], "the lane goes on");
+
+    scene.answers();
+    scene
+        .lane
+        .dead_lettered(scene.now, condemned, true, &mut scene.steps);
+    assert_eq!(scene.answers(), [(2, Answer::DeadLettered)]);
+}
+
+#[test]
+fn an_event_that_is_too_large_for_its_destination_is_never_handed_over() {
+    let mut scene = Scene::up();
+    scene.max_envelope = Some(100);
+    assert!(scene.given([1]).handed_over().is_empty());
+    let condemned = scene
+        .steps
+        .dead_letters
+        .pop()
+        .expect("an envelope is longer than that");
+    scene
+        .lane
+        .dead_lettered(scene.now, condemned, false, &mut scene.steps);
+    assert!(scene.advanced().steps.dead_letters.is_empty());
+    scene.until_it_wakes();
+    let again = scene.steps.dead_letters.pop().expect("it is tried again");
+    scene
+        .lane
+        .dead_lettered(scene.now, again, true, &mut scene.steps);
+    assert_eq!(scene.answers(), [(1, Answer::DeadLettered)]);
+    assert_eq!(scene.lane.pending(), 0);
+}
+
+#[test]
+fn what_the_window_does_not_hold_is_refused_at_once() {
+    let size = event().size();
+    let mut scene = Scene::with_window(2 * size);
+    scene.told(Report::Up).given([1, 2, 3]);
+    assert_eq!(scene.answers(), [(3, Answer::Unavailable)]);
+    let took = scene
+        .lane
+        .give(scene.now, event(), 4, size - 1, &mut scene.steps);
+    assert!(!took, "neither what the broker's window does not hold");
+}

@@ -1,0 +1,63 @@
+//! What a lane's owner is told, by whom ever: a queue that wakes its owner at most once a batch.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// A queue of many senders and one owner. What bounds it is what bounds its senders: requests in
+/// flight at the edge, and the window of events whose reports may come.
+#[derive(Debug)]
+pub struct Mailbox<T> {
+    queue: Mutex<Queue<T>>,
+    ready: Condvar,
+}
+
+#[derive(Debug)]
+struct Queue<T> {
+    messages: Vec<T>,
+    owner_sleeps: bool,
+}
+
+impl<T> Mailbox<T> {
+    /// An empty one.
+    pub fn new() -> Self {
+        let queue = Queue {
+            messages: Vec::new(),
+            owner_sleeps: false,
+        };
+        Mailbox {
+            queue: Mutex::new(queue),
+            ready: Condvar::new(),
+        }
+    }
+
+    /// Puts a message in. Never blocks for longer than another's push takes.
+    pub fn push(&self, message: T) {
+        let mut queue = self.lock();
+        queue.messages.push(message);
+        if std::mem::take(&mut queue.owner_sleeps) {
+            drop(queue);
+            self.ready.notify_one();
+        }
+    }
+
+    /// Takes all messages there are into an empty `batch`, waiting for the first one until then.
+    pub fn take(&self, batch: &mut Vec<T>, until: Instant) {
+        let mut queue = self.lock();
+        while queue.messages.is_empty() {
+            let wait = until.saturating_duration_since(Instant::now());
+            if wait.is_zero() {
+                break;
+            }
+            queue.owner_sleeps = true;
+            let waited = self.ready.wait_timeout(queue, wait);
+            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+            queue.owner_sleeps = false;
+        }
+        std::mem::swap(&mut queue.messages, batch);
+    }
+
+    /// A sender that panicked can't have left a message half put in.
+    fn lock(&self) -> MutexGuard<'_, Queue<T>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

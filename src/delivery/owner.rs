@@ -1,0 +1,240 @@
+//! The task around a lane: the thread that owns it, tells it what happened, and carries out its steps.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::health::BrokerHealth;
+use super::lane::{Answer, Condemned, Lane, Notice, Steps};
+use super::mailbox::Mailbox;
+use super::status::LaneStatus;
+use super::ticket::{DeadLetterTicket, Ticket};
+use super::window::BrokerWindow;
+use super::{Delivery, KeptDeadLetters};
+use crate::envelope::{Event, EventType};
+use crate::metrics::DestinationMetrics;
+use crate::publish::{Class, Failure, Publisher, Report};
+use crate::route::Destination;
+
+/// What an owner is told.
+pub(super) enum Message {
+    /// A new event.
+    Give { event: Arc<Event>, ticket: Ticket },
+    /// From the publisher.
+    Report(Report),
+    /// From the lane of the dead letters.
+    DeadLettered { condemned: Condemned, taken: bool },
+    /// Open again what was opened by name.
+    Reopen,
+    /// Finish what is promised to nobody yet, and end at this time at the latest.
+    Stop { until: Instant },
+}
+
+/// `EX_SOFTWARE` of sysexits.h.
+const EX_SOFTWARE: i32 = 70;
+
+/// How long an owner may be idle until it shows that it lives.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+pub(super) struct Owner {
+    pub(super) destination: Destination,
+    pub(super) lane: Lane<Ticket>,
+    pub(super) mailbox: Arc<Mailbox<Message>>,
+    pub(super) status: Arc<LaneStatus>,
+    pub(super) publisher: Box<dyn Publisher>,
+    pub(super) window: Arc<BrokerWindow>,
+    pub(super) health: Arc<BrokerHealth>,
+    pub(super) metrics: DestinationMetrics,
+    pub(super) kept: Option<Arc<KeptDeadLetters>>,
+    pub(super) delivery: Delivery,
+}
+
+impl Owner {
+    /// Runs until it is told to stop. Returns how many events were left unpublished.
+    pub(super) fn run(mut self) -> usize {
+        let mut batch = Vec::new();
+        let mut steps = Steps::default();
+        let mut stop_at = None;
+        loop {
+            let idle = Instant::now() + HEARTBEAT;
+            let wake = self.lane.wakes_at().map_or(idle, |at| at.min(idle));
+            self.mailbox
+                .take(&mut batch, stop_at.map_or(wake, |at| wake.min(at)));
+            let now = Instant::now();
+            for message in batch.drain(..) {
+                match message {
+                    Message::Give { ticket, .. } if stop_at.is_some() => {
+                        steps.answers.push((ticket, Answer::Stopping));
+                    }
+                    Message::Stop { until } => stop_at = Some(until),
+                    message => self.hear(now, message, &mut steps),
+                }
+            }
+            self.lane
+                .advance(now, self.publisher.max_envelope(), &mut steps);
+            self.carry_out(&mut steps);
+            self.show(now);
+            if stop_at.is_some_and(|until| now >= until || !self.lane.is_awaited()) {
+                self.publisher
+                    .close(stop_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now)));
+                return self.lane.pending();
+            }
+        }
+    }
+
+    fn hear(&mut self, now: Instant, message: Message, steps: &mut Steps<Ticket>) {
+        match message {
+            Message::Give { event, ticket } => {
+                if self
+                    .lane
+                    .give(now, event, ticket, self.window.room(), steps)
+                {
+                    self.metrics.lane_event();
+                    self.window.holds(&self.status, self.lane.size());
+                }
+            }
+            Message::Report(report) => self.lane.report(now, report, steps),
+            Message::DeadLettered { condemned, taken } => {
+                self.lane.dead_lettered(now, condemned, taken, steps);
+            }
+            Message::Reopen => self.publisher.reopen(),
+            Message::Stop { .. } => {}
+        }
+    }
+
+    fn carry_out(&mut self, steps: &mut Steps<Ticket>) {
+        if !steps.publish.is_empty() {
+            self.publisher.publish(&steps.publish);
+            steps.publish.clear();
+        }
+        for (ticket, answer) in steps.answers.drain(..) {
+            ticket.answer(answer);
+        }
+        for condemned in steps.dead_letters.drain(..) {
+            self.bury(condemned);
+        }
+        if std::mem::take(&mut steps.rebuild) {
+            self.publisher.rebuild();
+        }
+        for notice in steps.notices.drain(..) {
+            self.tell(notice);
+        }
+    }
+
+    /// Brings an event that the destination will never take to the dead letters.
+    fn bury(&self, condemned: Condemned) {
+        tracing::warn!(
+            destination = %self.destination,
+            event_id = %condemned.event.id(),
+            reason = condemned.reason.name(),
+            detail = condemned.detail,
+            "the destination will never take this event: it goes to the dead letters"
+        );
+        let event = &condemned.event;
+        if event.event_type() == EventType::DeadLetter {
+            let taken = self.kept.as_ref().is_some_and(|kept| kept.keep(event));
+            self.mailbox
+                .push(Message::DeadLettered { condemned, taken });
+            return;
+        }
+        let name = self.destination.to_string();
+        let dead_letter = self.delivery.sealer().dead_letter_of(
+            event,
+            condemned.reason,
+            &condemned.detail,
+            &name,
+        );
+        let route = self
+            .delivery
+            .table()
+            .dead_letters_of(event.source(), self.destination.broker);
+        if route.lanes.is_empty() {
+            self.mailbox.push(Message::DeadLettered {
+                condemned,
+                taken: true,
+            });
+            return;
+        }
+        let dead_letter = Arc::new(dead_letter);
+        let ticket = DeadLetterTicket::new(Arc::clone(&self.mailbox), route.lanes.len(), condemned);
+        for lane in &route.lanes {
+            self.delivery.give(
+                *lane,
+                Arc::clone(&dead_letter),
+                Ticket::Lane(Arc::clone(&ticket)),
+            );
+        }
+    }
+
+    fn tell(&self, notice: Notice) {
+        let broker = self.metrics.broker();
+        match notice {
+            Notice::Confirmed {
+                bytes,
+                publishing,
+                latency,
+            } => {
+                self.metrics.published(bytes);
+                broker.publish_duration(publishing);
+                broker.delivery_latency(latency);
+            }
+            Notice::DeadLettered(reason) => self.metrics.dead_lettered(reason),
+            Notice::Failed(reason) => self.metrics.publish_failed(reason),
+            Notice::Repeated(events) => broker.repeated(events as u64),
+            Notice::Reached => {
+                self.health.reached();
+                tracing::info!(destination = %self.destination, "ready");
+            }
+            Notice::TroubleBegan(failure) => self.trouble_began(&failure),
+            Notice::TroubleChanged(failure) => {
+                self.health.over(&self.destination);
+                self.trouble_began(&failure);
+            }
+            Notice::TroubleEnded(lasted) => {
+                if !self.health.over(&self.destination) {
+                    tracing::info!(destination = %self.destination, ?lasted, "events get through again");
+                }
+            }
+        }
+    }
+
+    fn trouble_began(&self, failure: &Failure) {
+        if failure.reason.is_of_the_whole_broker() {
+            self.health.began(&self.destination, failure);
+        } else if failure.class == Class::Operator {
+            tracing::error!(
+                destination = %self.destination,
+                reason = failure.reason.name(),
+                detail = failure.detail,
+                "the destination takes no events until somebody mends this; trying again for ever"
+            );
+        } else {
+            tracing::warn!(
+                destination = %self.destination,
+                reason = failure.reason.name(),
+                detail = failure.detail,
+                "events don't get through; trying again"
+            );
+        }
+    }
+
+    /// Shows what readiness, liveness and metrics ask for.
+    fn show(&self, now: Instant) {
+        self.window.holds(&self.status, self.lane.size());
+        self.metrics.pending(self.lane.pending());
+        self.status.beat(now);
+        self.status
+            .shows(self.lane.reached(), self.lane.outage(now));
+    }
+}
+
+impl Drop for Owner {
+    /// An owner that panics takes the bridge with it: a restart is better than answers that never come.
+    fn drop(&mut self) {
+        self.status.ended.store(true, Ordering::Release);
+        if std::thread::panicking() {
+            tracing::error!(destination = %self.destination, "a lane's owner ended by a panic: ending the bridge");
+            std::process::exit(EX_SOFTWARE);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! A worker's way into the lanes, and its answers' way back.
+//!
+//! Every worker thread has one port. It owns the table of those who wait, so that all answers that
+//! came together cost it one wake from another thread, and each of its own futures a local one.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use futures_util::task::AtomicWaker;
+
+use super::lane::Answer;
+use super::ticket::Ticket;
+use super::{Delivery, Receipt, Refused};
+use crate::envelope::Event;
+
+/// See the module. A clone is the same port.
+#[derive(Clone)]
+pub struct Port {
+    delivery: Delivery,
+    waiting: Rc<RefCell<Waiting>>,
+    inbox: Arc<Inbox>,
+}
+
+/// Where lanes put a worker's answers.
+#[derive(Default)]
+pub(super) struct Inbox {
+    answers: Mutex<Vec<(Seat, Answer)>>,
+    rung: AtomicBool,
+    worker: AtomicWaker,
+}
+
+/// Whose answer it is: a place among those who wait, and which of its guests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seat {
+    place: u32,
+    guest: u32,
+}
+
+#[derive(Default)]
+struct Waiting {
+    places: Vec<Place>,
+    free: Vec<u32>,
+}
+
+#[derive(Default)]
+struct Place {
+    guest: u32,
+    /// Destinations that have not answered yet.
+    awaited: usize,
+    worst: Option<Answer>,
+    waker: Option<Waker>,
+}
+
+impl Inbox {
+    pub(super) fn put(&self, seat: Seat, answer: Answer) {
+        self.answers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((seat, answer));
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            self.worker.wake();
+        }
+    }
+}
+
+impl Port {
+    /// A port for the worker thread that calls. [`Self::answering`] has to be polled there.
+    pub(super) fn new(delivery: Delivery) -> Self {
+        Port {
+            delivery,
+            waiting: Rc::default(),
+            inbox: Arc::default(),
+        }
+    }
+
+    /// Gives an event to the lanes of all its destinations, now, and not when the answer is
+    /// awaited: whoever drops the answer drops no event.
+    pub fn deliver(&self, event: Event) -> Delivering {
+        let lanes = &self.delivery.route(&event).lanes;
+        let seat = self.waiting.borrow_mut().sit(lanes.len());
+        if !lanes.is_empty() {
+            let event = Arc::new(event);
+            for lane in lanes {
+                let ticket = Ticket::Sender {
+                    inbox: Arc::clone(&self.inbox),
+                    seat,
+                };
+                self.delivery.give(*lane, Arc::clone(&event), ticket);
+            }
+        }
+        Delivering {
+            waiting: Rc::clone(&self.waiting),
+            seat,
+        }
+    }
+
+    /// Brings the lanes' answers to those who wait, for ever. Runs on the port's own thread.
+    pub async fn answering(self) {
+        let mut batch = Vec::new();
+        std::future::poll_fn(|context| -> Poll<()> {
+            self.inbox.worker.register(context.waker());
+            self.inbox.rung.store(false, Ordering::Release);
+            std::mem::swap(
+                &mut *self
+                    .inbox
+                    .answers
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner),
+                &mut batch,
+            );
+            let mut waiting = self.waiting.borrow_mut();
+            for (seat, answer) in batch.drain(..) {
+                waiting.answered(seat, answer);
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl Waiting {
+    fn sit(&mut self, awaited: usize) -> Seat {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place::default());
+            u32::try_from(self.places.len() - 1).expect("requests in flight are bounded far below")
+        });
+        let at = &mut self.places[place as usize];
+        at.awaited = awaited;
+        at.worst = None;
+        Seat {
+            place,
+            guest: at.guest,
+        }
+    }
+
+    fn leave(&mut self, seat: Seat) {
+        let at = &mut self.places[seat.place as usize];
+        at.guest = at.guest.wrapping_add(1);
+        at.waker = None;
+        self.free.push(seat.place);
+    }
+
+    fn answered(&mut self, seat: Seat, answer: Answer) {
+        let at = &mut self.places[seat.place as usize];
+        if at.guest != seat.guest {
+            return;
+        }
+        at.awaited -= 1;
+        at.worst = Some(at.worst.map_or(answer, |other| worse(other, answer)));
+        // A refusal by one destination decides at once: nobody has to wait for the others.
+        if at.awaited == 0 || at.worst.is_some_and(|answer| answer.refuses()) {
+            if let Some(waker) = at.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+}
+
+fn worse(one: Answer, other: Answer) -> Answer {
+    let rank = |answer: Answer| match answer {
+        Answer::Published => 0,
+        Answer::DeadLettered => 1,
+        Answer::Unavailable => 2,
+        Answer::Stopping => 3,
+    };
+    if rank(one) >= rank(other) { one } else { other }
+}
+
+/// The answer that an event's sender waits for.
+pub struct Delivering {
+    waiting: Rc<RefCell<Waiting>>,
+    seat: Seat,
+}
+
+impl Future for Delivering {
+    type Output = Result<Receipt, Refused>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut waiting = self.waiting.borrow_mut();
+        let at = &mut waiting.places[self.seat.place as usize];
+        if at.awaited > 0 && !at.worst.is_some_and(|answer| answer.refuses()) {
+            at.waker = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(match at.worst {
+            None => Ok(Receipt::Discarded),
+            Some(Answer::Published) => Ok(Receipt::Published),
+            Some(Answer::DeadLettered) => Ok(Receipt::DeadLettered),
+            Some(Answer::Unavailable) => Err(Refused::Unavailable),
+            Some(Answer::Stopping) => Err(Refused::Stopping),
+        })
+    }
+}
+
+impl Drop for Delivering {
+    fn drop(&mut self) {
+        self.waiting.borrow_mut().leave(self.seat);
+    }
+}

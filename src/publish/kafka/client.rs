@@ -1,0 +1,90 @@
+//! librdkafka's properties: what the promises rest on, and what the configuration sets.
+
+use rdkafka::ClientConfig;
+
+use super::settings::{Sasl, Settings, Tls};
+
+/// Largest batch that is collected, in bytes, however much a topic takes.
+const BATCH: usize = 512 * 1024;
+/// Bounds of librdkafka's `message.max.bytes`.
+const MESSAGE_MAX: (usize, usize) = (1_000, 1_000_000_000);
+
+/// What every client of this broker has.
+pub(super) fn common(settings: &Settings) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", settings.bootstrap_servers.join(","))
+        .set("client.id", "minchat-bridge")
+        .set("security.protocol", settings.security_protocol.as_str())
+        // With the defaults, sends went on failing for 8 to 10 s after a broker was back.
+        .set("reconnect.backoff.ms", "50")
+        .set("reconnect.backoff.max.ms", "2000")
+        .set("socket.timeout.ms", "20000")
+        .set("socket.connection.setup.timeout.ms", "5000")
+        .set("socket.keepalive.enable", "true")
+        .set("socket.nagle.disable", "true")
+        .set("log.connection.close", "false");
+    if let Some(sasl) = &settings.sasl {
+        login(&mut config, sasl);
+    }
+    if let Some(tls) = &settings.tls {
+        certificates(&mut config, tls);
+    }
+    for (property, value) in &settings.properties {
+        config.set(property, value);
+    }
+    config
+}
+
+/// What a producer has besides. `max_message` is what its topic takes, in bytes, where that is known.
+pub(super) fn producer(settings: &Settings, max_message: Option<usize>) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    let max_message = max_message
+        .unwrap_or(1_000_000)
+        .clamp(MESSAGE_MAX.0, MESSAGE_MAX.1);
+    config
+        .set("compression.codec", settings.compression.as_str())
+        .set(
+            "linger.ms",
+            format!("{}", settings.linger.as_secs_f64() * 1000.0),
+        )
+        .set("message.max.bytes", max_message.to_string())
+        .set("batch.size", BATCH.min(max_message).to_string())
+        .set("statistics.interval.ms", "1000")
+        .set("topic.metadata.propagation.max.ms", "5000");
+    for (property, value) in common(settings).config_map() {
+        config.set(property, value);
+    }
+    // The promises rest on these: no setting comes after them.
+    config
+        .set("acks", "all")
+        .set("enable.idempotence", "true")
+        .set("enable.gapless.guarantee", "true")
+        // The lane owns time: what librdkafka times out leaves a gap in the order.
+        .set("message.timeout.ms", "0")
+        // As Java's clients do, so that a key is in the same partition whoever writes it.
+        .set("partitioner", "murmur2_random")
+        // The window is the lane's.
+        .set("queue.buffering.max.messages", "0");
+    config
+}
+
+fn login(config: &mut ClientConfig, sasl: &Sasl) {
+    config
+        .set("sasl.mechanism", sasl.mechanism.as_str())
+        .set("sasl.username", &sasl.username)
+        .set("sasl.password", sasl.password.expose());
+}
+
+fn certificates(config: &mut ClientConfig, tls: &Tls) {
+    let files = [
+        ("ssl.ca.location", &tls.ca_file),
+        ("ssl.certificate.location", &tls.cert_file),
+        ("ssl.key.location", &tls.key_file),
+    ];
+    for (property, file) in files {
+        if let Some(file) = file {
+            config.set(property, file.to_string_lossy());
+        }
+    }
+}

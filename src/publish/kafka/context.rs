@@ -1,0 +1,191 @@
+//! librdkafka's callbacks. All of a client's share one thread: they pass on and do nothing else.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::ProducerContext;
+use serde::Deserialize;
+
+use super::errors;
+use crate::publish::{Class, Report, Reporter};
+
+/// Bits of a delivery's opaque that hold the event's number; above them is the attempt.
+const SEQ_BITS: u32 = 40;
+
+/// What librdkafka gives back with a report.
+pub(super) fn opaque(seq: u64, attempt: u32) -> usize {
+    (usize::try_from(attempt & 0xff_ffff).unwrap_or_default() << SEQ_BITS)
+        | (seq as usize & ((1 << SEQ_BITS) - 1))
+}
+
+/// A number that can be told from a lane's by its low bits, and an attempt by its own.
+fn seq_and_attempt(opaque: usize) -> (u64, u32) {
+    (
+        (opaque & ((1 << SEQ_BITS) - 1)) as u64,
+        (opaque >> SEQ_BITS) as u32,
+    )
+}
+
+/// What a producer's callbacks need.
+pub(super) struct Context {
+    reporter: Reporter,
+    on_queue: Arc<dyn Fn(i64) + Send + Sync>,
+    /// Its lane was told that events can be handed over.
+    ready: AtomicBool,
+    down: AtomicBool,
+    /// Nobody is interested in this client any more.
+    retired: AtomicBool,
+    last_error: LastError,
+}
+
+/// The last trouble of a connection, in librdkafka's words: what `AllBrokersDown` alone doesn't tell.
+#[derive(Clone, Default)]
+pub(super) struct LastError(Arc<Mutex<Option<(Option<Code>, String)>>>);
+
+impl LastError {
+    pub(super) fn set(&self, code: Option<Code>, reason: &str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((code, reason.to_owned()));
+    }
+
+    pub(super) fn get(&self) -> Option<(Option<Code>, String)> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// The part of librdkafka's statistics that is looked at (`STATISTICS.md`).
+#[derive(Deserialize)]
+struct Statistics {
+    msg_cnt: i64,
+    brokers: std::collections::HashMap<String, BrokerStatistics>,
+    eos: Option<IdempotenceStatistics>,
+}
+
+#[derive(Deserialize)]
+struct BrokerStatistics {
+    state: String,
+}
+
+#[derive(Deserialize)]
+struct IdempotenceStatistics {
+    idemp_state: String,
+}
+
+impl Context {
+    pub(super) fn new(reporter: Reporter, on_queue: Arc<dyn Fn(i64) + Send + Sync>) -> Self {
+        Context {
+            reporter,
+            on_queue,
+            ready: AtomicBool::new(false),
+            down: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
+            last_error: LastError::default(),
+        }
+    }
+
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    fn tell(&self, report: Report) {
+        if !self.retired.load(Ordering::Acquire) {
+            (self.reporter)(report);
+        }
+    }
+
+    fn came_up(&self) {
+        self.ready.store(true, Ordering::Release);
+        self.down.store(false, Ordering::Release);
+        self.tell(Report::Up);
+    }
+}
+
+impl ClientContext for Context {
+    fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code();
+        let failure = match code {
+            Some(Code::AllBrokersDown) => {
+                let (code, reason) = self.last_error.get().unwrap_or((code, reason.to_owned()));
+                errors::failure(code, reason)
+            }
+            code => {
+                self.last_error.set(code, reason);
+                errors::failure(code, reason)
+            }
+        };
+        let gone = code == Some(Code::AllBrokersDown);
+        let refused = failure.class == Class::Operator;
+        if (gone || refused) && !self.down.swap(true, Ordering::AcqRel) {
+            self.tell(Report::Down(failure));
+        }
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        let Ok(statistics) = serde_json::from_slice::<Statistics>(statistics) else {
+            return;
+        };
+        (self.on_queue)(statistics.msg_cnt);
+        let has_id = statistics
+            .eos
+            .is_some_and(|eos| eos.idemp_state == "Assigned");
+        let connected = statistics
+            .brokers
+            .values()
+            .any(|broker| broker.state == "UP");
+        let wanted = !self.ready.load(Ordering::Acquire) || self.down.load(Ordering::Acquire);
+        if wanted && has_id && connected {
+            self.came_up();
+        }
+    }
+
+    /// At debug: what matters of it comes as an error or a report, once.
+    fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(facility, message, "librdkafka");
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
+        let (seq, attempt) = seq_and_attempt(opaque);
+        match result {
+            Ok(_) => {
+                if self.down.load(Ordering::Acquire) {
+                    self.came_up();
+                }
+                self.tell(Report::Confirmed { seq, attempt });
+            }
+            Err((error, _)) => self.tell(Report::Failed {
+                seq,
+                attempt,
+                failure: errors::of_event(error),
+            }),
+        }
+    }
+}
+
+/// What the client that only asks has for callbacks.
+#[derive(Default)]
+pub(super) struct AskingContext {
+    pub(super) last_error: LastError,
+}
+
+impl ClientContext for AskingContext {
+    fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code();
+        if code != Some(Code::AllBrokersDown) {
+            self.last_error.set(code, reason);
+        }
+    }
+
+    fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(facility, message, "librdkafka");
+    }
+}

@@ -1,0 +1,198 @@
+//! Keeps every topic's client in working order: one thread for all topics of the cluster, that
+//! finds out what a topic is like, makes its client, and looks again now and then.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::config::FromClientConfigAndContext;
+use tokio::runtime::Handle;
+
+use super::client;
+use super::context::Context;
+use super::errors;
+use super::publisher::{Client, TopicLine};
+use super::settings::Settings;
+use super::topics::{Topic, Topics};
+use crate::publish::{Failure, Report};
+
+/// How long until a topic without a client is looked at again.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often the limits of topics are read again, so that a raised one counts.
+const REFRESH: Duration = Duration::from_secs(30);
+
+/// A hand on the thread. The last one that stops ends it.
+#[derive(Clone)]
+pub(super) struct Keeper(Arc<Bell>);
+
+#[derive(Default)]
+struct Bell {
+    state: Mutex<State>,
+    rung: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    lines: Vec<Arc<TopicLine>>,
+    rung: bool,
+    stopped: bool,
+}
+
+impl Keeper {
+    /// Starts the thread.
+    pub(super) fn start(
+        settings: Settings,
+        runtime: Handle,
+        on_queue: Arc<dyn Fn(u64) + Send + Sync>,
+    ) -> std::io::Result<Self> {
+        let keeper = Keeper(Arc::default());
+        let queue = Queue {
+            held: Arc::default(),
+            on_queue,
+        };
+        let bell = Arc::clone(&keeper.0);
+        let thread = std::thread::Builder::new().name("kafka-keeper".to_owned());
+        thread.spawn(move || {
+            Round {
+                settings,
+                runtime,
+                queue,
+                topics: None,
+            }
+            .run(&bell)
+        })?;
+        Ok(keeper)
+    }
+
+    /// A new topic that needs a client.
+    pub(super) fn add(&self, line: Arc<TopicLine>) {
+        self.lock().lines.push(line);
+        self.wake();
+    }
+
+    /// A topic lost its client.
+    pub(super) fn wake(&self) {
+        self.lock().rung = true;
+        self.0.rung.notify_one();
+    }
+
+    /// Ends the thread after what it is doing.
+    pub(super) fn stop(&self) {
+        self.lock().stopped = true;
+        self.0.rung.notify_one();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Bell {
+    /// The topics to look at, after a ring or so long; none when it is over.
+    fn wait(&self, at_most: Duration) -> Option<Vec<Arc<TopicLine>>> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self
+            .rung
+            .wait_timeout_while(state, at_most, |state| !state.rung && !state.stopped);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.rung = false;
+        (!state.stopped).then(|| state.lines.clone())
+    }
+}
+
+struct Round {
+    settings: Settings,
+    runtime: Handle,
+    queue: Queue,
+    topics: Option<Topics>,
+}
+
+/// What the clients of all topics hold together, in events.
+#[derive(Clone)]
+struct Queue {
+    held: Arc<AtomicI64>,
+    on_queue: Arc<dyn Fn(u64) + Send + Sync>,
+}
+
+impl Queue {
+    /// The client of one topic holds so many now.
+    fn holds(&self, line: &TopicLine, events: i64) {
+        let change = events - line.queued.swap(events, Ordering::Relaxed);
+        let held = self.held.fetch_add(change, Ordering::Relaxed) + change;
+        (self.on_queue)(u64::try_from(held).unwrap_or_default());
+    }
+}
+
+impl Round {
+    fn run(mut self, bell: &Bell) {
+        let mut pause = RETRY;
+        while let Some(lines) = bell.wait(pause) {
+            let (lacking, kept): (Vec<_>, Vec<_>) =
+                lines.into_iter().partition(|line| line.lock().is_none());
+            let mut unreachable: Option<Failure> = None;
+            for line in &lacking {
+                // One topic that can't be asked about for want of a broker speaks for all.
+                let made = match &unreachable {
+                    Some(failure) => Err(failure.clone()),
+                    None => self.equip(line),
+                };
+                if let Err(failure) = made {
+                    if failure.reason.is_of_the_whole_broker() {
+                        unreachable = Some(failure.clone());
+                    }
+                    (line.reporter)(Report::Down(failure));
+                }
+            }
+            if lacking.is_empty() {
+                self.refresh(&kept);
+            }
+            let still = lacking.iter().any(|line| line.lock().is_none());
+            pause = if still { RETRY } else { REFRESH };
+        }
+    }
+
+    /// Makes the client of a topic. It tells its lane by itself when it is ready.
+    fn equip(&mut self, line: &Arc<TopicLine>) -> Result<(), Failure> {
+        let create = self.settings.create_topics.clone();
+        let topic = self.topics()?.ready(&line.topic, create.as_ref())?;
+        remember(line, topic);
+        let config = client::producer(&self.settings, topic.max_message);
+        let (queued, queue) = (Arc::clone(line), self.queue.clone());
+        let context = Context::new(
+            Arc::clone(&line.reporter),
+            Arc::new(move |events| queue.holds(&queued, events)),
+        );
+        let client = Client::from_config_and_context(&config, context);
+        *line.lock() = Some(client.map_err(|error| errors::of_event(&error))?);
+        Ok(())
+    }
+
+    fn refresh(&mut self, lines: &[Arc<TopicLine>]) {
+        let Ok(topics) = self.topics() else { return };
+        for line in lines {
+            if let Some(max_message) = topics.max_message(&line.topic) {
+                line.max_message.store(max_message, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn topics(&mut self) -> Result<&Topics, Failure> {
+        if self.topics.is_none() {
+            self.topics = Some(Topics::new(&self.settings, self.runtime.clone())?);
+        }
+        self.topics
+            .as_ref()
+            .ok_or_else(|| errors::failure(None, "no client to ask with"))
+    }
+}
+
+fn remember(line: &TopicLine, topic: Topic) {
+    line.max_message
+        .store(topic.max_message.unwrap_or(0), Ordering::Relaxed);
+    tracing::debug!(
+        topic = line.topic,
+        partitions = topic.partitions,
+        max_message = topic.max_message,
+        "found"
+    );
+}

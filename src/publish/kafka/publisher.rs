@@ -1,0 +1,140 @@
+//! One topic's way to Kafka: a producer of its own, so that trouble with one topic is no other's.
+
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+
+use super::context::{Context, opaque};
+use super::errors;
+use super::keeper::Keeper;
+use crate::envelope;
+use crate::publish::{Handover, Publisher, Report, Reporter};
+
+pub(super) type Client = ThreadedProducer<Context>;
+
+/// Bytes of a record besides its value, at most: key, headers, and Kafka's own framing of a batch.
+const FRAMING: usize = 1024;
+
+/// What a topic's publisher and the keeper of its client share.
+pub(super) struct TopicLine {
+    pub(super) topic: String,
+    pub(super) reporter: Reporter,
+    pub(super) client: Mutex<Option<Client>>,
+    /// The topic's `max.message.bytes`; 0 while it is not known.
+    pub(super) max_message: AtomicUsize,
+    /// How many events its client holds.
+    pub(super) queued: AtomicI64,
+}
+
+impl TopicLine {
+    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, Option<Client>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Publishes to one topic.
+pub(super) struct TopicPublisher {
+    pub(super) line: Arc<TopicLine>,
+    pub(super) keeper: Keeper,
+}
+
+impl Publisher for TopicPublisher {
+    fn publish(&mut self, events: &[Handover]) {
+        let client = self.line.lock();
+        let Some(client) = client.as_ref() else {
+            for handover in events {
+                self.failed(
+                    handover,
+                    errors::failure(None, "the client is being rebuilt"),
+                );
+            }
+            return;
+        };
+        // A client that is of no use any more takes no events: the lane has to know, to get another.
+        if let Some((code, reason)) = client.client().fatal_error() {
+            tracing::warn!(topic = self.line.topic, %code, reason, "librdkafka's producer gave up: rebuilding it");
+            for handover in events {
+                let fatal = rdkafka::error::RDKafkaErrorCode::Fatal;
+                self.failed(
+                    handover,
+                    errors::failure(Some(fatal), format!("{code}: {reason}")),
+                );
+            }
+            return;
+        }
+        for handover in events {
+            if let Err((error, _)) = client.send(record(&self.line.topic, handover)) {
+                self.failed(handover, errors::of_event(&error));
+            }
+        }
+    }
+
+    fn rebuild(&mut self) {
+        let client = self.line.lock().take();
+        retire(client);
+        self.keeper.wake();
+    }
+
+    fn max_envelope(&self) -> Option<usize> {
+        match self.line.max_message.load(Ordering::Relaxed) {
+            0 => None,
+            max => Some(max.saturating_sub(FRAMING)),
+        }
+    }
+
+    fn close(&mut self, within: Duration) {
+        self.keeper.stop();
+        let client = self.line.lock().take();
+        if let Some(client) = client {
+            // What is still unconfirmed nobody was promised; a frozen broker must not hold up the stop.
+            if let Err(error) = client.flush(within.min(Duration::from_secs(1))) {
+                tracing::debug!(topic = self.line.topic, %error, "not everything was confirmed at the stop");
+            }
+            retire(Some(client));
+        }
+    }
+}
+
+impl TopicPublisher {
+    fn failed(&self, handover: &Handover, failure: crate::publish::Failure) {
+        let Handover { seq, attempt, .. } = *handover;
+        (self.line.reporter)(Report::Failed {
+            seq,
+            attempt,
+            failure,
+        });
+    }
+}
+
+/// Ends a client on a thread of its own: that takes as long as its broker's sockets do.
+fn retire(client: Option<Client>) {
+    let Some(client) = client else { return };
+    client.context().retire();
+    let ending = std::thread::Builder::new().name("kafka-retire".to_owned());
+    if let Err(error) = ending.spawn(move || drop(client)) {
+        tracing::warn!(%error, "no thread to end a Kafka client on");
+    }
+}
+
+fn record<'a>(topic: &'a str, handover: &'a Handover) -> BaseRecord<'a, str, [u8], usize> {
+    let event = &handover.event;
+    let mut headers = OwnedHeaders::new_with_capacity(2).insert(Header {
+        key: "content-type",
+        value: Some(envelope::CONTENT_TYPE),
+    });
+    if let Some(traceparent) = event.traceparent() {
+        headers = headers.insert(Header {
+            key: "traceparent",
+            value: Some(traceparent),
+        });
+    }
+    let mut record = BaseRecord::with_opaque_to(topic, opaque(handover.seq, handover.attempt))
+        .payload(event.envelope());
+    if let Some(key) = event.ordering_key() {
+        record = record.key(key);
+    }
+    record.headers(headers)
+}
