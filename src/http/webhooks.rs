@@ -186,7 +186,10 @@ impl Listener {
     fn rehearse(&self, source: usize, sealed: Sealed) -> Result<Accepted, Problem> {
         match sealed {
             Sealed::Event(event, kind) => {
-                Ok(Accepted::dry_run(&event, kind, self.delivery.table().destinations(source, kind)))
+                let table = self.delivery.table();
+                let lanes = &table.of(source, event.event_type()).lanes;
+                let destinations = lanes.iter().map(|lane| table.destinations()[*lane].to_string());
+                Ok(Accepted::dry_run(&event, kind, destinations.collect()))
             }
             Sealed::DeadLetter(_, why) => Err(Problem::malformed(&why)),
         }
@@ -212,5 +215,30 @@ fn refused(why: &Refused) -> Problem {
             5,
         ),
         Refused::Stopping => Problem::unavailable(Slug::Stopping, "another replica, or this one soon again, takes it", 5),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_and_what_the_request_held_is_let_go() {
+        let held = Rc::new(());
+        let holding = held.clone();
+        let outcome = unless_it_panics(async move {
+            let _holding = holding;
+            tokio::task::yield_now().await;
+            panic!("a bug, as the test has it")
+        });
+        let outcome: Result<(), Problem> = outcome.await;
+        assert_eq!(outcome.map_err(|problem| problem.slug()), Err(Slug::Internal));
+        assert_eq!(Rc::strong_count(&held), 1);
+    }
+
+    #[test]
+    fn each_refusal_of_delivery_has_its_problem() {
+        assert_eq!(refused(&Refused::Unavailable).slug(), Slug::StorageUnavailable);
+        assert_eq!(refused(&Refused::Stopping).slug(), Slug::Stopping);
     }
 }

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use minchat_bridge::delivery::{Delivery, Script};
+use minchat_bridge::delivery::{self, Delivery, Parts};
+use minchat_bridge::envelope::{self, Sealer};
 use minchat_bridge::http::settings::{AdminSettings, AuthSettings, RateLimit, Settings, SourceSettings};
 use minchat_bridge::http::{self, Addresses, Behind, Slug, Stopper};
 use minchat_bridge::metrics::{Labels, Metrics};
+use minchat_bridge::route::{Broker, Table};
 use minchat_bridge::secret::Secret;
 
 use crate::client::{Connection, get};
+use crate::scripted::{Script, Scripted};
 
 /// The token that the source `minchat` takes; the source `open` takes everybody, `rated` two at once.
 pub const TOKEN: &str = "s3cret-t0ken";
@@ -21,6 +24,7 @@ pub struct Bridge {
     addresses: Addresses,
     stopper: Stopper,
     delivery: Delivery,
+    broker: Scripted,
     thread: Option<JoinHandle<std::io::Result<()>>>,
 }
 
@@ -35,19 +39,16 @@ impl Bridge {
         change(&mut settings);
         let admin = AdminSettings { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) };
         let sources = sources();
-        let delivery = Delivery::default();
-        let behind = Behind {
-            sealer: Arc::default(),
-            delivery: delivery.clone(),
-            metrics: Arc::new(metrics(&settings, &sources)),
-        };
+        let broker = Scripted::default();
+        let behind = behind(&settings, &sources, &broker);
+        let delivery = behind.delivery.clone();
         let bound = http::bind(&settings, &admin, &sources, behind).expect("port 0 is always free");
         let (addresses, stopper) = (bound.addresses(), bound.stopper());
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(bound.run())
         });
-        Bridge { addresses, stopper, delivery, thread: Some(thread) }
+        Bridge { addresses, stopper, delivery, broker, thread: Some(thread) }
     }
 
     pub fn webhooks(&self) -> SocketAddr {
@@ -63,12 +64,16 @@ impl Bridge {
     }
 
     pub fn script(&self, script: Script) {
-        self.delivery.script(script);
+        self.broker.script(script);
     }
 
-    pub fn delivered(&self) -> Vec<String> {
-        let envelopes = self.delivery.delivered().into_iter();
-        envelopes.map(|envelope| String::from_utf8_lossy(&envelope).into_owned()).collect()
+    /// The `data` of each event that the broker was handed, as it stands in its envelope.
+    pub fn published(&self) -> Vec<String> {
+        let envelopes = self.broker.published().into_iter();
+        let data = envelopes.filter_map(|envelope| {
+            Some(envelope.split_once(",\"data\":")?.1.strip_suffix('}')?.to_owned())
+        });
+        data.collect()
     }
 
     /// Waits for the sum of the series whose lines begin so to be that.
@@ -110,6 +115,7 @@ impl Drop for Bridge {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+        self.delivery.stop(Duration::ZERO);
     }
 }
 
@@ -151,10 +157,28 @@ fn sources() -> Vec<SourceSettings> {
     ]
 }
 
-fn metrics(settings: &Settings, sources: &[SourceSettings]) -> Metrics {
+fn behind(settings: &Settings, sources: &[SourceSettings], broker: &Scripted) -> Behind {
+    let table = Table::new(sources.iter().map(|s| s.prefix.as_str()), &[Broker::Kafka], &Default::default());
+    let metrics = Arc::new(metrics(settings, sources, &table));
+    let envelope = envelope::Settings { schema_base: "urn:minchat-bridge:schema:".to_owned() };
+    let sealer = Arc::new(Sealer::new(&envelope, sources.iter().map(|s| (s.name.as_str(), s.uri.as_str()))));
+    let publish = delivery::settings::Settings {
+        spool_after: Duration::from_millis(250),
+        deadline: Duration::from_secs(60),
+        window: 32 << 20,
+    };
+    let parts = Parts { settings: publish, table, sealer: sealer.clone(), metrics: metrics.clone(), kept: None };
+    let delivery = Delivery::start(parts, &|_| {
+        let broker = broker.clone();
+        Box::new(move |reporter| broker.publisher(reporter))
+    });
+    Behind { sealer, delivery: delivery.expect("threads can be started"), metrics }
+}
+
+fn metrics(settings: &Settings, sources: &[SourceSettings], table: &Table) -> Metrics {
     let labels = Labels {
         sources: sources.iter().map(|source| source.name.clone()).collect(),
-        destinations: Vec::new(),
+        destinations: table.destinations().iter().map(|d| (d.broker, d.name())).collect(),
         problems: Slug::ALL.iter().map(|slug| (slug.name(), slug.status())).collect(),
         success_status: settings.success_status,
     };

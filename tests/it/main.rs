@@ -3,3 +3,4 @@
 mod bridge;
 mod client;
 mod http;
+mod scripted;

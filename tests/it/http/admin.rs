@@ -1,11 +1,11 @@
 //! The admin listener.
 
-use minchat_bridge::delivery::Script;
 use serde_json::json;
 
 use super::webhook;
 use crate::bridge::Bridge;
 use crate::client::{Request, get};
+use crate::scripted::Script;
 
 #[test]
 fn probes_say_yes_and_no() {
@@ -14,12 +14,12 @@ fn probes_say_yes_and_no() {
     let ready = get(bridge.admin(), "/readyz");
     assert_eq!((ready.status, ready.text().as_str()), (200, "ok\n"));
     let verbose = get(bridge.admin(), "/readyz?verbose").text();
-    assert!(verbose.contains("[+]file:minchat.message.sent.v1 ok\n"), "{verbose}");
+    assert!(verbose.contains("[+]kafka:open.message.sent.v1 ok\n"), "{verbose}");
 
-    bridge.script(Script::Refuse);
+    bridge.script(Script::Away);
     let ready = get(bridge.admin(), "/readyz");
     assert_eq!(ready.status, 503);
-    assert!(ready.text().contains("[-]file:minchat.message.sent.v1 failed: down\n"), "{}", ready.text());
+    assert!(ready.text().contains("[-]kafka:open.message.sent.v1 failed: \n"), "{}", ready.text());
 }
 
 #[test]

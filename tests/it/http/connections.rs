@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use minchat_bridge::delivery::Script;
 
 use super::{PAYLOAD, webhook};
 use crate::bridge::Bridge;
 use crate::client::Request;
+use crate::scripted::Script;
 
 #[test]
 fn a_connection_serves_one_webhook_after_another() {
@@ -54,7 +54,7 @@ fn an_unread_body_is_never_the_next_request() {
             }
         }
     }
-    assert_eq!(bridge.delivered(), [""; 0]);
+    assert_eq!(bridge.published(), [""; 0]);
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn what_is_no_request_is_answered_without_a_body() {
         assert_eq!((answer.status, answer.text().as_str()), (status, ""));
         assert_eq!(connection.rest(), "");
     }
-    assert_eq!(bridge.delivered(), [""; 0]);
+    assert_eq!(bridge.published(), [""; 0]);
 }
 
 #[test]
@@ -124,23 +124,23 @@ fn an_idle_connection_is_closed_after_its_time() {
 #[test]
 fn a_client_that_hangs_up_before_the_answer_leaves_a_whole_event() {
     let bridge = Bridge::start();
-    bridge.script(Script::Wait(Duration::from_secs(30)));
+    bridge.script(Script::ConfirmAfter(Duration::from_secs(30)));
     let mut connection = bridge.connect();
     // The interim answer is there to stay unread.
     connection.send(webhook().with("expect", "100-continue").bytes());
-    while bridge.delivered().is_empty() {
+    while bridge.published().is_empty() {
         std::thread::yield_now();
     }
     connection.reset();
     bridge.await_metric("minchat_bridge_http_requests_in_flight", 0.0);
     bridge.await_metric("minchat_bridge_http_in_flight_bytes", 0.0);
-    assert_eq!(bridge.delivered(), [PAYLOAD]);
+    assert_eq!(bridge.published(), [PAYLOAD]);
 }
 
 #[test]
 fn a_client_that_has_only_stopped_sending_gets_its_answer() {
     let bridge = Bridge::start();
-    bridge.script(Script::Wait(Duration::from_millis(200)));
+    bridge.script(Script::ConfirmAfter(Duration::from_millis(200)));
     let mut connection = bridge.connect();
     connection.send(webhook().bytes());
     connection.shut_sending_down();

@@ -3,17 +3,17 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use minchat_bridge::delivery::Script;
 
 use super::{PAYLOAD, webhook};
 use crate::bridge::Bridge;
 use crate::client::get;
+use crate::scripted::Script;
 
 #[test]
 fn what_is_in_flight_is_finished_and_nothing_new_is_taken() {
     let bridge = Bridge::start();
     let address = bridge.webhooks();
-    bridge.script(Script::Wait(Duration::from_millis(500)));
+    bridge.script(Script::ConfirmAfter(Duration::from_millis(500)));
     let mut idle = bridge.connect();
     idle.send(webhook().bytes());
     assert_eq!(idle.answer().expect("an answer").status, 202);
@@ -48,7 +48,7 @@ fn a_client_that_is_stuck_does_not_use_up_the_time() {
 #[test]
 fn the_time_that_is_given_is_kept() {
     let bridge = Bridge::with(|settings| settings.shutdown_timeout = Duration::from_millis(700));
-    bridge.script(Script::Wait(Duration::from_secs(60)));
+    bridge.script(Script::ConfirmAfter(Duration::from_secs(60)));
     let mut busy = bridge.connect();
     busy.send(webhook().bytes());
     bridge.await_metric("minchat_bridge_http_requests_in_flight", 1.0);
@@ -75,6 +75,6 @@ fn before_it_stops_it_is_not_ready_and_still_serves() {
     kept.send(webhook().bytes());
     let answer = kept.answer().expect("an answer");
     assert_eq!((answer.status, answer.header("connection")), (202, Some("close")));
-    assert!(bridge.delivered().iter().all(|envelope| envelope == PAYLOAD));
+    assert!(bridge.published().iter().all(|envelope| envelope == PAYLOAD));
     assert!(bridge.ended() >= Duration::from_millis(500));
 }
