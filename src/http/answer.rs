@@ -1,0 +1,67 @@
+//! What goes back: bodies written without a formatter, and the headers that every answer has.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use bytes::Bytes;
+use serde::Serialize;
+use uuid::Uuid;
+
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// An answer's body as it is written. It knows where in it the request's id stands, so that the
+/// header shares those bytes.
+pub(super) struct Written {
+    body: Vec<u8>,
+    request_id: usize,
+}
+
+impl Written {
+    pub(super) fn with_capacity(capacity: usize) -> Self {
+        Self { body: Vec::with_capacity(capacity), request_id: 0 }
+    }
+
+    pub(super) fn text(&mut self, text: &str) {
+        self.body.extend_from_slice(text.as_bytes());
+    }
+
+    /// Writes something as JSON.
+    pub(super) fn json(&mut self, value: &(impl Serialize + ?Sized)) {
+        serde_json::to_writer(&mut self.body, value).expect("texts and lists of them are always JSON");
+    }
+
+    pub(super) fn uuid(&mut self, id: Uuid) {
+        let mut text = Uuid::encode_buffer();
+        self.text(id.hyphenated().encode_lower(&mut text));
+    }
+
+    /// Writes the id that stands for this request.
+    pub(super) fn request_id(&mut self, id: Uuid) {
+        self.request_id = self.body.len();
+        self.uuid(id);
+    }
+}
+
+/// An answer with that body.
+pub(super) fn respond(status: StatusCode, content_type: &'static str, written: Written) -> HttpResponse {
+    let body = Bytes::from(written.body);
+    let request_id = body.slice(written.request_id..written.request_id + uuid::fmt::Hyphenated::LENGTH);
+    let mut response = with_request_id(status, request_id, body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// An answer that has no body, so that its request's id stands in the header only.
+pub(super) fn respond_empty(status: StatusCode, id: Uuid) -> HttpResponse {
+    let mut written = Written::with_capacity(uuid::fmt::Hyphenated::LENGTH);
+    written.request_id(id);
+    with_request_id(status, Bytes::from(written.body), Bytes::new())
+}
+
+fn with_request_id(status: StatusCode, request_id: Bytes, body: Bytes) -> HttpResponse {
+    let request_id = HeaderValue::from_maybe_shared(request_id).expect("hexadecimal digits and hyphens are a header's value");
+    let mut response = HttpResponse::with_body(status, body).map_into_boxed_body();
+    response.headers_mut().insert(X_REQUEST_ID.clone(), request_id);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,129 @@
+//! Shared tokens: as `Authorization: Bearer`, as `?token=`, or as Basic's password.
+
+use std::borrow::Cow;
+
+use actix_web::http::header::AUTHORIZATION;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+use super::Head;
+use crate::http::query;
+use crate::secret::Secret;
+
+/// The tokens of one source, as digests: those have one length, so that none is told by the time
+/// that a comparison takes.
+pub(super) struct Tokens {
+    digests: Vec<[u8; 32]>,
+}
+
+impl Tokens {
+    pub(super) fn new(tokens: &[Secret]) -> Self {
+        let digests = tokens.iter().map(|token| digest(token.expose().as_bytes()));
+        Self { digests: digests.collect() }
+    }
+
+    /// Whether the head carries one of the tokens, wherever a token can stand.
+    pub(super) fn pass(&self, head: &Head<'_>) -> bool {
+        let header = head.headers.get(AUTHORIZATION).and_then(|value| authorization(value.as_bytes()));
+        let query = head.query.and_then(|query| query::value(query, "token"));
+        let passed = self.among(header.as_deref()) | self.among(query.as_deref());
+        passed.into()
+    }
+
+    /// Compares with every token, whichever is right.
+    fn among(&self, presented: Option<&[u8]>) -> Choice {
+        let Some(presented) = presented else {
+            return Choice::from(0);
+        };
+        let presented = digest(presented);
+        self.digests
+            .iter()
+            .fold(Choice::from(0), |found, token| found | token.ct_eq(&presented))
+    }
+}
+
+fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+/// The token in an `Authorization` header: a Bearer's, or the password of Basic.
+fn authorization(value: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let space = value.iter().position(|byte| *byte == b' ')?;
+    let (scheme, credentials) = (&value[..space], value[space..].trim_ascii());
+    if scheme.eq_ignore_ascii_case(b"bearer") {
+        return Some(Cow::Borrowed(credentials));
+    }
+    if scheme.eq_ignore_ascii_case(b"basic") {
+        let user_and_password = STANDARD.decode(credentials).ok()?;
+        let colon = user_and_password.iter().position(|byte| *byte == b':')?;
+        return Some(Cow::Owned(user_and_password[colon + 1..].to_vec()));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderMap, HeaderValue};
+
+    use super::*;
+
+    fn pass(authorization: Option<&str>, query: Option<&str>) -> bool {
+        let tokens = ["first", "s3cr%t+/=", "käse"].map(|token| Secret::new(token.to_owned()));
+        let mut headers = HeaderMap::new();
+        if let Some(value) = authorization {
+            let value = HeaderValue::from_bytes(value.as_bytes()).expect("the tests use no control characters");
+            headers.insert(AUTHORIZATION, value);
+        }
+        Tokens::new(&tokens).pass(&Head { headers: &headers, query })
+    }
+
+    #[test]
+    fn a_token_passes_from_each_place_that_it_can_stand_in() {
+        for (authorization, query) in [
+            (Some("Bearer first"), None),
+            (Some("bearer   first "), None),
+            (Some("BEARER s3cr%t+/="), None),
+            (Some("Bearer käse"), None),
+            (Some("Basic dXNlcjpmaXJzdA=="), None), // user:first
+            (Some("Basic OmZpcnN0"), None),         // :first
+            (None, Some("token=first")),
+            (None, Some("dry_run=true&token=first")),
+            (None, Some("token=s3cr%25t%2B%2f%3D")),
+            (None, Some("token=k%C3%A4se")),
+            (None, Some("token=s3cr%25t+/=")), // a plus is no space: tokens are often base64
+            (Some("Bearer wrong"), Some("token=first")),
+            (Some("Bearer first"), Some("token=wrong")),
+        ] {
+            assert!(pass(authorization, query), "{authorization:?} {query:?}");
+        }
+    }
+
+    #[test]
+    fn anything_else_does_not() {
+        for (authorization, query) in [
+            (None, None),
+            (Some(""), None),
+            (Some("first"), None),
+            (Some("Bearer"), None),
+            (Some("Bearer "), None),
+            (Some("Bearer firs"), None),
+            (Some("Bearer first2"), None),
+            (Some("Bearer First"), None),
+            (Some("Digest first"), None),
+            (Some("Basic first"), None),
+            (Some("Basic Zmlyc3Q="), None),         // first, without a colon
+            (Some("Basic Zmlyc3Q6dXNlcg=="), None), // first:user
+            (None, Some("token")),
+            (None, Some("token=")),
+            (None, Some("token=FIRST")),
+            (None, Some("Token=first")),
+            (None, Some("xtoken=first")),
+            (None, Some("token=firs%74%")),
+            (None, Some("token=wrong&token=first")), // the first one counts, as in the rest of the query
+        ] {
+            assert!(!pass(authorization, query), "{authorization:?} {query:?}");
+        }
+    }
+}

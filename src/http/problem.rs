@@ -1,0 +1,270 @@
+//! Every way to say no, as one table, and the only place that names status codes.
+//!
+//! A problem is answered as RFC 9457 has it. Its texts are fixed: nothing that a request carried is
+//! ever echoed.
+
+use std::borrow::Cow;
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use uuid::Uuid;
+
+use super::answer::{self, Written};
+use crate::minchat::Malformed;
+
+/// Why a webhook was not accepted. The sender's fault is a 4xx, the bridge's or a broker's a 5xx.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slug {
+    /// Not JSON, or nested too deep.
+    MalformedJson,
+    /// No credentials, or wrong ones.
+    Unauthorized,
+    /// The URL names no source.
+    UnknownSource,
+    /// The URL names a kind that there is not.
+    UnknownKind,
+    /// Not a POST.
+    MethodNotAllowed,
+    /// The body came too slowly, or broke off.
+    BodyTimeout,
+    /// The body is over `http.max_body`.
+    PayloadTooLarge,
+    /// A content-encoding that is not undone here.
+    UnsupportedEncoding,
+    /// Over what may be in flight, or over the source's rate.
+    TooManyRequests,
+    /// A bug.
+    Internal,
+    /// No destination took the event in time.
+    StorageUnavailable,
+    /// The bridge is about to end.
+    Stopping,
+}
+
+struct Row {
+    slug: &'static str,
+    status: StatusCode,
+    title: &'static str,
+}
+
+impl Slug {
+    /// All of them, in the order of [`Slug::index`].
+    pub const ALL: [Slug; 12] = [
+        Slug::MalformedJson,
+        Slug::Unauthorized,
+        Slug::UnknownSource,
+        Slug::UnknownKind,
+        Slug::MethodNotAllowed,
+        Slug::BodyTimeout,
+        Slug::PayloadTooLarge,
+        Slug::UnsupportedEncoding,
+        Slug::TooManyRequests,
+        Slug::Internal,
+        Slug::StorageUnavailable,
+        Slug::Stopping,
+    ];
+
+    #[rustfmt::skip]
+    const fn row(self) -> Row {
+        let (slug, status, title) = match self {
+            Slug::MalformedJson       => ("malformed-json",       StatusCode::BAD_REQUEST,            "The body is not JSON"),
+            Slug::Unauthorized        => ("unauthorized",         StatusCode::UNAUTHORIZED,           "No or wrong credentials"),
+            Slug::UnknownSource       => ("unknown-source",       StatusCode::NOT_FOUND,              "No such source"),
+            Slug::UnknownKind         => ("unknown-kind",         StatusCode::NOT_FOUND,              "No such kind"),
+            Slug::MethodNotAllowed    => ("method-not-allowed",   StatusCode::METHOD_NOT_ALLOWED,     "A webhook is a POST"),
+            Slug::BodyTimeout         => ("body-timeout",         StatusCode::REQUEST_TIMEOUT,        "The body did not come in time"),
+            Slug::PayloadTooLarge     => ("payload-too-large",    StatusCode::PAYLOAD_TOO_LARGE,      "The body is too large"),
+            Slug::UnsupportedEncoding => ("unsupported-encoding", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The content-encoding is not supported"),
+            Slug::TooManyRequests     => ("too-many-requests",    StatusCode::TOO_MANY_REQUESTS,      "Too many requests"),
+            Slug::Internal            => ("internal",             StatusCode::INTERNAL_SERVER_ERROR,  "The bridge failed"),
+            Slug::StorageUnavailable  => ("storage-unavailable",  StatusCode::SERVICE_UNAVAILABLE,    "No broker took the event in time"),
+            Slug::Stopping            => ("stopping",             StatusCode::SERVICE_UNAVAILABLE,    "The bridge is stopping"),
+        };
+        Row { slug, status, title }
+    }
+
+    /// The name in `type` and in metrics.
+    pub const fn name(self) -> &'static str {
+        self.row().slug
+    }
+
+    /// The status that it is answered with.
+    pub fn status(self) -> u16 {
+        self.row().status.as_u16()
+    }
+
+    /// The place in [`Slug::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// The status of an accepted webhook: `http.success_status`.
+pub(super) const fn success(status: u16) -> StatusCode {
+    match status {
+        200 => StatusCode::OK,
+        204 => NO_BODY,
+        _ => StatusCode::ACCEPTED,
+    }
+}
+
+/// The status of an answer that has no body.
+pub(super) const NO_BODY: StatusCode = StatusCode::NO_CONTENT;
+/// The status of a probe that says yes, of a dry run, and of what the admin listener shows.
+pub(super) const SHOWN: StatusCode = StatusCode::OK;
+/// The status of a probe that says no.
+pub(super) const NOT_READY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+/// A head over `http.head_size`: answered without a body, as the server answers even larger ones.
+pub(super) const HEAD_TOO_LARGE: StatusCode = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+
+/// One refusal: what went wrong, and what the sender should know of it.
+#[derive(Debug)]
+pub(super) struct Problem {
+    slug: Slug,
+    detail: Cow<'static, str>,
+    allow: Option<&'static str>,
+    retry_after: Option<u64>,
+    dead_letter: Option<Uuid>,
+    event: Option<Uuid>,
+}
+
+impl Problem {
+    pub(super) const fn new(slug: Slug, detail: &'static str) -> Self {
+        let detail = Cow::Borrowed(detail);
+        Self { slug, detail, allow: None, retry_after: None, dead_letter: None, event: None }
+    }
+
+    /// 405: the path takes these methods only.
+    pub(super) fn method_not_allowed(allow: &'static str) -> Self {
+        Self { allow: Some(allow), ..Self::new(Slug::MethodNotAllowed, "the path does not take this method") }
+    }
+
+    /// 400: what is wrong, and at which byte; never what stands there.
+    pub(super) fn malformed(why: &Malformed) -> Self {
+        Self { detail: Cow::Owned(why.to_string()), ..Self::new(Slug::MalformedJson, "") }
+    }
+
+    /// 429: more than a limit allows, until so many seconds have passed.
+    pub(super) fn too_many(detail: &'static str, retry_after: u64) -> Self {
+        Self { retry_after: Some(retry_after), ..Self::new(Slug::TooManyRequests, detail) }
+    }
+
+    /// 503: the bridge can't now, and may again after so many seconds.
+    pub(super) fn unavailable(slug: Slug, detail: &'static str, retry_after: u64) -> Self {
+        Self { retry_after: Some(retry_after), ..Self::new(slug, detail) }
+    }
+
+    /// 400, for a body that is in the dead letters now.
+    pub(super) fn dead_lettered(self, id: Uuid) -> Self {
+        Self { dead_letter: Some(id), event: Some(id), ..self }
+    }
+
+    /// The request had become this event: its id is the request's too.
+    pub(super) fn of_event(self, id: Uuid) -> Self {
+        Self { event: Some(id), ..self }
+    }
+
+    pub(super) const fn slug(&self) -> Slug {
+        self.slug
+    }
+
+    /// What the sender gets.
+    pub(super) fn into_response(self) -> HttpResponse {
+        let row = self.slug.row();
+        let mut response = answer::respond(row.status, "application/problem+json", self.written(&row));
+        for (name, value) in self.headers().into_iter().flatten() {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+
+    fn written(&self, row: &Row) -> Written {
+        let mut body = Written::with_capacity(320);
+        body.text("{\"type\":\"urn:minchat-bridge:problem:");
+        body.text(row.slug);
+        body.text("\",\"title\":\"");
+        body.text(row.title);
+        body.text("\",\"status\":");
+        body.text(row.status.as_str());
+        body.text(",\"detail\":");
+        body.json(&self.detail);
+        body.text(",\"instance\":\"");
+        body.request_id(self.event.unwrap_or_else(Uuid::now_v7));
+        if let Some(id) = self.dead_letter {
+            body.text("\",\"dead_letter_id\":\"");
+            body.uuid(id);
+        }
+        body.text("\"}");
+        body
+    }
+
+    fn headers(&self) -> [Option<(HeaderName, HeaderValue)>; 2] {
+        let own = match self.slug {
+            Slug::MethodNotAllowed => self.allow.map(|methods| (header::ALLOW, methods)),
+            Slug::Unauthorized => Some((header::WWW_AUTHENTICATE, "Bearer realm=\"webhooks\"")),
+            Slug::UnsupportedEncoding => Some((header::ACCEPT_ENCODING, "gzip, zstd, identity")),
+            _ => None,
+        };
+        [
+            own.map(|(name, value)| (name, HeaderValue::from_static(value))),
+            self.retry_after.map(|seconds| (header::RETRY_AFTER, HeaderValue::from(seconds))),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body::to_bytes;
+
+    use super::*;
+
+    async fn answered(problem: Problem) -> (HttpResponse<()>, serde_json::Value) {
+        let (response, body) = problem.into_response().into_parts();
+        let body = to_bytes(body).await.unwrap_or_default();
+        (response, serde_json::from_slice(&body).expect("a problem is JSON"))
+    }
+
+    #[tokio::test]
+    async fn every_problem_is_told_in_full() {
+        for (place, slug) in Slug::ALL.into_iter().enumerate() {
+            assert_eq!(slug.index(), place);
+            let (response, body) = answered(Problem::new(slug, "why")).await;
+            let instance = response.headers().get("x-request-id").and_then(|id| id.to_str().ok());
+            assert_eq!(
+                body,
+                serde_json::json!({
+                    "type": format!("urn:minchat-bridge:problem:{}", slug.name()),
+                    "title": slug.row().title,
+                    "status": response.status().as_u16(),
+                    "detail": "why",
+                    "instance": instance,
+                })
+            );
+            assert_eq!(response.headers().get("content-type"), Some(&HeaderValue::from_static("application/problem+json")));
+            assert_eq!(response.headers().get("cache-control"), Some(&HeaderValue::from_static("no-store")));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dead_letter_gives_the_request_its_id() {
+        let id = Uuid::now_v7();
+        let (_, body) = answered(Problem::new(Slug::MalformedJson, "why").dead_lettered(id)).await;
+        assert_eq!(body["dead_letter_id"], id.to_string());
+        assert_eq!(body["instance"], id.to_string());
+    }
+
+    #[tokio::test]
+    async fn what_a_status_asks_for_stands_in_a_header() {
+        for (problem, name, value) in [
+            (Problem::method_not_allowed("POST"), "allow", "POST"),
+            (Problem::new(Slug::Unauthorized, ""), "www-authenticate", "Bearer realm=\"webhooks\""),
+            (Problem::new(Slug::UnsupportedEncoding, ""), "accept-encoding", "gzip, zstd, identity"),
+            (Problem::too_many("", 7), "retry-after", "7"),
+            (Problem::unavailable(Slug::Stopping, "", 5), "retry-after", "5"),
+        ] {
+            let (response, _) = answered(problem).await;
+            assert_eq!(response.headers().get(name).and_then(|v| v.to_str().ok()), Some(value), "{name}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The way of one webhook through this room: from its head to its answer.
+
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use actix_web::dev::Payload;
+use actix_web::http::{ConnectionType, StatusCode};
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::FutureExt;
+
+use super::accepted::Accepted;
+use super::address::Address;
+use super::admit::{Admitted, head_size};
+use super::body::{self, Bounds};
+use super::encoding::Unpacked;
+use super::limits::{Flight, InFlight};
+use super::phase::{Phase, SharedPhase};
+use super::problem::{self, Problem, Slug};
+use super::source::Source;
+use super::strangers::Strangers;
+use super::unread;
+use crate::delivery::{Delivery, Port, Refused};
+use crate::envelope::{Event, Received, Sealer};
+use crate::metrics::{Endpoint, Metrics};
+use crate::minchat::{self, Kind, Malformed, Payload as Read};
+
+/// What all workers of the webhook listener share.
+pub(super) struct Listener {
+    pub(super) sources: Vec<Source>,
+    pub(super) bounds: Bounds,
+    pub(super) head_size: usize,
+    pub(super) success: StatusCode,
+    pub(super) in_flight: InFlight,
+    pub(super) strangers: Strangers,
+    pub(super) phase: Arc<SharedPhase>,
+    pub(super) sealer: Arc<Sealer>,
+    pub(super) delivery: Delivery,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// One worker's desk, where webhooks are taken in.
+pub(super) struct Desk {
+    pub(super) listener: Arc<Listener>,
+    pub(super) port: Port,
+}
+
+/// What a body became, in its envelope.
+enum Sealed {
+    Event(Event, Kind),
+    DeadLetter(Event, Malformed),
+}
+
+/// Answers one request, whatever it is.
+pub(super) async fn answer(desk: Rc<Desk>, request: HttpRequest, payload: Payload) -> HttpResponse {
+    let began = Instant::now();
+    let listener = &*desk.listener;
+    let address = Address::of(request.uri());
+    let response = match head_size(&request) > listener.head_size {
+        true => head_too_large(payload),
+        false => desk.answer(address, &request, payload).await,
+    };
+    let endpoint = address.map_or(Endpoint::Other, |_| Endpoint::Webhooks);
+    listener.metrics.request_finished(endpoint, response.status().as_u16(), began.elapsed());
+    response
+}
+
+/// As the server answers heads that are larger still.
+fn head_too_large(payload: Payload) -> HttpResponse {
+    let mut response = HttpResponse::new(problem::HEAD_TOO_LARGE);
+    response.head_mut().set_connection_type(ConnectionType::Close);
+    unread::close(response, payload)
+}
+
+/// A bug costs the request that it happened to, and nothing else.
+async fn unless_it_panics<T>(stages: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    let outcome = AssertUnwindSafe(stages).catch_unwind().await;
+    outcome.unwrap_or(Err(Problem::new(Slug::Internal, "this is a bug; the event is not promised")))
+}
+
+impl Desk {
+    async fn answer(&self, address: Option<Address<'_>>, request: &HttpRequest, mut payload: Payload) -> HttpResponse {
+        let source = address.and_then(|address| self.listener.source(&address));
+        let outcome = match (address, source) {
+            (Some(address), Some(source)) => {
+                unless_it_panics(self.receive(source, &address, request, &mut payload)).await
+            }
+            _ => Err(Problem::new(Slug::UnknownSource, "webhooks are posted to /webhooks/ and the name of a source")),
+        };
+        if let Err(problem) = &outcome && address.is_some() {
+            self.listener.metrics.webhook_rejected(source, problem.slug().name());
+        }
+        self.listener.respond(outcome, payload)
+    }
+
+    /// The stages of a webhook. Between the last byte of its body and its delivery nothing is
+    /// waited for, so that a client that hangs up can't tear an event.
+    async fn receive(
+        &self,
+        source: usize,
+        address: &Address<'_>,
+        request: &HttpRequest,
+        payload: &mut Payload,
+    ) -> Result<Accepted, Problem> {
+        let listener = &*self.listener;
+        let admitted = Admitted::by_head(&listener.sources[source], address, request, &listener.bounds)?;
+        let mut flight = listener.begin(source)?;
+        let body = body::read(payload, admitted.declared, listener.bounds, &mut flight).await?;
+        let body = admitted.encoding.undo(body, listener.bounds.max, &mut flight)?;
+        let sealed = listener.seal(source, &admitted, &body);
+        drop(body);
+        match admitted.dry_run {
+            true => listener.rehearse(source, sealed),
+            false => self.deliver(source, sealed).await,
+        }
+    }
+
+    async fn deliver(&self, source: usize, sealed: Sealed) -> Result<Accepted, Problem> {
+        match sealed {
+            Sealed::Event(event, kind) => {
+                let id = event.id();
+                let receipt = self.port.deliver(event).await.map_err(|why| refused(&why).of_event(id))?;
+                self.listener.metrics.webhook_accepted(source, kind, receipt);
+                tracing::debug!(source, kind = kind.name(), %id, receipt = receipt.name(), "accepted");
+                Ok(Accepted::event(id, kind, receipt))
+            }
+            Sealed::DeadLetter(event, why) => {
+                let id = event.id();
+                self.port.deliver(event).await.map_err(|why| refused(&why).of_event(id))?;
+                tracing::debug!(source, %id, %why, "dead-lettered");
+                Err(Problem::malformed(&why).dead_lettered(id))
+            }
+        }
+    }
+}
+
+impl Listener {
+    /// The place of the source that a URL names.
+    fn source(&self, address: &Address<'_>) -> Option<usize> {
+        self.sources.iter().position(|source| source.name == address.source)
+    }
+
+    /// Takes a request in, if the bridge stays and no limit is reached.
+    fn begin(&self, source: usize) -> Result<Flight<'_>, Problem> {
+        if self.phase.get() == Phase::Stopping {
+            return Err(refused(&Refused::Stopping));
+        }
+        let flight = self.in_flight.begin()?;
+        self.sources[source].take_one()?;
+        Ok(flight)
+    }
+
+    /// Reads the body, and puts what it is in an envelope.
+    fn seal(&self, source: usize, admitted: &Admitted<'_>, body: &Unpacked) -> Sealed {
+        let received = Received {
+            source,
+            said: admitted.said,
+            content_type: admitted.content_type(),
+            traceparent: admitted.header("traceparent"),
+            tracestate: admitted.header("tracestate"),
+            webhook_id: None,
+            body: body.bytes(),
+            at: SystemTime::now(),
+        };
+        match body.whole().and_then(|body| minchat::read(body, admitted.said)) {
+            Ok(payload) => {
+                if !admitted.dry_run {
+                    self.count(source, &payload);
+                }
+                Sealed::Event(self.sealer.seal(&received, &payload), payload.kind())
+            }
+            Err(why) => Sealed::DeadLetter(self.sealer.dead_letter(&received, &why), why),
+        }
+    }
+
+    fn count(&self, source: usize, payload: &Read<'_>) {
+        self.metrics.webhook_received(source, payload.kind());
+        if !payload.drift().is_empty() {
+            self.metrics.drift(payload.kind(), payload.drift());
+            self.strangers.tell(payload);
+        }
+    }
+
+    /// What would have become of it.
+    fn rehearse(&self, source: usize, sealed: Sealed) -> Result<Accepted, Problem> {
+        match sealed {
+            Sealed::Event(event, kind) => {
+                let table = self.delivery.table();
+                let lanes = &table.of(source, event.event_type()).lanes;
+                let destinations = lanes.iter().map(|lane| table.destinations()[*lane].to_string());
+                Ok(Accepted::dry_run(&event, kind, destinations.collect()))
+            }
+            Sealed::DeadLetter(_, why) => Err(Problem::malformed(&why)),
+        }
+    }
+
+    fn respond(&self, outcome: Result<Accepted, Problem>, payload: Payload) -> HttpResponse {
+        let mut response = match outcome {
+            Ok(accepted) => accepted.into_response(self.success),
+            Err(problem) => unread::close(problem.into_response(), payload),
+        };
+        if self.phase.get() != Phase::Serving {
+            response.head_mut().set_connection_type(ConnectionType::Close);
+        }
+        response
+    }
+}
+
+fn refused(why: &Refused) -> Problem {
+    match why {
+        Refused::Unavailable => Problem::unavailable(
+            Slug::StorageUnavailable,
+            "nothing took the event in time; it may still be published once",
+            5,
+        ),
+        Refused::Stopping => Problem::unavailable(Slug::Stopping, "another replica, or this one soon again, takes it", 5),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_and_what_the_request_held_is_let_go() {
+        let held = Rc::new(());
+        let holding = held.clone();
+        let outcome = unless_it_panics(async move {
+            let _holding = holding;
+            tokio::task::yield_now().await;
+            panic!("a bug, as the test has it")
+        });
+        let outcome: Result<(), Problem> = outcome.await;
+        assert_eq!(outcome.map_err(|problem| problem.slug()), Err(Slug::Internal));
+        assert_eq!(Rc::strong_count(&held), 1);
+    }
+
+    #[test]
+    fn each_refusal_of_delivery_has_its_problem() {
+        assert_eq!(refused(&Refused::Unavailable).slug(), Slug::StorageUnavailable);
+        assert_eq!(refused(&Refused::Stopping).slug(), Slug::Stopping);
+    }
+}

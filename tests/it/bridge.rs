@@ -1,0 +1,186 @@
+//! A bridge that a test starts and stops.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use minchat_bridge::delivery::{self, Delivery, Parts};
+use minchat_bridge::envelope::{self, Sealer};
+use minchat_bridge::http::settings::{AdminSettings, AuthSettings, RateLimit, Settings, SourceSettings};
+use minchat_bridge::http::{self, Addresses, Behind, Slug, Stopper};
+use minchat_bridge::metrics::{Labels, Metrics};
+use minchat_bridge::route::{Broker, Table};
+use minchat_bridge::secret::Secret;
+
+use crate::client::{Connection, get};
+use crate::scripted::{Script, Scripted};
+
+/// The token that the source `minchat` takes; the source `open` takes everybody, `rated` two at once.
+pub const TOKEN: &str = "s3cret-t0ken";
+
+/// A bridge in this process, with a thread of its own.
+pub struct Bridge {
+    addresses: Addresses,
+    stopper: Stopper,
+    delivery: Delivery,
+    broker: Scripted,
+    thread: Option<JoinHandle<std::io::Result<()>>>,
+}
+
+impl Bridge {
+    pub fn start() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// A bridge with other settings than the tests' usual ones.
+    pub fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = settings();
+        change(&mut settings);
+        let admin = AdminSettings { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) };
+        let sources = sources();
+        let broker = Scripted::default();
+        let behind = behind(&settings, &sources, &broker);
+        let delivery = behind.delivery.clone();
+        let bound = http::bind(&settings, &admin, &sources, behind).expect("port 0 is always free");
+        let (addresses, stopper) = (bound.addresses(), bound.stopper());
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(bound.run())
+        });
+        Bridge { addresses, stopper, delivery, broker, thread: Some(thread) }
+    }
+
+    pub fn webhooks(&self) -> SocketAddr {
+        self.addresses.webhooks
+    }
+
+    pub fn admin(&self) -> SocketAddr {
+        self.addresses.admin
+    }
+
+    pub fn connect(&self) -> Connection {
+        Connection::open(self.webhooks())
+    }
+
+    pub fn script(&self, script: Script) {
+        self.broker.script(script);
+    }
+
+    /// The `data` of each event that the broker was handed, as it stands in its envelope.
+    pub fn published(&self) -> Vec<String> {
+        let envelopes = self.broker.published().into_iter();
+        let data = envelopes.filter_map(|envelope| {
+            Some(envelope.split_once(",\"data\":")?.1.strip_suffix('}')?.to_owned())
+        });
+        data.collect()
+    }
+
+    /// Waits for the sum of the series whose lines begin so to be that.
+    pub fn await_metric(&self, begins: &str, value: f64) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let now = self.metric(begins);
+            if now == value {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{begins} is {now}, and should be {value}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub fn metric(&self, begins: &str) -> f64 {
+        let text = get(self.admin(), "/metrics").text();
+        let lines = text.lines().filter(|line| line.starts_with(begins));
+        lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+    }
+
+    /// Begins to stop.
+    pub fn stop(&self) {
+        self.stopper.stop();
+    }
+
+    /// Waits for the end, and says how long that took.
+    pub fn ended(mut self) -> Duration {
+        let began = Instant::now();
+        let thread = self.thread.take().expect("only this and drop take it");
+        thread.join().expect("the bridge does not panic").expect("the bridge ends well");
+        began.elapsed()
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        self.stopper.stop_at_once();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        self.delivery.stop(Duration::ZERO);
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        workers: 1,
+        max_connections: 1000,
+        max_in_flight: 100,
+        max_in_flight_bytes: 10 << 20,
+        max_body: 64 << 10,
+        head_size: 64 << 10,
+        header_timeout: Duration::from_secs(5),
+        body_timeout: Duration::from_secs(5),
+        body_min_rate: 1 << 10,
+        keep_alive: Duration::from_secs(75),
+        stop_delay: Duration::ZERO,
+        shutdown_timeout: Duration::from_secs(12),
+        success_status: 202,
+        tls: None,
+    }
+}
+
+fn sources() -> Vec<SourceSettings> {
+    let source = |name: &str, tokens: &[&str], rate_limit| SourceSettings {
+        name: name.to_owned(),
+        uri: format!("/webhooks/{name}"),
+        prefix: format!("{name}."),
+        rate_limit,
+        auth: AuthSettings {
+            tokens: tokens.iter().map(|token| Secret::new(*token)).collect(),
+            none: tokens.is_empty(),
+        },
+    };
+    vec![
+        source("minchat", &["another", TOKEN], None),
+        source("open", &[], None),
+        source("rated", &[], Some(RateLimit { per_second: 1, burst: 2 })),
+    ]
+}
+
+fn behind(settings: &Settings, sources: &[SourceSettings], broker: &Scripted) -> Behind {
+    let table = Table::new(sources.iter().map(|s| s.prefix.as_str()), &[Broker::Kafka], &Default::default());
+    let metrics = Arc::new(metrics(settings, sources, &table));
+    let envelope = envelope::Settings { schema_base: "urn:minchat-bridge:schema:".to_owned() };
+    let sealer = Arc::new(Sealer::new(&envelope, sources.iter().map(|s| (s.name.as_str(), s.uri.as_str()))));
+    let publish = delivery::settings::Settings {
+        spool_after: Duration::from_millis(250),
+        deadline: Duration::from_secs(60),
+        window: 32 << 20,
+    };
+    let parts = Parts { settings: publish, table, sealer: sealer.clone(), metrics: metrics.clone(), kept: None };
+    let delivery = Delivery::start(parts, &|_| {
+        let broker = broker.clone();
+        Box::new(move |reporter| broker.publisher(reporter))
+    });
+    Behind { sealer, delivery: delivery.expect("threads can be started"), metrics }
+}
+
+fn metrics(settings: &Settings, sources: &[SourceSettings], table: &Table) -> Metrics {
+    let labels = Labels {
+        sources: sources.iter().map(|source| source.name.clone()).collect(),
+        destinations: table.destinations().iter().map(|d| (d.broker, d.name())).collect(),
+        problems: Slug::ALL.iter().map(|slug| (slug.name(), slug.status())).collect(),
+        success_status: settings.success_status,
+    };
+    Metrics::new(&labels).expect("the metrics don't contradict each other")
+}
