@@ -1,8 +1,111 @@
-//! Hands events to brokers, and sorts what brokers say into the same few classes.
+//! Handing events to a broker, one file a broker.
+//!
+//! Guarantees: every event that was handed over is reported on exactly once, confirmed or failed,
+//! as long as its client lives; a confirm means what the broker's strongest acknowledgement means.
+//! A publisher comes back by itself after its broker was away.
+//! Leaves to others: what happens after a failure, order across failures, and when to hand over
+//! at all (`delivery`).
 
 pub mod amqp;
 pub mod file;
 pub mod kafka;
 mod reason;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 pub use reason::Reason;
+
+use crate::envelope::Event;
+
+/// One destination's way to its broker. Only its lane's owner calls it.
+pub trait Publisher: Send {
+    /// Hands these events over, in this order, and returns without waiting for their reports,
+    /// unless the destination is a file: then they are reported before it returns.
+    ///
+    /// Called only between a [`Report::Up`] and the next [`Report::Down`] or [`Self::rebuild`].
+    /// A report that crosses such a call is still made.
+    fn publish(&mut self, events: &[Handover]);
+
+    /// Gives up the client and makes another. What the old one still held is never reported;
+    /// [`Report::Up`] follows when the new one is ready. Called once nothing is outstanding, or
+    /// when what is outstanding is of no interest any more.
+    fn rebuild(&mut self);
+
+    /// The largest envelope that the destination takes, in bytes, as far as that is known by now.
+    fn max_envelope(&self) -> Option<usize> {
+        None
+    }
+
+    /// Gives the file a new name's worth of attention: opens again what was opened by name.
+    /// For log rotation; publishers that open no file by name ignore it.
+    fn reopen(&mut self) {}
+
+    /// Lets go of the broker within this time. Nothing is handed over afterwards.
+    fn close(&mut self, within: Duration);
+}
+
+/// An event on its way to a broker.
+#[derive(Clone, Debug)]
+pub struct Handover {
+    /// The lane's number for it: given back in its report.
+    pub seq: u64,
+    /// Which hand-over of the lane this is, so that a late report of an earlier one can be told.
+    pub attempt: u32,
+    /// What to publish.
+    pub event: Arc<Event>,
+}
+
+/// What a publisher tells its lane, from any thread.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Report {
+    /// The broker has it: for Kafka all in-sync replicas, for AMQP a queue, for a file the disk.
+    Confirmed {
+        /// As in [`Handover::seq`].
+        seq: u64,
+        /// As in [`Handover::attempt`].
+        attempt: u32,
+    },
+    /// It was not published, or may not have been.
+    Failed {
+        /// As in [`Handover::seq`].
+        seq: u64,
+        /// As in [`Handover::attempt`].
+        attempt: u32,
+        /// Why.
+        failure: Failure,
+    },
+    /// The broker was reached, and events can be handed over.
+    Up,
+    /// The broker can't be reached, or takes nothing now. Events that are handed over may still
+    /// be confirmed once it is back.
+    Down(Failure),
+}
+
+/// Where a publisher's reports go. It never blocks.
+pub type Reporter = Arc<dyn Fn(Report) + Send + Sync>;
+
+/// Why an event was not published.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// What to do about it.
+    pub class: Class,
+    /// For graphs.
+    pub reason: Reason,
+    /// For people: the broker's own words, without the event's content.
+    pub detail: String,
+}
+
+/// What a broker's error asks for. Each broker has one table that sorts its errors into these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// It passes by itself: hand over again.
+    Retry,
+    /// Somebody has to do something (a topic, a right, a password): hand over again, patiently,
+    /// and say so loudly.
+    Operator,
+    /// The event's own fault, if it was handed over alone: a dead letter.
+    DeadLetter,
+    /// The client is of no use any more: rebuild it, then hand over again.
+    Rebuild,
+}
