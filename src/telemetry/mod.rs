@@ -1,3 +1,219 @@
-//! Logs.
+//! Logs: one line for each thing that somebody should know, on stderr.
+//!
+//! Guarantees: what is logged is decided by the section `log` alone, not by `RUST_LOG`; a line of
+//! JSON is one object; a panic is one line, with its place and without what it was holding.
+//! Leaves to others: what is worth a line, and keeping bodies, secrets and people out of it.
 
+mod fields;
+mod panics;
 pub mod settings;
+
+use std::io::{self, IsTerminal};
+
+use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
+use tracing::subscriber::SetGlobalDefaultError;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Layer, Registry};
+
+use settings::{Format, Level, Settings};
+
+/// Logs to stderr from now on, panics included.
+///
+/// # Errors
+/// When logging was started before.
+pub fn start(settings: &Settings) -> Result<(), SetGlobalDefaultError> {
+    let on_terminal = io::stderr().is_terminal();
+    tracing::subscriber::set_global_default(subscriber(settings, on_terminal, io::stderr))?;
+    panics::log_from_now_on();
+    Ok(())
+}
+
+fn subscriber<W>(
+    settings: &Settings,
+    on_terminal: bool,
+    writer: W,
+) -> impl Subscriber + Send + Sync + use<W>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = fmt::layer().with_writer(writer);
+    let lines: Box<dyn Layer<Registry> + Send + Sync> =
+        if is_for_people(settings.format, on_terminal) {
+            let colours = on_terminal && !no_colour();
+            lines
+                .fmt_fields(fields::escaped())
+                .with_target(false)
+                .with_ansi(colours)
+                .boxed()
+        } else {
+            lines
+                .json()
+                .flatten_event(true)
+                .with_span_list(false)
+                .boxed()
+        };
+    Registry::default().with(lines.with_filter(filter(settings.level)))
+}
+
+fn is_for_people(format: Format, on_terminal: bool) -> bool {
+    match format {
+        Format::Auto => on_terminal,
+        Format::Text => true,
+        Format::Json => false,
+    }
+}
+
+/// <https://no-color.org>: set, and not empty.
+fn no_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// What the brokers' clients say of a broker's trouble, the publishers say in one line.
+const CLIENTS: [&str; 3] = ["lapin", "librdkafka", "rdkafka"];
+
+/// How much is logged of this crate, of the brokers' clients, and of all other crates. Of those
+/// that are not ours never more than INFO: below it they show frames, with credentials and bodies.
+fn filter(level: Level) -> Targets {
+    use LevelFilter as L;
+    let (own, clients, others) = match level {
+        Level::Error => (L::ERROR, L::OFF, L::ERROR),
+        Level::Warn => (L::WARN, L::OFF, L::WARN),
+        Level::Info => (L::INFO, L::OFF, L::WARN),
+        Level::Debug => (L::DEBUG, L::WARN, L::WARN),
+        Level::Trace => (L::TRACE, L::INFO, L::INFO),
+    };
+    Targets::new()
+        .with_default(others)
+        .with_targets(CLIENTS.map(|client| (client, clients)))
+        .with_target(env!("CARGO_CRATE_NAME"), own)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// What is written while an action logs.
+    fn logged(format: Format, level: Level, on_terminal: bool, action: impl FnOnce()) -> String {
+        let buffer = Arc::new(Mutex::new(Vec::new()));
+        let lines = Lines(Arc::clone(&buffer));
+        let settings = Settings { format, level };
+        let subscriber = subscriber(&settings, on_terminal, move || lines.clone());
+        tracing::subscriber::with_default(subscriber, action);
+        let bytes = buffer.lock().expect("nothing panicked").clone();
+        String::from_utf8(bytes).expect("logs are text")
+    }
+
+    #[derive(Clone)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("nothing panicked").extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn auto_is_text_on_a_terminal_and_json_elsewhere() {
+        let hello = || tracing::info!(port = 8080, "listening");
+        let text = logged(Format::Auto, Level::Info, true, hello);
+        assert!(
+            text.contains("listening") && !text.starts_with('{'),
+            "{text}"
+        );
+        let json = logged(Format::Auto, Level::Info, false, hello);
+        let line: serde_json::Value = serde_json::from_str(&json).expect("one object a line");
+        assert_eq!(line["message"], "listening");
+        assert_eq!(line["port"], 8080);
+        assert_eq!(line["level"], "INFO");
+    }
+
+    #[test]
+    fn a_chosen_format_holds_wherever_it_goes_to() {
+        let hello = || tracing::info!("hello");
+        assert!(logged(Format::Json, Level::Info, true, hello).starts_with('{'));
+        let text = logged(Format::Text, Level::Info, false, hello);
+        assert!(!text.starts_with('{'), "{text}");
+        assert!(!text.contains('\x1b'), "a file has no colours: {text}");
+    }
+
+    #[test]
+    fn the_level_is_that_of_this_crate() {
+        let all = || {
+            tracing::error!("E");
+            tracing::warn!("W");
+            tracing::info!("I");
+            tracing::debug!("D");
+            tracing::trace!("T");
+        };
+        let levels = [
+            (Level::Error, 1),
+            (Level::Warn, 2),
+            (Level::Info, 3),
+            (Level::Debug, 4),
+            (Level::Trace, 5),
+        ];
+        for (level, lines) in levels {
+            let text = logged(Format::Text, level, false, all);
+            assert_eq!(text.lines().count(), lines, "{level:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_client_of_a_broker_is_quiet_until_debug_and_never_shows_frames() {
+        let trouble = || {
+            tracing::error!(target: "lapin::channel", "connection lost");
+            tracing::warn!(target: "librdkafka", "all brokers are down");
+            tracing::debug!(target: "lapin::frames", "a body");
+            tracing::debug!(target: "actix_http::h1", "a head");
+        };
+        assert_eq!(logged(Format::Text, Level::Info, false, trouble), "");
+        let debug = logged(Format::Text, Level::Debug, false, trouble);
+        assert_eq!(debug.lines().count(), 2, "{debug}");
+        let trace = logged(Format::Text, Level::Trace, false, trouble);
+        assert_eq!(trace.lines().count(), 2, "{trace}");
+    }
+
+    #[test]
+    fn another_crate_is_heard_when_it_warns() {
+        let text = logged(Format::Text, Level::Info, false, || {
+            tracing::info!(target: "actix_server", "starting");
+            tracing::warn!(target: "actix_server", "too many open files");
+        });
+        assert_eq!(text.lines().count(), 1, "{text}");
+    }
+
+    #[test]
+    fn a_line_of_text_keeps_control_characters_out_of_the_terminal() {
+        let text = logged(Format::Text, Level::Info, true, || {
+            tracing::info!(path = %"\x1b[2Jgone\n", "odd");
+        });
+        assert!(!text.contains("\x1b[2J"), "{text:?}");
+        assert_eq!(text.lines().count(), 1, "{text:?}");
+        assert!(text.contains(r"path=\u{1b}[2Jgone\n"), "{text:?}");
+    }
+
+    #[test]
+    fn a_panic_is_one_line_with_its_place_and_without_what_it_held() {
+        let secret = "hunter2";
+        let held = Box::new(format!("a body with {secret}"));
+        let json = logged(Format::Json, Level::Error, false, || {
+            panics::log("worker-1", file!(), 7, &*held);
+            panics::log("worker-1", file!(), 8, &"a bug");
+        });
+        let lines: Vec<&str> = json.lines().collect();
+        assert_eq!(lines.len(), 2, "{json}");
+        assert!(!json.contains(secret), "{json}");
+        assert!(lines[0].contains("telemetry/mod.rs:7"), "{json}");
+        assert!(lines[1].contains("a bug"), "{json}");
+    }
+}

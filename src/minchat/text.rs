@@ -1,0 +1,125 @@
+//! Text inside JSON strings: undoing escapes, and writing control characters so that a line stays a line.
+
+use std::borrow::Cow;
+
+use memchr::memchr;
+
+/// The text of a well-formed JSON string, given without its quotes; none if a surrogate stands alone.
+pub(super) fn decode(raw: &str) -> Option<Cow<'_, str>> {
+    let Some(first) = memchr(b'\\', raw.as_bytes()) else {
+        return Some(Cow::Borrowed(raw));
+    };
+    let mut text = String::with_capacity(raw.len());
+    text.push_str(&raw[..first]);
+    let mut rest = &raw[first..];
+    while let Some(escape) = rest.strip_prefix('\\') {
+        let (character, after) = unescape(escape)?;
+        text.push(character);
+        let plain = memchr(b'\\', after.as_bytes()).unwrap_or(after.len());
+        text.push_str(&after[..plain]);
+        rest = &after[plain..];
+    }
+    Some(Cow::Owned(text))
+}
+
+/// What an escape stands for, given what follows its backslash, and what comes after it.
+fn unescape(escape: &str) -> Option<(char, &str)> {
+    let character = match escape.as_bytes().first()? {
+        b'b' => '\u{8}',
+        b'f' => '\u{c}',
+        b'n' => '\n',
+        b'r' => '\r',
+        b't' => '\t',
+        b'u' => return unescape_utf16(&escape[1..]),
+        same => char::from(*same),
+    };
+    Some((character, &escape[1..]))
+}
+
+fn unescape_utf16(digits: &str) -> Option<(char, &str)> {
+    let (first, after) = unit(digits)?;
+    if let Some(character) = char::from_u32(u32::from(first)) {
+        return Some((character, after));
+    }
+    let (second, after) = unit(after.strip_prefix("\\u")?)?;
+    let character = char::decode_utf16([first, second]).next()?.ok()?;
+    Some((character, after))
+}
+
+fn unit(digits: &str) -> Option<(u16, &str)> {
+    let (digits, after) = digits.split_at_checked(4)?;
+    Some((u16::from_str_radix(digits, 16).ok()?, after))
+}
+
+/// The text with every control character (U+0000 to U+001F, U+007F to U+009F) as `%XX`, one for each of its UTF-8 bytes.
+pub(super) fn without_controls(text: Cow<'_, str>) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let mut written = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        if character.is_control() {
+            for byte in character.encode_utf8(&mut [0; 4]).bytes() {
+                const HEX: [char; 16] = [
+                    '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
+                ];
+                written.extend([
+                    '%',
+                    HEX[usize::from(byte >> 4)],
+                    HEX[usize::from(byte & 15)],
+                ]);
+            }
+        } else {
+            written.push(character);
+        }
+    }
+    Cow::Owned(written)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_without_escapes_is_borrowed() {
+        assert!(matches!(decode("plain é"), Some(Cow::Borrowed("plain é"))));
+    }
+
+    #[test]
+    fn every_escape_is_undone() {
+        let raw = r#"\"\\\/\b\f\n\r\t\u0041\u00e9\uD83D\ude00 end"#;
+        assert_eq!(
+            decode(raw).as_deref(),
+            Some("\"\\/\u{8}\u{c}\n\r\tAé😀 end")
+        );
+    }
+
+    #[test]
+    fn a_surrogate_that_stands_alone_has_no_text() {
+        for raw in [
+            r"\ud800",
+            r"\udc00",
+            r"\ud800\ud800",
+            r"\ud800x",
+            r"\ud800\n",
+            r"a\udfff\ud800",
+            r"\ude00\ud83d",
+        ] {
+            assert_eq!(decode(raw), None, "{raw}");
+        }
+    }
+
+    #[test]
+    fn control_characters_are_written_byte_by_byte() {
+        let written = without_controls(Cow::Borrowed("a\0\n\u{1f} \u{7f}\u{80}\u{9f}\u{a0}é%0A"));
+        assert_eq!(written, "a%00%0A%1F %7F%C2%80%C2%9F\u{a0}é%0A");
+    }
+
+    #[test]
+    fn text_without_control_characters_is_borrowed() {
+        assert!(matches!(
+            without_controls(Cow::Borrowed("é😀")),
+            Cow::Borrowed("é😀")
+        ));
+    }
+}

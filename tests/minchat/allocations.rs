@@ -1,0 +1,82 @@
+use minchat_bridge::minchat::{Drift, SAMPLES, read};
+
+/// A sample as MinChat sends it, without white space.
+fn compact(json: &str) -> Vec<u8> {
+    let mut data = Vec::new();
+    read(json.as_bytes(), None)
+        .expect("a payload")
+        .write_data(&mut data);
+    data
+}
+
+#[test]
+fn a_compact_payload_of_todays_shape_is_read_without_an_allocation() {
+    for sample in SAMPLES {
+        let body = compact(sample.json);
+        let mut out = Vec::with_capacity(body.len());
+        let counted = allocation_counter::measure(|| {
+            let payload = read(&body, None).expect("a payload");
+            assert!(payload.is_verbatim());
+            assert!(payload.ordering_key().is_some());
+            assert_eq!(payload.unknown_keys().count(), 0);
+            payload.write_data(&mut out);
+        });
+        assert_eq!(counted.count_total, 0, "{}", sample.name);
+        assert_eq!(out, body, "{}", sample.name);
+    }
+}
+
+#[test]
+fn old_spellings_cost_no_allocation_either() {
+    let body = br#"{"sentBy":{"id":"u","createdAt":"d"},"sentTo":[{"id":"v"}],"text":"Hello","channelId":"c"}"#;
+    let mut out = Vec::with_capacity(2 * body.len());
+    let counted = allocation_counter::measure(|| {
+        let payload = read(body, None).expect("a payload");
+        assert!(payload.drift().contains(Drift::LegacyKey));
+        payload.write_data(&mut out);
+    });
+    assert_eq!(counted.count_total, 0);
+}
+
+#[test]
+fn white_space_costs_one_allocation_no_larger_than_the_body() {
+    for sample in SAMPLES {
+        let counted = allocation_counter::measure(|| {
+            assert!(
+                !read(sample.json.as_bytes(), None)
+                    .expect("a payload")
+                    .is_verbatim()
+            );
+        });
+        assert_eq!(counted.count_total, 1, "{}", sample.name);
+        assert_eq!(
+            counted.bytes_max,
+            sample.json.len() as u64,
+            "{}",
+            sample.name
+        );
+    }
+}
+
+#[test]
+fn memory_stays_in_proportion_to_the_body() {
+    let repeated = |before: &str, unit: &str, after: &str| {
+        let units = vec![unit; 100_000].join(",");
+        format!("{before}{units}{after}")
+    };
+    for body in [
+        repeated(r#"{"id":"i","name":"n","#, r#""":0"#, "}"),
+        repeated(r#"{"event":"e","fields":{"#, r#""":0"#, "}}"),
+        repeated(r#"{"sent_by":{},"sent_to":["#, r#"{"createdAt":0}"#, "]}"),
+        repeated("[", "[]", "]"),
+    ] {
+        let counted =
+            allocation_counter::measure(|| drop(read(body.as_bytes(), None).expect("a payload")));
+        assert!(
+            counted.bytes_max <= 10 * body.len() as u64,
+            "{} bytes for {}",
+            counted.bytes_max,
+            body.len()
+        );
+    }
+}
