@@ -126,7 +126,7 @@ load() {
 
 log_tail() {
     echo "--- the end of $NODE/$NODE_LOG"
-    tail -n 25 "$NODE/$NODE_LOG"
+    [[ ! -e $NODE/$NODE_LOG ]] || tail -n 25 "$NODE/$NODE_LOG"
     echo "---"
 } >&2
 
