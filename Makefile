@@ -1,0 +1,109 @@
+# What people and CI call. Each target installs what it lacks first, and says what and why; when nothing lacks, that
+# costs a few milliseconds. The work itself is cargo's and tests/brokers'.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.NOTPARALLEL:
+
+INSTALL := deploy/install-packages
+WITH_BROKERS := tests/brokers/with-brokers
+SCRIPTS := .ci/run deploy/install-packages $(filter-out %.xml %.properties,$(wildcard tests/brokers/*)) $(wildcard tests/bench/run)
+
+# A licence, a source or a rule of deny.toml is read differently by another version.
+CARGO_DENY := 0.20.2
+
+# Arguments for `minchat-bridge serve`: make run ARGS="--config my.yaml"
+ARGS ?=
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- Use ---
+
+.PHONY: run
+run: install-run-deps ## Build the bridge and serve on 127.0.0.1:8080, events into ./data/events; ARGS="..." for `serve`
+	cargo run --release --locked -- serve $(ARGS)
+
+.PHONY: brokers
+brokers: install-test-deps ## Start a Kafka and a RabbitMQ to try the bridge with, and print how to reach them
+	@tests/brokers/up --yaml .brokers
+
+.PHONY: brokers-stop
+brokers-stop: ## Stop them; their data stays in .brokers
+	@tests/brokers/down .brokers
+
+# --- Build and check ---
+
+.PHONY: build
+build: install-run-deps ## Build the release binary, target/release/minchat-bridge
+	cargo build --release --locked
+
+.PHONY: check
+check: fmt-check lint doc deny test ## Everything that CI checks
+
+.PHONY: test
+test: install-run-deps install-test-deps ## Run every test, on real brokers
+	$(WITH_BROKERS) cargo test --locked --all-targets
+	cargo test --locked --doc
+
+.PHONY: bench
+bench: install-run-deps install-test-deps ## Measure the parts (criterion), then the whole against a real Kafka
+	cargo bench --locked
+	KAFKA_JVM_ARGS="-Xmx1g -XX:TieredStopAtLevel=4" $(WITH_BROKERS) tests/bench/run
+
+.PHONY: fmt
+fmt: install-rust-components ## Format the code
+	cargo fmt
+
+.PHONY: fmt-check
+fmt-check: install-rust-components
+	cargo fmt --check
+
+.PHONY: lint
+lint: install-run-deps install-rust-components install-lint-deps ## clippy with warnings denied, and shellcheck
+	shellcheck -x $(SCRIPTS)
+	cargo clippy --locked --all-targets -- -D warnings
+
+.PHONY: doc
+doc: install-run-deps ## Build the documentation, with warnings denied
+	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
+
+.PHONY: deny
+deny: install-cargo-deny ## Licences, bans and sources of the dependencies (advisories need a database from outside)
+	cargo deny --locked check --hide-inclusion-graph licenses bans sources
+
+# --- What the targets need ---
+
+.PHONY: install-run-deps
+install-run-deps: install-rust
+	@$(INSTALL) "to build librdkafka, the Kafka client" \
+	    build-essential=c++ make pkg-config libssl-dev=pkg-config:openssl zlib1g-dev=pkg-config:zlib
+
+.PHONY: install-test-deps
+install-test-deps:
+	@$(INSTALL) "Java and Maven run Kafka, rabbitmq-server runs RabbitMQ, for the tests and for \`make brokers\`" \
+	    openjdk-17-jre-headless=java:17 maven=mvn rabbitmq-server=/usr/lib/rabbitmq/bin/rabbitmq-server
+
+.PHONY: install-lint-deps
+install-lint-deps:
+	@$(INSTALL) "to check the shell scripts" shellcheck
+
+.PHONY: install-rust
+install-rust:
+	@command -v cargo >/dev/null || { \
+	    echo "There is no cargo here. Please install Rust with rustup (https://rustup.rs), then try again." >&2; exit 1; }
+
+.PHONY: install-rust-components
+install-rust-components: install-rust
+	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || { \
+	    echo "Installing rustfmt and clippy: to format and lint the code."; rustup component add rustfmt clippy; }
+
+.PHONY: install-cargo-deny
+install-cargo-deny: install-run-deps
+	@[[ "$$(cargo deny --version 2>/dev/null)" == "cargo-deny $(CARGO_DENY)" ]] || { \
+	    echo "Installing cargo-deny $(CARGO_DENY): to check the dependencies' licences. It is built once, in some minutes."; \
+	    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	        cargo install --quiet --locked cargo-deny --version $(CARGO_DENY); }

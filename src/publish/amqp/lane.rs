@@ -1,0 +1,289 @@
+//! The task that owns a lane's channel: connects, publishes in batches, reports, and begins again
+//! after an outage, for ever.
+//!
+//! Guarantees: what was handed over is reported exactly once, as long as the task is not aborted;
+//! `Up` and `Down` alternate, but that a second `Down` tells of what an operator has to mend.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::batch::{self, Outcome, Target};
+use super::broker::Broker;
+use super::destination::Destination;
+use super::errors;
+use super::link::LinkState;
+use super::publisher::Voice;
+use super::rest::Rest;
+use super::session::Session;
+use crate::publish::{Class, Failure, Handover, Report};
+
+/// What one batch may hold. Everything handed over in the meantime is the next one.
+const BATCH_EVENTS: usize = 256;
+const BATCH_BYTES: usize = 1 << 20;
+/// How long lapin may take to fail what was in flight: it takes milliseconds.
+const FAILING_WITHIN: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub(super) struct Lane {
+    broker: Arc<Broker>,
+    destination: Arc<Destination>,
+    handed_over: UnboundedReceiver<Handover>,
+    /// Taken from there, and not published yet.
+    waiting: Vec<Handover>,
+    voice: Arc<Voice>,
+    standing: Standing,
+    rest: Rest,
+}
+
+/// What the lane's owner was told last.
+enum Standing {
+    Unknown,
+    Up,
+    Down(Failure),
+}
+
+impl Lane {
+    pub(super) fn new(
+        broker: Arc<Broker>,
+        destination: Arc<Destination>,
+        handed_over: UnboundedReceiver<Handover>,
+        voice: Arc<Voice>,
+    ) -> Self {
+        let (waiting, standing, rest) = (Vec::new(), Standing::Unknown, Rest::default());
+        Lane {
+            broker,
+            destination,
+            handed_over,
+            waiting,
+            voice,
+            standing,
+            rest,
+        }
+    }
+
+    /// Until the other end of `handed_over` is dropped.
+    pub(super) async fn run(mut self) {
+        while let Some(session) = self.open().await {
+            let Some(failure) = self.serve(&session).await else {
+                return session.close().await;
+            };
+            self.fail_the_waiting();
+            self.down(failure);
+            drop(session);
+            let rest = self.rest.next();
+            if self.meanwhile(sleep(rest)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// A session, however long it takes; none if the lane is to end.
+    async fn open(&mut self) -> Option<Session> {
+        loop {
+            let opening = Session::open(Arc::clone(&self.broker), Arc::clone(&self.destination));
+            match self.meanwhile(opening).await? {
+                Ok(session) => {
+                    self.fail_the_waiting();
+                    self.up();
+                    return Some(session);
+                }
+                Err(failure) => self.down(failure),
+            }
+            let rest = self.rest.next();
+            self.meanwhile(sleep(rest)).await?;
+        }
+    }
+
+    /// Waits for something while there is no channel: what is handed over now fails at once. None
+    /// if the lane is to end.
+    async fn meanwhile<T>(&mut self, awaited: impl Future<Output = T>) -> Option<T> {
+        let mut awaited = pin!(awaited);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut awaited => return Some(done),
+                handover = self.handed_over.recv() => {
+                    self.waiting.push(handover?);
+                    self.fail_the_waiting();
+                }
+            }
+        }
+    }
+
+    /// Publishes until the channel is of no use any more, and says why; none if the lane is to end.
+    async fn serve(&mut self, session: &Session) -> Option<Failure> {
+        let mut state = session.link.state();
+        loop {
+            if self.waiting.is_empty() {
+                tokio::select! {
+                    taken = self.handed_over.recv_many(&mut self.waiting, BATCH_EVENTS) => if taken == 0 {
+                        return None;
+                    },
+                    changed = state.changed() => {
+                        if let Some(lost) = self.follow(&mut state, changed) {
+                            return Some(lost);
+                        }
+                        continue;
+                    }
+                }
+            }
+            let batch = self.next_batch();
+            let (outcomes, lost) = self.publish(session, &batch, &mut state).await;
+            let failure = self.report(&batch, outcomes, lost);
+            if failure.is_some() {
+                return failure;
+            }
+        }
+    }
+
+    /// The first of what waits, topped up with what has come since.
+    fn next_batch(&mut self) -> Vec<Handover> {
+        while self.waiting.len() < BATCH_EVENTS
+            && let Ok(handover) = self.handed_over.try_recv()
+        {
+            self.waiting.push(handover);
+        }
+        let mut bytes = 0;
+        let fits = |handover: &&Handover| {
+            bytes += handover.event.envelope().len();
+            bytes <= BATCH_BYTES
+        };
+        let count = self.waiting.iter().take_while(fits).count();
+        self.waiting.drain(..count.max(1)).collect()
+    }
+
+    /// Publishes a batch while keeping an eye on the connection. If that is lost, says why.
+    async fn publish(
+        &mut self,
+        session: &Session,
+        batch: &[Handover],
+        state: &mut watch::Receiver<LinkState>,
+    ) -> (Vec<Outcome>, Option<Failure>) {
+        let target = Target {
+            channel: &session.channel,
+            exchange: self.destination.exchange.as_str().into(),
+            routing_key: self.destination.routing_key.as_str().into(),
+        };
+        let mut sending = pin!(batch::send(&target, batch));
+        loop {
+            let changed = tokio::select! {
+                biased;
+                outcomes = &mut sending => return (outcomes, None),
+                changed = state.changed() => changed,
+            };
+            if let Some(lost) = self.follow(state, changed) {
+                let outcomes = timeout(FAILING_WITHIN, &mut sending)
+                    .await
+                    .unwrap_or_default();
+                return (outcomes, Some(lost));
+            }
+        }
+    }
+
+    /// What the connection's state means for the lane's owner. Says why, if it is lost.
+    fn follow(
+        &mut self,
+        state: &mut watch::Receiver<LinkState>,
+        changed: Result<(), watch::error::RecvError>,
+    ) -> Option<Failure> {
+        if changed.is_err() {
+            return Some(errors::disconnected("the connection was closed"));
+        }
+        let now = state.borrow_and_update().clone();
+        match now {
+            LinkState::Open => self.up(),
+            LinkState::Blocked(why) => self.down(errors::blocked(&why)),
+            LinkState::Lost(failure) => return Some(failure),
+        }
+        None
+    }
+
+    /// Reports each event of a batch. Says why, if the channel is of no use any more.
+    fn report(
+        &mut self,
+        batch: &[Handover],
+        outcomes: Vec<Outcome>,
+        lost: Option<Failure>,
+    ) -> Option<Failure> {
+        let failure = cause(&outcomes, lost);
+        let missing = || {
+            failure
+                .clone()
+                .unwrap_or_else(|| errors::disconnected("no answer came"))
+        };
+        let mut outcomes = outcomes.into_iter();
+        for handover in batch {
+            let (seq, attempt) = (handover.seq, handover.attempt);
+            let failure = match outcomes.next() {
+                Some(Outcome::Confirmed) => {
+                    self.rest.reset();
+                    self.voice.say(Report::Confirmed { seq, attempt });
+                    continue;
+                }
+                Some(Outcome::Returned) => errors::returned(&self.destination.exchange),
+                Some(Outcome::Nacked) => errors::nacked(&self.destination.exchange),
+                Some(Outcome::Lost(_)) | None => missing(),
+            };
+            self.voice.say(Report::Failed {
+                seq,
+                attempt,
+                failure,
+            });
+        }
+        failure
+    }
+
+    /// What was handed over and not published when the channel went.
+    fn fail_the_waiting(&mut self) {
+        while let Ok(handover) = self.handed_over.try_recv() {
+            self.waiting.push(handover);
+        }
+        for Handover { seq, attempt, .. } in self.waiting.drain(..) {
+            let failure =
+                errors::disconnected("the connection was gone before the event's turn came");
+            self.voice.say(Report::Failed {
+                seq,
+                attempt,
+                failure,
+            });
+        }
+    }
+
+    fn up(&mut self) {
+        if !matches!(self.standing, Standing::Up) {
+            self.standing = Standing::Up;
+            self.voice.say(Report::Up);
+        }
+    }
+
+    fn down(&mut self, failure: Failure) {
+        let is_news = match &self.standing {
+            Standing::Unknown | Standing::Up => true,
+            Standing::Down(told) => {
+                failure.class == Class::Operator && failure.reason != told.reason
+            }
+        };
+        if is_news {
+            self.standing = Standing::Down(failure.clone());
+            self.voice.say(Report::Down(failure));
+        }
+    }
+}
+
+/// Why a channel ended: the first error that says why, else what became of the connection.
+fn cause(outcomes: &[Outcome], lost: Option<Failure>) -> Option<Failure> {
+    let mut errors = outcomes.iter().filter_map(|outcome| match outcome {
+        Outcome::Lost(error) => Some(error),
+        _ => None,
+    });
+    let first = errors.clone().next();
+    let telling = errors
+        .find(|error| errors::is_telling(error))
+        .map(errors::sort);
+    telling.or(lost).or_else(|| first.map(errors::sort))
+}

@@ -1,0 +1,156 @@
+//! The connection that all lanes share, and what becomes of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use lapin::{Channel, Connection, ConnectionStatus, Event};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::{interval, timeout};
+
+use super::dial::Cut;
+use super::errors;
+use crate::publish::Failure;
+
+/// How long the broker may take to say goodbye.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
+/// How often a connection is looked at, for an end that no event tells of.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What state a connection is in.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum LinkState {
+    /// It takes events.
+    Open,
+    /// It is up, and the broker takes nothing: why.
+    Blocked(String),
+    /// It is gone: why.
+    Lost(Failure),
+}
+
+/// A connection. Dropping the last handle closes it.
+pub(super) struct Link {
+    connection: Option<(Connection, Cut)>,
+    state: watch::Receiver<LinkState>,
+    runtime: Handle,
+}
+
+impl Link {
+    /// Takes a new connection into use. `on_blocked` is told when the broker blocks and unblocks it.
+    pub(super) fn new(
+        connection: Connection,
+        cut: Cut,
+        on_blocked: Arc<dyn Fn(bool) + Send + Sync>,
+    ) -> Self {
+        let (told, state) = watch::channel(LinkState::Open);
+        let events = connection.events_listener();
+        tokio::spawn(watch_over(
+            connection.status().clone(),
+            events,
+            told,
+            on_blocked,
+        ));
+        Link {
+            connection: Some((connection, cut)),
+            state,
+            runtime: Handle::current(),
+        }
+    }
+
+    /// What becomes of it.
+    pub(super) fn state(&self) -> watch::Receiver<LinkState> {
+        self.state.clone()
+    }
+
+    /// Whether a channel can be had.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        match &*self.state.borrow() {
+            LinkState::Open if self.connection().status().connected() => Ok(()),
+            LinkState::Open => Err(errors::disconnected("the connection is closed")),
+            LinkState::Blocked(why) => Err(errors::blocked(why)),
+            LinkState::Lost(failure) => Err(failure.clone()),
+        }
+    }
+
+    /// Whether it is of no use any more.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(&*self.state.borrow(), LinkState::Lost(_))
+            || !self.connection().status().connected()
+    }
+
+    /// A new channel.
+    pub(super) async fn channel(&self) -> Result<Channel, Failure> {
+        self.check()?;
+        self.connection()
+            .create_channel()
+            .await
+            .map_err(|error| errors::sort(&error))
+    }
+
+    /// Says goodbye, within a bound of time.
+    pub(super) async fn close(mut self) {
+        if let Some((connection, cut)) = self.connection.take() {
+            say_goodbye(connection, cut).await;
+        }
+    }
+
+    fn connection(&self) -> &Connection {
+        let (connection, _) = self.connection.as_ref().expect("only its end takes it");
+        connection
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if let Some((connection, cut)) = self.connection.take() {
+            self.runtime.spawn(say_goodbye(connection, cut));
+        }
+    }
+}
+
+/// In order if the broker answers; in any case the socket is closed then.
+async fn say_goodbye(connection: Connection, cut: Cut) {
+    let _ = timeout(
+        GOODBYE_WITHIN,
+        connection.close(200, "the bridge is done".into()),
+    )
+    .await;
+    drop(cut);
+}
+
+/// Follows a connection to its end. lapin shares each event out among its listeners instead of
+/// copying it, so a connection has this one only.
+async fn watch_over(
+    status: ConnectionStatus,
+    events: impl futures_util::Stream<Item = Event>,
+    told: watch::Sender<LinkState>,
+    on_blocked: Arc<dyn Fn(bool) + Send + Sync>,
+) {
+    let mut events = std::pin::pin!(events);
+    let mut looks = interval(LOOK_EVERY);
+    let lost = loop {
+        tokio::select! {
+            event = events.next() => match event {
+                Some(Event::ConnectionBlocked(why)) => {
+                    on_blocked(true);
+                    told.send_replace(LinkState::Blocked(why));
+                }
+                Some(Event::ConnectionUnblocked) => {
+                    on_blocked(false);
+                    told.send_replace(LinkState::Open);
+                }
+                // The end of a channel is told as well, and is its publisher's matter.
+                Some(Event::Error(error)) if !status.connected() => break errors::sort(&error),
+                Some(_) => {}
+                None => break errors::disconnected("the connection was closed"),
+            },
+            _ = looks.tick() => if !status.connected() {
+                break errors::disconnected("the connection was closed");
+            },
+            () = told.closed() => return on_blocked(false),
+        }
+    };
+    on_blocked(false);
+    told.send_replace(LinkState::Lost(lost));
+}

@@ -1,0 +1,69 @@
+//! A lane's channel, ready for events, and the connection that it lives on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lapin::Channel;
+use lapin::options::ConfirmSelectOptions;
+use tokio::time::timeout;
+
+use super::broker::Broker;
+use super::destination::Destination;
+use super::link::Link;
+use super::{errors, topology};
+use crate::publish::Failure;
+
+/// How long the broker may take for channel and topology.
+const SET_UP_WITHIN: Duration = Duration::from_secs(10);
+/// How long it may take to close a channel.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub(super) struct Session {
+    pub(super) link: Arc<Link>,
+    /// In confirm mode; only the lane publishes on it.
+    pub(super) channel: Channel,
+}
+
+impl Session {
+    /// Connects if nobody has, looks after the topology, and opens a channel with confirms.
+    pub(super) async fn open(
+        broker: Arc<Broker>,
+        destination: Arc<Destination>,
+    ) -> Result<Self, Failure> {
+        let link = broker.link().await?;
+        let declare = broker.settings().declare;
+        let set_up = async {
+            let created = topology::ensure(&link, &destination, declare).await?;
+            if !created.is_empty() {
+                tracing::info!(
+                    created = created.join(", "),
+                    "created on RabbitMQ what was missing"
+                );
+            }
+            let channel = link.channel().await?;
+            let confirms = channel
+                .confirm_select(ConfirmSelectOptions::default())
+                .await;
+            confirms.map_err(|error| errors::sort(&error))?;
+            Ok(channel)
+        };
+        let channel = timeout(SET_UP_WITHIN, set_up).await;
+        let channel =
+            channel.unwrap_or_else(|_| Err(errors::timed_out("no answer from the broker")))?;
+        Ok(Session { link, channel })
+    }
+
+    /// Says goodbye; the last lane does so for the connection too.
+    pub(super) async fn close(self) {
+        let _ = timeout(
+            GOODBYE_WITHIN,
+            self.channel.close(200, "the bridge is done".into()),
+        )
+        .await;
+        drop(self.channel);
+        if let Some(link) = Arc::into_inner(self.link) {
+            link.close().await;
+        }
+    }
+}
