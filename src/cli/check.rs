@@ -31,7 +31,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
     }
     let printed = output::print(summary(&loaded).as_bytes());
     if args.connect && printed == ExitCode::SUCCESS {
-        crate::app::check(loaded)
+        super::topics::probe(&loaded, false)
     } else {
         printed
     }

@@ -4,6 +4,8 @@
 pub(crate) const USAGE: u8 = 64;
 /// What was asked for is not there, or can't be reached; it may be later.
 pub(crate) const UNAVAILABLE: u8 = 69;
+/// A bug.
+pub(crate) const INTERNAL: u8 = 70;
 /// Reading or writing failed.
 pub(crate) const IO: u8 = 74;
 /// What was configured can't work.

@@ -13,6 +13,9 @@ mod man;
 mod output;
 mod serve;
 mod settings;
+mod target;
+#[cfg(test)]
+mod tiny_server;
 mod topics;
 
 use std::ffi::OsString;

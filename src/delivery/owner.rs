@@ -11,7 +11,7 @@ use super::status::LaneStatus;
 use super::ticket::{DeadLetterTicket, Ticket};
 use super::window::BrokerWindow;
 use super::{Delivery, KeptDeadLetters};
-use crate::envelope::{Event, EventType};
+use crate::envelope::{Event, EventType, Stage};
 use crate::metrics::DestinationMetrics;
 use crate::publish::{Class, Failure, Publisher, Report};
 use crate::route::Destination;
@@ -85,11 +85,16 @@ impl Owner {
     fn hear(&mut self, now: Instant, message: Message, steps: &mut Steps<Ticket>) {
         match message {
             Message::Give { event, ticket } => {
+                let parsed = event.dead_because().filter(|reason| reason.stage() == Stage::Parse);
                 if self
                     .lane
                     .give(now, event, ticket, self.window.room(), steps)
                 {
                     self.metrics.lane_event();
+                    // What a lane condemns is counted there; this was condemned before any lane had it.
+                    if let Some(reason) = parsed {
+                        self.metrics.dead_lettered(reason);
+                    }
                     self.window.holds(&self.status, self.lane.size());
                 }
             }

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use uuid::Uuid;
 
+use super::DeadLetterReason;
 use crate::minchat::Kind;
 
 /// What an event is, as consumers tell it: one of MinChat's kinds, or the bridge's own.
@@ -62,6 +63,7 @@ pub struct Event {
     pub(super) event_type: EventType,
     pub(super) source: usize,
     pub(super) said: Option<Kind>,
+    pub(super) dead_because: Option<DeadLetterReason>,
     pub(super) received_at: SystemTime,
     pub(super) bytes: Vec<u8>,
     pub(super) spans: Spans,
@@ -92,6 +94,11 @@ impl Event {
     /// The place of its source among the configured ones.
     pub fn source(&self) -> usize {
         self.source
+    }
+
+    /// Why it is a dead letter, if it is one.
+    pub fn dead_because(&self) -> Option<DeadLetterReason> {
+        self.dead_because
     }
 
     /// When the webhook was received.

@@ -248,6 +248,7 @@ impl Draft {
             event_type: self.event_type,
             source: received.source,
             said: received.said,
+            dead_because: None,
             received_at: received.at,
             bytes: self.bytes,
             spans: self.spans,

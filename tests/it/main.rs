@@ -1,6 +1,11 @@
-//! Tests from the outside: sockets in, answers out.
+//! Tests from the outside: sockets in, answers and events out.
 
 mod bridge;
 mod client;
+mod cluster;
+mod file;
 mod http;
+mod kafka;
+mod node;
+mod process;
 mod scripted;

@@ -1,5 +1,7 @@
 //! Wires all rooms together, starts and stops them in order. The only file that knows them all.
 
+mod probe;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,9 +10,11 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+pub use probe::{Probed, probe};
+
 use crate::config::Config;
 use crate::delivery::{Delivery, KeptDeadLetters, Parts};
-use crate::envelope::Sealer;
+use crate::envelope::{EventType, Sealer};
 use crate::http::{self, Behind, Bound, Slug, Stopper};
 use crate::metrics::{Labels, Metrics};
 #[cfg(feature = "amqp")]
@@ -190,7 +194,7 @@ fn delivery(
     sealer: Arc<Sealer>,
     metrics: &Arc<Metrics>,
 ) -> Result<Delivery, Failed> {
-    let publishers = Publishers::start(config, runtime, &table, metrics)
+    let publishers = Publishers::start(config, runtime, metrics)
         .map_err(|source| failed("no thread for a broker's client", source))?;
     let kept = (config.spool.max_size > 0)
         .then(|| KeptDeadLetters::new(config.spool.dir.join("dead-letters"), config.spool.max_size));
@@ -207,6 +211,8 @@ struct Publishers {
     kafka: Option<Arc<kafka::Kafka>>,
     #[cfg(feature = "amqp")]
     amqp: Option<amqp::Amqp>,
+    #[cfg(feature = "amqp")]
+    unrouted: String,
     file: Option<file::settings::Settings>,
 }
 
@@ -214,7 +220,7 @@ struct Publishers {
 type Maker = Box<dyn FnOnce(Reporter) -> Box<dyn Publisher> + Send>;
 
 impl Publishers {
-    fn start(config: &Config, runtime: &Runtime, table: &Table, metrics: &Arc<Metrics>) -> io::Result<Self> {
+    fn start(config: &Config, runtime: &Runtime, metrics: &Arc<Metrics>) -> io::Result<Self> {
         Ok(Publishers {
             #[cfg(feature = "kafka")]
             kafka: match &config.kafka {
@@ -226,7 +232,9 @@ impl Publishers {
                 None => None,
             },
             #[cfg(feature = "amqp")]
-            amqp: config.amqp.as_ref().map(|settings| start_amqp(settings, runtime, table, metrics)),
+            amqp: config.amqp.as_ref().map(|settings| start_amqp(settings, config, runtime, metrics)),
+            #[cfg(feature = "amqp")]
+            unrouted: unrouted(config),
             file: config.file.clone(),
         })
     }
@@ -242,11 +250,50 @@ impl Publishers {
             #[cfg(feature = "kafka")]
             Address::Topic(topic) => self.kafka.as_ref().expect(ON).publisher(topic, reporter),
             #[cfg(feature = "amqp")]
-            Address::Exchange { .. } => todo_amqp(),
+            Address::Exchange { exchange, routing_key } => {
+                let destination = amqp_destination(&self.unrouted, exchange, routing_key);
+                Box::new(self.amqp.as_ref().expect(ON).publisher(destination, reporter))
+            }
             Address::File(name) => file::publisher(self.file.as_ref().expect(ON), name, reporter),
             #[cfg(not(all(feature = "kafka", feature = "amqp")))]
             _ => unreachable!("a broker that is not compiled in is refused with the configuration"),
         }
+    }
+}
+
+/// Connects to RabbitMQ, with the gauges that its connection moves.
+#[cfg(feature = "amqp")]
+fn start_amqp(
+    settings: &amqp::settings::Settings,
+    config: &Config,
+    runtime: &Runtime,
+    metrics: &Arc<Metrics>,
+) -> amqp::Amqp {
+    let blocked = Arc::clone(metrics);
+    let amqp = amqp::Amqp::new(settings.clone(), runtime.handle().clone(), move |is| blocked.amqp_connection_blocked(is));
+    let unrouted_messages = Arc::clone(metrics);
+    amqp.watch_unrouted(vec![unrouted(config)], move |messages| {
+        unrouted_messages.amqp_unrouted_messages(messages);
+    });
+    amqp
+}
+
+/// The alternate exchange of all exchanges that are created, and its queue. It stands beside the
+/// exchanges of the first source.
+#[cfg(feature = "amqp")]
+fn unrouted(config: &Config) -> String {
+    format!("{}unrouted.v1", config.sources.first().map_or("minchat.", |source| source.prefix.as_str()))
+}
+
+/// An exchange as its publisher wants it: that of the dead letters gets a queue of its name with it.
+#[cfg(feature = "amqp")]
+fn amqp_destination(unrouted: &str, exchange: &str, routing_key: &str) -> amqp::Destination {
+    let is_for_dead_letters = routing_key == EventType::DeadLetter.name();
+    amqp::Destination {
+        exchange: exchange.to_owned(),
+        routing_key: routing_key.to_owned(),
+        queue: is_for_dead_letters.then(|| exchange.to_owned()),
+        unrouted: unrouted.to_owned(),
     }
 }
 
