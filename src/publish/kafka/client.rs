@@ -6,12 +6,19 @@ use super::settings::{Sasl, Settings, Tls};
 
 /// Largest batch that is collected, in bytes, however much a topic takes.
 const BATCH: usize = 512 * 1024;
+/// What librdkafka takes for one message when a topic's limit is not known: its default.
+const MESSAGE: usize = 1_000_000;
 /// Bounds of librdkafka's `message.max.bytes`.
 const MESSAGE_MAX: (usize, usize) = (1_000, 1_000_000_000);
 
 /// What every client of this broker has.
 pub(super) fn common(settings: &Settings) -> ClientConfig {
     let mut config = ClientConfig::new();
+    set_common(&mut config, settings);
+    config
+}
+
+fn set_common(config: &mut ClientConfig, settings: &Settings) {
     config
         .set("bootstrap.servers", settings.bootstrap_servers.join(","))
         .set("client.id", "minchat-bridge")
@@ -25,15 +32,14 @@ pub(super) fn common(settings: &Settings) -> ClientConfig {
         .set("socket.nagle.disable", "true")
         .set("log.connection.close", "false");
     if let Some(sasl) = &settings.sasl {
-        login(&mut config, sasl);
+        login(config, sasl);
     }
     if let Some(tls) = &settings.tls {
-        certificates(&mut config, tls);
+        certificates(config, tls);
     }
     for (property, value) in &settings.properties {
         config.set(property, value);
     }
-    config
 }
 
 /// What a producer has besides. `max_message` is what its topic takes, in bytes, where that is known.
@@ -52,9 +58,7 @@ pub(super) fn producer(settings: &Settings, max_message: Option<usize>) -> Clien
         .set("batch.size", BATCH.min(max_message).to_string())
         .set("statistics.interval.ms", "1000")
         .set("topic.metadata.propagation.max.ms", "5000");
-    for (property, value) in common(settings).config_map() {
-        config.set(property, value);
-    }
+    set_common(&mut config, settings);
     // The promises rest on these: no setting comes after them.
     config
         .set("acks", "all")
@@ -67,6 +71,12 @@ pub(super) fn producer(settings: &Settings, max_message: Option<usize>) -> Clien
         // The window is the lane's.
         .set("queue.buffering.max.messages", "0");
     config
+}
+
+/// Whether a client that was made without knowing the topic's limit fits it: its batches stay under it,
+/// and it takes what the topic takes.
+pub(super) fn fits(max_message: Option<usize>) -> bool {
+    max_message.is_none_or(|max| max >= BATCH && max <= MESSAGE + MESSAGE / 10)
 }
 
 fn login(config: &mut ClientConfig, sasl: &Sasl) {

@@ -11,7 +11,7 @@ use rdkafka::producer::ProducerContext;
 use serde::Deserialize;
 
 use super::errors;
-use crate::publish::{Class, Report, Reporter};
+use crate::publish::{Class, Failure, Report, Reporter};
 
 /// Bits of a delivery's opaque that hold the event's number; above them is the attempt.
 const SEQ_BITS: u32 = 40;
@@ -34,6 +34,8 @@ fn seq_and_attempt(opaque: usize) -> (u64, u32) {
 pub(super) struct Context {
     reporter: Reporter,
     on_queue: Arc<dyn Fn(i64) + Send + Sync>,
+    /// The topic was found: without it no connection is good enough.
+    found: AtomicBool,
     /// Its lane was told that events can be handed over.
     ready: AtomicBool,
     down: AtomicBool,
@@ -82,11 +84,34 @@ impl Context {
         Context {
             reporter,
             on_queue,
+            found: AtomicBool::new(false),
             ready: AtomicBool::new(false),
             down: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             last_error: LastError::default(),
         }
+    }
+
+    /// The topic is there. The lane is told as soon as the connection can be used, too.
+    pub(super) fn found(&self) {
+        self.found.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_found(&self) -> bool {
+        self.found.load(Ordering::Acquire)
+    }
+
+    /// The lane is told, once an outage, that there is no way now.
+    pub(super) fn went_down(&self, failure: Failure) {
+        // What an operator has to mend is news even when the lane knows that it is down.
+        if !self.down.swap(true, Ordering::AcqRel) || failure.class == Class::Operator {
+            self.tell(Report::Down(failure));
+        }
+    }
+
+    /// What the last trouble of a connection was.
+    pub(super) fn last_error(&self) -> Option<Failure> {
+        self.last_error.get().map(|(code, reason)| errors::failure(code, reason))
     }
 
     pub(super) fn retire(&self) {
@@ -119,10 +144,8 @@ impl ClientContext for Context {
                 errors::failure(code, reason)
             }
         };
-        let gone = code == Some(Code::AllBrokersDown);
-        let refused = failure.class == Class::Operator;
-        if (gone || refused) && !self.down.swap(true, Ordering::AcqRel) {
-            self.tell(Report::Down(failure));
+        if code == Some(Code::AllBrokersDown) || failure.class == Class::Operator {
+            self.went_down(failure);
         }
     }
 
@@ -139,7 +162,7 @@ impl ClientContext for Context {
             .values()
             .any(|broker| broker.state == "UP");
         let wanted = !self.ready.load(Ordering::Acquire) || self.down.load(Ordering::Acquire);
-        if wanted && has_id && connected {
+        if wanted && self.is_found() && has_id && connected {
             self.came_up();
         }
     }
@@ -174,7 +197,19 @@ impl ProducerContext for Context {
 /// What the client that only asks has for callbacks.
 #[derive(Default)]
 pub(super) struct AskingContext {
-    pub(super) last_error: LastError,
+    last_error: LastError,
+}
+
+impl AskingContext {
+    pub(super) fn last_error(&self) -> Option<Failure> {
+        self.last_error.get().map(|(code, reason)| errors::failure(code, reason))
+    }
+}
+
+impl ProducerContext for AskingContext {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
 impl ClientContext for AskingContext {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::producer::Producer;
 use tokio::runtime::Handle;
 
 use super::client;
@@ -13,7 +14,7 @@ use super::context::Context;
 use super::errors;
 use super::publisher::{Client, TopicLine};
 use super::settings::Settings;
-use super::topics::{Topic, Topics};
+use super::topics::Topics;
 use crate::publish::{Failure, Report};
 
 /// How long until a topic without a client is looked at again.
@@ -98,6 +99,14 @@ impl Bell {
         state.rung = false;
         (!state.stopped).then(|| state.lines.clone())
     }
+
+    /// Puts the topic that is asked about first at the end.
+    fn rotate(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !state.lines.is_empty() {
+            state.lines.rotate_left(1);
+        }
+    }
 }
 
 struct Round {
@@ -127,44 +136,62 @@ impl Round {
     fn run(mut self, bell: &Bell) {
         let mut pause = RETRY;
         while let Some(lines) = bell.wait(pause) {
-            let (lacking, kept): (Vec<_>, Vec<_>) =
-                lines.into_iter().partition(|line| line.lock().is_none());
-            let mut unreachable: Option<Failure> = None;
+            let (ready, lacking): (Vec<_>, Vec<_>) = lines.into_iter().partition(|line| line.is_ready());
             for line in &lacking {
-                // One topic that can't be asked about for want of a broker speaks for all.
-                let made = match &unreachable {
-                    Some(failure) => Err(failure.clone()),
-                    None => self.equip(line),
-                };
-                if let Err(failure) = made {
-                    if failure.reason.is_of_the_whole_broker() {
-                        unreachable = Some(failure.clone());
-                    }
-                    (line.reporter)(Report::Down(failure));
+                // Without a broker no topic can be asked about: the next round begins with another.
+                let Err(failure) = self.equip(line) else { continue };
+                if line.client().is_none() {
+                    (line.reporter)(Report::Down(failure.clone()));
+                }
+                if failure.reason.is_of_the_whole_broker() {
+                    bell.rotate();
+                    break;
                 }
             }
             if lacking.is_empty() {
-                self.refresh(&kept);
+                self.refresh(&ready);
             }
-            let still = lacking.iter().any(|line| line.lock().is_none());
-            pause = if still { RETRY } else { REFRESH };
+            pause = if lacking.iter().all(|line| line.is_ready()) { REFRESH } else { RETRY };
         }
     }
 
-    /// Makes the client of a topic. It tells its lane by itself when it is ready.
+    /// Brings a topic's client to where it can be used. It tells its lane by itself what is in the
+    /// way, and when it is ready.
     fn equip(&mut self, line: &Arc<TopicLine>) -> Result<(), Failure> {
+        let client = match line.client() {
+            Some(client) => client,
+            None => self.make_client(line, None)?,
+        };
         let create = self.settings.create_topics.clone();
-        let topic = self.topics()?.ready(&line.topic, create.as_ref())?;
-        remember(line, topic);
-        let config = client::producer(&self.settings, topic.max_message);
-        let (queued, queue) = (Arc::clone(line), self.queue.clone());
-        let context = Context::new(
-            Arc::clone(&line.reporter),
-            Arc::new(move |events| queue.holds(&queued, events)),
-        );
-        let client = Client::from_config_and_context(&config, context);
-        *line.lock() = Some(client.map_err(|error| errors::of_event(&error))?);
+        let found = self.topics()?.find_or_create(client.client(), &line.topic, create.as_ref());
+        if let Err(failure) = found {
+            let failure = match client.context().last_error() {
+                Some(known) if failure.reason.is_of_the_whole_broker() => known,
+                _ => failure,
+            };
+            client.context().went_down(failure.clone());
+            return Err(failure);
+        }
+        let max_message = self.topics()?.max_message(&line.topic);
+        line.max_message.store(max_message.unwrap_or(0), Ordering::Relaxed);
+        tracing::debug!(topic = line.topic, max_message, "found");
+        let client = match client::fits(max_message) {
+            true => client,
+            false => self.make_client(line, max_message)?,
+        };
+        client.context().found();
         Ok(())
+    }
+
+    fn make_client(&self, line: &Arc<TopicLine>, max_message: Option<usize>) -> Result<Arc<Client>, Failure> {
+        let config = client::producer(&self.settings, max_message);
+        let (queued, queue) = (Arc::clone(line), self.queue.clone());
+        let on_queue = Arc::new(move |events| queue.holds(&queued, events));
+        let context = Context::new(Arc::clone(&line.reporter), on_queue);
+        let client = Client::from_config_and_context(&config, context);
+        let client = Arc::new(client.map_err(|error| errors::of_event(&error))?);
+        line.put(Some(Arc::clone(&client)));
+        Ok(client)
     }
 
     fn refresh(&mut self, lines: &[Arc<TopicLine>]) {
@@ -180,19 +207,6 @@ impl Round {
         if self.topics.is_none() {
             self.topics = Some(Topics::new(&self.settings, self.runtime.clone())?);
         }
-        self.topics
-            .as_ref()
-            .ok_or_else(|| errors::failure(None, "no client to ask with"))
+        self.topics.as_ref().ok_or_else(|| errors::failure(None, "no client to ask with"))
     }
-}
-
-fn remember(line: &TopicLine, topic: Topic) {
-    line.max_message
-        .store(topic.max_message.unwrap_or(0), Ordering::Relaxed);
-    tracing::debug!(
-        topic = line.topic,
-        partitions = topic.partitions,
-        max_message = topic.max_message,
-        "found"
-    );
 }

@@ -13,11 +13,12 @@ mod publisher;
 pub mod settings;
 mod topics;
 
-use std::sync::atomic::{AtomicI64, AtomicUsize};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use rdkafka::producer::{Producer, ThreadedProducer};
 use tokio::runtime::Handle;
 
+use context::AskingContext;
 use keeper::Keeper;
 use publisher::{TopicLine, TopicPublisher};
 use settings::Settings;
@@ -47,13 +48,7 @@ impl Kafka {
 
     /// A publisher for one topic.
     pub fn publisher(&self, topic: &str, reporter: Reporter) -> Box<dyn Publisher> {
-        let line = Arc::new(TopicLine {
-            topic: topic.to_owned(),
-            reporter,
-            client: Mutex::new(None),
-            max_message: AtomicUsize::new(0),
-            queued: AtomicI64::new(0),
-        });
+        let line = Arc::new(TopicLine::new(topic, reporter));
         self.keeper.add(Arc::clone(&line));
         Box::new(TopicPublisher {
             line,
@@ -84,17 +79,18 @@ pub fn probe(
     topics: &[&str],
     create: bool,
 ) -> Result<Vec<Found>, Failure> {
-    let asking = Topics::new(settings, runtime.clone())?;
+    let topics_of = Topics::new(settings, runtime.clone())?;
+    let asking = client::common(settings).create_with_context(AskingContext::default());
+    let asking: ThreadedProducer<AskingContext> = asking.map_err(|error| errors::of_event(&error))?;
     let like = settings.create_topics.clone().unwrap_or_default();
     let found = topics.iter().map(|topic| {
-        let found = asking.ready(topic, create.then_some(&like))?;
-        let takes = found
-            .max_message
-            .map_or("an unknown size".to_owned(), |max| format!("{max} bytes"));
-        Ok(format!(
-            "{} partitions, takes messages of up to {takes}",
-            found.partitions
-        ))
+        let found = topics_of.find_or_create(asking.client(), topic, create.then_some(&like));
+        let partitions = found.map_err(|failure| match asking.context().last_error() {
+            Some(known) if failure.reason.is_of_the_whole_broker() => known,
+            _ => failure,
+        })?;
+        let takes = topics_of.max_message(topic).map_or("an unknown size".to_owned(), |max| format!("{max} bytes"));
+        Ok(format!("{partitions} partitions, takes messages of up to {takes}"))
     });
     Ok(found.collect())
 }

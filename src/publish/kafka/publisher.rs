@@ -22,7 +22,7 @@ const FRAMING: usize = 1024;
 pub(super) struct TopicLine {
     pub(super) topic: String,
     pub(super) reporter: Reporter,
-    pub(super) client: Mutex<Option<Client>>,
+    client: Mutex<Option<Arc<Client>>>,
     /// The topic's `max.message.bytes`; 0 while it is not known.
     pub(super) max_message: AtomicUsize,
     /// How many events its client holds.
@@ -30,8 +30,36 @@ pub(super) struct TopicLine {
 }
 
 impl TopicLine {
-    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, Option<Client>> {
-        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn new(topic: &str, reporter: Reporter) -> Self {
+        TopicLine {
+            topic: topic.to_owned(),
+            reporter,
+            client: Mutex::default(),
+            max_message: AtomicUsize::new(0),
+            queued: AtomicI64::new(0),
+        }
+    }
+
+    /// The topic's client, if it has one.
+    pub(super) fn client(&self) -> Option<Arc<Client>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether it has a client that knows its topic.
+    pub(super) fn is_ready(&self) -> bool {
+        self.client().is_some_and(|client| client.context().is_found())
+    }
+
+    /// Another client, or none; the one before is ended on a thread of its own: that takes as long
+    /// as its broker's sockets do.
+    pub(super) fn put(&self, client: Option<Arc<Client>>) {
+        let before = std::mem::replace(&mut *self.client.lock().unwrap_or_else(PoisonError::into_inner), client);
+        let Some(before) = before else { return };
+        before.context().retire();
+        let ending = std::thread::Builder::new().name("kafka-retire".to_owned());
+        if let Err(error) = ending.spawn(move || drop(before)) {
+            tracing::warn!(%error, "no thread to end a Kafka client on");
+        }
     }
 }
 
@@ -43,8 +71,7 @@ pub(super) struct TopicPublisher {
 
 impl Publisher for TopicPublisher {
     fn publish(&mut self, events: &[Handover]) {
-        let client = self.line.lock();
-        let Some(client) = client.as_ref() else {
+        let Some(client) = self.line.client() else {
             for handover in events {
                 self.failed(
                     handover,
@@ -73,8 +100,7 @@ impl Publisher for TopicPublisher {
     }
 
     fn rebuild(&mut self) {
-        let client = self.line.lock().take();
-        retire(client);
+        self.line.put(None);
         self.keeper.wake();
     }
 
@@ -87,13 +113,12 @@ impl Publisher for TopicPublisher {
 
     fn close(&mut self, within: Duration) {
         self.keeper.stop();
-        let client = self.line.lock().take();
-        if let Some(client) = client {
+        if let Some(client) = self.line.client() {
             // What is still unconfirmed nobody was promised; a frozen broker must not hold up the stop.
             if let Err(error) = client.flush(within.min(Duration::from_secs(1))) {
                 tracing::debug!(topic = self.line.topic, %error, "not everything was confirmed at the stop");
             }
-            retire(Some(client));
+            self.line.put(None);
         }
     }
 }
@@ -106,16 +131,6 @@ impl TopicPublisher {
             attempt,
             failure,
         });
-    }
-}
-
-/// Ends a client on a thread of its own: that takes as long as its broker's sockets do.
-fn retire(client: Option<Client>) {
-    let Some(client) = client else { return };
-    client.context().retire();
-    let ending = std::thread::Builder::new().name("kafka-retire".to_owned());
-    if let Err(error) = ending.spawn(move || drop(client)) {
-        tracing::warn!(%error, "no thread to end a Kafka client on");
     }
 }
 
