@@ -86,13 +86,20 @@ pub fn bind(
 ) -> io::Result<Bound> {
     open_files::raise(settings.max_connections);
     let phase = Arc::new(SharedPhase::new());
-    let shown = (behind.delivery.clone(), behind.metrics.clone(), phase.clone());
+    let shown = (
+        behind.delivery.clone(),
+        behind.metrics.clone(),
+        phase.clone(),
+    );
     let (webhooks, webhooks_at) = webhook_listener(settings, sources, behind, &phase)?;
     let (admin, admin_at) = admin_listener(admin, shown)?;
     Ok(Bound {
         webhooks,
         admin,
-        addresses: Addresses { webhooks: webhooks_at, admin: admin_at },
+        addresses: Addresses {
+            webhooks: webhooks_at,
+            admin: admin_at,
+        },
         stopper: Stopper(watch::Sender::new(Wish::Serve)),
         phase,
         stop_delay: settings.stop_delay,
@@ -112,10 +119,15 @@ fn webhook_listener(
     let server = HttpServer::new(move || {
         let port = delivery.port();
         actix_web::rt::spawn(port.clone().answering());
-        let desk = Rc::new(Desk { listener: listener.clone(), port });
-        App::new().default_service(web::to(move |request: HttpRequest, payload: web::Payload| {
-            webhooks::answer(desk.clone(), request, payload.into_inner())
-        }))
+        let desk = Rc::new(Desk {
+            listener: listener.clone(),
+            port,
+        });
+        App::new().default_service(web::to(
+            move |request: HttpRequest, payload: web::Payload| {
+                webhooks::answer(desk.clone(), request, payload.into_inner())
+            },
+        ))
     })
     .on_connect(move |_: &dyn Any, data: &mut Extensions| {
         data.insert(Connection::open(connections.clone()));
@@ -149,7 +161,11 @@ fn listener(
         },
         head_size: settings.head_size,
         success: problem::success(settings.success_status),
-        in_flight: InFlight::new(settings.max_in_flight, settings.max_in_flight_bytes, behind.metrics.clone()),
+        in_flight: InFlight::new(
+            settings.max_in_flight,
+            settings.max_in_flight_bytes,
+            behind.metrics.clone(),
+        ),
         strangers: Strangers::default(),
         phase,
         sealer: behind.sealer,
@@ -163,8 +179,14 @@ fn admin_listener(
     (delivery, metrics, phase): (Delivery, Arc<Metrics>, Arc<SharedPhase>),
 ) -> io::Result<(Server, SocketAddr)> {
     let server = HttpServer::new(move || {
-        let admin = Rc::new(Admin { delivery: delivery.clone(), metrics: metrics.clone(), phase: phase.clone() });
-        App::new().default_service(web::to(move |request: HttpRequest| admin::answer(admin.clone(), request)))
+        let admin = Rc::new(Admin {
+            delivery: delivery.clone(),
+            metrics: metrics.clone(),
+            phase: phase.clone(),
+        });
+        App::new().default_service(web::to(move |request: HttpRequest| {
+            admin::answer(admin.clone(), request)
+        }))
     })
     .workers(1)
     .max_connections(ADMIN_CONNECTIONS)
