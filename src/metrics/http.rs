@@ -63,10 +63,10 @@ impl Endpoint {
                     .chain(problems)
                     .collect()
             }
-            Self::Livez | Self::Readyz => vec![200, 503],
-            Self::Metrics => vec![200, 500],
-            Self::Version => vec![200],
-            Self::Other => vec![404, 405],
+            Self::Livez | Self::Readyz => vec![200, 405, 503],
+            Self::Metrics => vec![200, 405, 500],
+            Self::Version => vec![200, 405],
+            Self::Other => vec![404],
         };
         statuses.sort_unstable();
         statuses.dedup();

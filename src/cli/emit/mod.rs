@@ -1,0 +1,155 @@
+//! `minchat-bridge emit`: posts sample webhooks, and tells how they were answered.
+
+mod answer;
+mod arguments;
+mod client;
+mod pace;
+mod payload;
+mod summary;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, SyncSender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+pub use arguments::Args;
+
+use super::exit;
+use answer::Posted;
+use client::Client;
+use pace::{Pace, Stop};
+use payload::Payload;
+use summary::{Summary, Verdict};
+
+/// Why nothing, or not all, was posted or shown.
+#[derive(Debug, thiserror::Error)]
+enum EmitError {
+    #[error("cannot read the token's file {file}")]
+    TokenFile { file: String, source: io::Error },
+    #[error("a token is printable ASCII")]
+    Token,
+    #[error("cannot write to stdout")]
+    Output(#[from] io::Error),
+}
+
+/// Runs the command.
+#[must_use]
+pub fn run(args: &Args) -> ExitCode {
+    let stop = Arc::new(Stop::default());
+    Stop::on_interrupt(&stop);
+    let outcome = emit(args, &stop, progress_bar(args.posts()), &mut io::stdout());
+    match outcome {
+        Ok(Verdict::Good) => ExitCode::SUCCESS,
+        Ok(Verdict::Unavailable) => ExitCode::from(exit::UNAVAILABLE),
+        Ok(Verdict::Refused) => ExitCode::from(exit::CONFIGURATION),
+        // A reader that has enough, such as `head`, is no failure.
+        Err(EmitError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let source = std::error::Error::source(&error);
+            let source = source.map_or_else(String::new, |source| format!(": {source}"));
+            eprintln!("minchat-bridge emit: {error}{source}");
+            ExitCode::from(match error {
+                EmitError::Token => exit::USAGE,
+                EmitError::TokenFile { .. } | EmitError::Output(_) => exit::IO,
+            })
+        }
+    }
+}
+
+/// Posts, shows each answer of a dry run, and ends with the summary.
+fn emit(
+    args: &Args,
+    stop: &Stop,
+    progress: ProgressBar,
+    out: &mut impl Write,
+) -> Result<Verdict, EmitError> {
+    let posts = Posts {
+        client: Client::new(args)?,
+        payloads: payload::of_kinds(&args.kinds()),
+        pace: Pace::new(args.rate),
+        count: args.posts(),
+        threads: args.concurrency,
+    };
+    let mut summary = Summary::default();
+    let mut shown = Ok(());
+    let took = posts.each(stop, |posted| {
+        summary.add(&posted);
+        progress.inc(1);
+        if args.dry_run && shown.is_ok() {
+            shown = progress.suspend(|| posted.show(out));
+            if shown.is_err() {
+                stop.stop();
+            }
+        }
+    });
+    progress.finish_and_clear();
+    shown?;
+    summary.write(out, &args.url, args.posts(), took)?;
+    Ok(summary.verdict())
+}
+
+/// What is to be posted, and how.
+struct Posts {
+    client: Client,
+    payloads: Vec<Payload>,
+    pace: Pace,
+    count: u64,
+    threads: u16,
+}
+
+impl Posts {
+    /// Posts all, until told to stop, and returns how long it took.
+    fn each(&self, stop: &Stop, mut act: impl FnMut(Posted)) -> Duration {
+        let start = Instant::now();
+        let next = AtomicU64::new(0);
+        thread::scope(|scope| {
+            // Room for a few each, so that a slow terminal holds up no measurement.
+            let (sender, answers) = mpsc::sync_channel(1024);
+            for _ in 0..self.count.min(self.threads.into()) {
+                let sender = sender.clone();
+                let next = &next;
+                scope.spawn(move || self.post(start, next, stop, &sender));
+            }
+            drop(sender);
+            answers.into_iter().for_each(&mut act);
+        });
+        start.elapsed()
+    }
+
+    /// What one thread does, over one connection of its own.
+    fn post(&self, start: Instant, next: &AtomicU64, stop: &Stop, answers: &SyncSender<Posted>) {
+        let connection = self.client.connection();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= self.count || stop.wait_until(start, self.pace.due(number)) {
+                return;
+            }
+            let payload = &self.payloads[number as usize % self.payloads.len()];
+            if answers.send(connection.post(payload)).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// On a terminal only: a log has no use for it.
+fn progress_bar(posts: u64) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(posts), ProgressDrawTarget::stderr());
+    match ProgressStyle::with_template("{bar:40} {pos}/{len}  {eta} left") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

@@ -1,0 +1,426 @@
+//! The whole way to Kafka: the binary, and Apache Kafka.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use minchat_bridge::minchat::SAMPLES;
+use sha2::{Digest, Sha256};
+
+use crate::client::{Connection, Request};
+use crate::cluster::Cluster;
+use crate::node::Node;
+use crate::process::{Process, await_some};
+
+/// A prefix that no other test has.
+fn prefix() -> String {
+    format!("t{}.", uuid::Uuid::now_v7().simple())
+}
+
+/// A configuration for this cluster and prefix, with further lines in the section `kafka`.
+fn yaml(servers: &str, prefix: &str, kafka: &str, rest: &str) -> String {
+    format!(
+        "sources:\n  minchat:\n    prefix: {prefix}\n    auth: {{none: true}}\n\
+         kafka:\n  bootstrap_servers: {servers}\n{kafka}\nspool: {{max_size: 0}}\n{rest}"
+    )
+}
+
+const CREATE: &str = "  create_topics: {partitions: 3, replication_factor: 1}";
+
+fn message(chat: &str, text: &str) -> String {
+    format!(r#"{{"sent_by":{{"id":"u1"}},"sent_to":[],"chat_id":"{chat}","text":"{text}"}}"#)
+}
+
+fn sample(name: &str) -> &'static str {
+    SAMPLES.iter().find(|sample| sample.name == name).expect("there is a sample of that name").json
+}
+
+#[test]
+fn each_kind_is_read_from_its_topic_by_a_plain_consumer() {
+    let (cluster, prefix) = (Cluster::shared(), prefix());
+    let bridge = Process::start(&yaml(&cluster.servers, &prefix, CREATE, ""));
+    bridge.await_ready();
+    for (name, kind, key) in [
+        ("message-sent.current", "message.sent", "63d3e12d669fc928b3d78f80"),
+        ("conversation-created.current", "conversation.created", "cmd5vwylc0006qfe97knky6vt"),
+        ("ai-agent-action.current", "ai-agent.action", "cmc34d3oh0008cy7urxr0f5zn"),
+        ("user-daily-active.current", "user.daily-active", "639575b2c280a7001e892906"),
+    ] {
+        let body = sample(name);
+        let posted = bridge.post(body);
+        assert_eq!((posted.status, posted.json["kind"].as_str()), (202, Some(kind)));
+        assert_eq!(posted.json["receipt"], "published");
+        let record = cluster.await_records(&format!("{prefix}{kind}.v1"), 1).remove(0);
+        assert_eq!(record.key.as_deref(), Some(key));
+        let content_type = ("content-type".to_owned(), "application/cloudevents+json; charset=UTF-8".to_owned());
+        assert_eq!(record.headers, [content_type]);
+        let envelope = &record.value;
+        assert_eq!(envelope["id"], posted.json["id"]);
+        assert_eq!(envelope["specversion"], "1.0");
+        assert_eq!(envelope["source"], "/webhooks/minchat");
+        assert_eq!(envelope["type"], format!("io.minchat.{kind}.v1"));
+        assert_eq!(envelope["partitionkey"], key);
+        assert_eq!(envelope["dataschema"], format!("urn:minchat-bridge:schema:{kind}:1.0"));
+        assert_eq!(envelope["payloadsha256"], format!("{:x}", Sha256::digest(body)));
+        let payload: serde_json::Value = serde_json::from_str(body).expect("a sample is JSON");
+        assert_eq!(envelope["data"], payload);
+    }
+    let posted = bridge.post("[1,2]");
+    assert_eq!(posted.json["kind"], "unrecognized");
+    let record = cluster.await_records(&format!("{prefix}unrecognized.v1"), 1).remove(0);
+    assert_eq!((record.key, record.value["data"].to_string()), (None, "[1,2]".to_owned()));
+    assert!(record.value.get("subject").is_none() && record.value.get("partitionkey").is_none());
+    bridge.assert_the_books_balance();
+}
+
+#[test]
+fn the_trace_context_of_a_request_is_in_the_envelope_and_in_the_header() {
+    let (cluster, prefix) = (Cluster::shared(), prefix());
+    let bridge = Process::start(&yaml(&cluster.servers, &prefix, CREATE, ""));
+    bridge.await_ready();
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let request = Request::post("/webhooks/minchat", message("c1", "hi"));
+    bridge.send(&request.with("traceparent", parent).with("tracestate", "rojo=1"));
+    let record = cluster.await_records(&format!("{prefix}message.sent.v1"), 1).remove(0);
+    assert!(record.headers.contains(&("traceparent".to_owned(), parent.to_owned())));
+    assert_eq!((&record.value["traceparent"], &record.value["tracestate"]), (&parent.into(), &"rojo=1".into()));
+}
+
+/// Where Java's clients put a key: (murmur2 & 0x7fffffff) % partitions. The partitions were
+/// computed with `org.apache.kafka.common.utils.Utils.murmur2` of Kafka 4.
+#[test]
+fn keys_are_in_the_partitions_that_java_clients_choose() {
+    let (cluster, prefix) = (Cluster::shared(), prefix());
+    let bridge = Process::start(&yaml(&cluster.servers, &prefix, CREATE, ""));
+    bridge.await_ready();
+    let expected = HashMap::from([("a", java_partition("a")), ("chat-1", java_partition("chat-1")), ("42", java_partition("42"))]);
+    for key in expected.keys() {
+        assert_eq!(bridge.post(&message(key, "hi")).status, 202);
+    }
+    for record in cluster.await_records(&format!("{prefix}message.sent.v1"), 3) {
+        let key = record.key.expect("a message has a key");
+        assert_eq!(record.partition, expected[key.as_str()], "{key}");
+    }
+}
+
+/// Murmur2 as Kafka's `Utils.murmur2` has it, over three partitions.
+fn java_partition(key: &str) -> i32 {
+    const M: u32 = 0x5bd1_e995;
+    let bytes = key.as_bytes();
+    let mut hash = 0x9747_b28c_u32 ^ u32::try_from(bytes.len()).expect("a key is short");
+    let (words, rest) = bytes.as_chunks::<4>();
+    for word in words {
+        let mut mixed = u32::from_le_bytes(*word).wrapping_mul(M);
+        mixed = (mixed ^ (mixed >> 24)).wrapping_mul(M);
+        hash = hash.wrapping_mul(M) ^ mixed;
+    }
+    if !rest.is_empty() {
+        for (place, byte) in rest.iter().enumerate() {
+            hash ^= u32::from(*byte) << (8 * place);
+        }
+        hash = hash.wrapping_mul(M);
+    }
+    hash = (hash ^ (hash >> 13)).wrapping_mul(M);
+    hash ^= hash >> 15;
+    i32::try_from((hash & 0x7fff_ffff) % 3).expect("there are three")
+}
+
+#[test]
+fn what_is_not_json_is_refused_and_kept_as_a_dead_letter() {
+    let (cluster, prefix) = (Cluster::shared(), prefix());
+    let bridge = Process::start(&yaml(&cluster.servers, &prefix, CREATE, ""));
+    bridge.await_ready();
+    let deep = "[".repeat(61) + &"]".repeat(61);
+    for (body, reason) in [("{\"text\": nope}", "malformed_json"), (deep.as_str(), "too_deep")] {
+        let posted = bridge.post(body);
+        assert_eq!((posted.status, posted.json["type"].as_str()), (400, Some("urn:minchat-bridge:problem:malformed-json")));
+        let id = posted.json["dead_letter_id"].as_str().expect("it says which dead letter").to_owned();
+        let records = cluster.read(&format!("{prefix}dead-letter.v1"));
+        let record = records.iter().find(|record| record.id() == id).expect("it was confirmed before the answer");
+        assert_eq!(record.value["type"], "io.minchat.bridge.dead-letter.v1");
+        let data = &record.value["data"];
+        assert_eq!((data["reason"].as_str(), data["stage"].as_str()), (Some(reason), Some("parse")));
+        assert_eq!(data["body"], body);
+        assert_eq!(data["request"]["path"], "/webhooks/minchat");
+        assert_eq!(data["received_at"], record.value["time"]);
+    }
+    bridge.post_bytes_and_expect_base64(&cluster, &format!("{prefix}dead-letter.v1"));
+    bridge.assert_the_books_balance();
+}
+
+impl Process {
+    fn post_bytes_and_expect_base64(&self, cluster: &Cluster, topic: &str) {
+        let posted = self.send(&Request::post("/webhooks/minchat", [0xff, 0xfe]));
+        let id = posted.json["dead_letter_id"].as_str().expect("it says which").to_owned();
+        let records = cluster.read(topic);
+        let record = records.iter().find(|record| record.id() == id).expect("it is there");
+        assert_eq!(record.value["data"]["body_base64"], "//4=");
+    }
+}
+
+#[test]
+fn an_event_that_its_topic_does_not_take_is_a_dead_letter_and_the_lane_goes_on() {
+    let (cluster, prefix) = (Cluster::shared(), prefix());
+    let topic = format!("{prefix}message.sent.v1");
+    cluster.create(&topic, 1, &[("max.message.bytes", "8192")]);
+    let bridge = Process::start(&yaml(&cluster.servers, &prefix, CREATE, ""));
+    bridge.await_ready();
+    let large = message("c1", &"x".repeat(20_000));
+    let posted = bridge.post(&large);
+    assert_eq!((posted.status, posted.json["receipt"].as_str()), (202, Some("dead-lettered")));
+    assert_eq!(bridge.post(&message("c1", "small")).json["receipt"], "published");
+    let record = cluster.await_records(&format!("{prefix}dead-letter.v1"), 1).remove(0);
+    assert_eq!(record.value["id"], posted.json["id"]);
+    let data = &record.value["data"];
+    assert_eq!((data["reason"].as_str(), data["stage"].as_str()), (Some("too_large"), Some("publish")));
+    assert_eq!(data["destination"], format!("kafka:{topic}"));
+    assert_eq!(data["body"], large);
+    bridge.assert_the_books_balance();
+}
+
+#[test]
+fn an_event_that_the_broker_refuses_for_ever_is_a_dead_letter_and_its_neighbours_are_published() {
+    let (cluster, prefix) = (Cluster::shared(), prefix());
+    let topic = format!("{prefix}unrecognized.v1");
+    // A compacted topic takes no record without a key, and what is not recognized has none.
+    cluster.create(&topic, 1, &[("cleanup.policy", "compact")]);
+    let to_it = format!("routes:\n  message.sent: {{kafka: {{topic: {topic}}}}}\n");
+    let bridge = Process::start(&yaml(&cluster.servers, &prefix, CREATE, &to_it));
+    bridge.await_ready();
+    let mut posting = Vec::new();
+    for number in 0..20 {
+        let body = if number == 7 { "{}".to_owned() } else { message("c1", &number.to_string()) };
+        let mut connection = Connection::open(bridge.webhooks());
+        connection.send(Request::post("/webhooks/minchat", body).bytes());
+        posting.push(connection);
+    }
+    let receipts: Vec<_> = posting.iter_mut().map(|c| c.answer().expect("each is answered").json()["receipt"].clone()).collect();
+    let dead = receipts.iter().filter(|receipt| *receipt == "dead-lettered").count();
+    assert_eq!((dead, receipts[7].as_str()), (1, Some("dead-lettered")), "{receipts:?}");
+    assert!(cluster.read(&topic).len() >= 19);
+    let record = cluster.await_records(&format!("{prefix}dead-letter.v1"), 1).remove(0);
+    assert_eq!(record.value["data"]["reason"], "rejected");
+    bridge.assert_the_books_balance();
+}
+
+#[test]
+fn a_topic_that_is_missing_is_waited_for() {
+    let (cluster, prefix) = (Cluster::shared(), prefix());
+    let bridge = Process::start(&yaml(&cluster.servers, &prefix, "", ""));
+    let topic = format!("{prefix}message.sent.v1");
+    bridge.await_log(&["ERROR", &topic, "does not exist"]);
+    let posted = bridge.post(&message("c1", "too early"));
+    assert_eq!((posted.status, posted.json["type"].as_str()), (503, Some("urn:minchat-bridge:problem:storage-unavailable")));
+    assert_eq!(bridge.ask("/readyz").0, 503);
+    cluster.create(&topic, 1, &[]);
+    await_some("a 202", || (bridge.post(&message("c1", "now")).status == 202).then_some(()));
+}
+
+#[test]
+fn a_topic_that_is_deleted_and_made_again_takes_events_again() {
+    let (cluster, prefix) = (Cluster::shared(), prefix());
+    let topic = format!("{prefix}message.sent.v1");
+    let settings = yaml(&cluster.servers, &prefix, CREATE, "publish: {deadline: 2s}\n");
+    let bridge = Process::start(&settings.replace(CREATE, ""));
+    for kind in ["message.sent", "conversation.created", "ai-agent.action", "user.daily-active", "unrecognized", "dead-letter"] {
+        cluster.create(&format!("{prefix}{kind}.v1"), 1, &[]);
+    }
+    bridge.await_ready();
+    assert_eq!(bridge.post(&message("c1", "before")).status, 202);
+    cluster.delete(&topic);
+    await_some("a 503", || (bridge.post(&message("c1", "gone")).status == 503).then_some(()));
+    cluster.create(&topic, 1, &[]);
+    let accepted = await_some("a 202", || {
+        let posted = bridge.post(&message("c1", "again"));
+        (posted.status == 202).then_some(posted)
+    });
+    let id = accepted.json["id"].as_str().expect("a 202 has an id").to_owned();
+    assert!(cluster.read(&topic).iter().any(|record| record.id() == id));
+}
+
+#[test]
+fn a_broker_that_is_down_at_start_is_no_error() {
+    let node = Node::kafka(&[]);
+    let servers = node.env("KAFKA_BOOTSTRAP_SERVERS");
+    node.stop();
+    let bridge = Process::start(&yaml(&servers, "minchat.", CREATE, ""));
+    bridge.await_log(&["WARN", "the broker is out of reach"]);
+    assert_eq!(bridge.post(&message("c1", "too early")).status, 503);
+    assert_eq!((bridge.ask("/livez").0, bridge.ask("/readyz").0), (200, 503));
+    node.start();
+    bridge.await_ready();
+    assert_eq!(bridge.post(&message("c1", "now")).status, 202);
+    assert_eq!(bridge.metric(&["broker_up"]), 1.0);
+    bridge.await_log(&["the broker is back"]);
+}
+
+/// Posts counted messages over several connections until told to stop; every 202 is noted.
+struct Load {
+    stop: Arc<AtomicBool>,
+    accepted: Arc<Mutex<Vec<String>>>,
+    refused: Arc<Mutex<Vec<u16>>>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Load {
+    fn start(bridge: &Process, connections: usize) -> Self {
+        let load = Load { stop: Arc::default(), accepted: Arc::default(), refused: Arc::default(), threads: Vec::new() };
+        let address = bridge.webhooks();
+        let threads = (0..connections).map(|chat| {
+            let (stop, accepted, refused) = (Arc::clone(&load.stop), Arc::clone(&load.accepted), Arc::clone(&load.refused));
+            std::thread::spawn(move || {
+                let mut connection = Connection::open(address);
+                for number in 0..1_000_000 {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let request = Request::post("/webhooks/minchat", message(&format!("chat{chat}"), &number.to_string()));
+                    connection.send(request.bytes());
+                    let Some(answer) = connection.answer() else { return };
+                    match answer.status {
+                        202 => {
+                            let id = answer.json()["id"].as_str().expect("a 202 has an id").to_owned();
+                            accepted.lock().expect("nobody panics with it").push(id);
+                        }
+                        status => refused.lock().expect("nobody panics with it").push(status),
+                    }
+                }
+            })
+        });
+        let threads = threads.collect();
+        Load { threads, ..load }
+    }
+
+    fn accepted(&self) -> usize {
+        self.accepted.lock().expect("nobody panics with it").len()
+    }
+
+    fn refused(&self) -> usize {
+        self.refused.lock().expect("nobody panics with it").len()
+    }
+
+    /// Ends it: the ids of all that was accepted, and the other statuses.
+    fn end(self) -> (Vec<String>, Vec<u16>) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().expect("the load does not panic");
+        }
+        let take = |list: Arc<Mutex<Vec<_>>>| std::mem::take(&mut *list.lock().expect("nobody panics with it"));
+        let refused = std::mem::take(&mut *self.refused.lock().expect("nobody panics with it"));
+        (take(self.accepted), refused)
+    }
+}
+
+#[test]
+fn a_kafka_that_is_killed_under_load_leaves_no_202_without_its_event() {
+    let node = Node::kafka(&[]);
+    let cluster = Cluster::at(&node.env("KAFKA_BOOTSTRAP_SERVERS"));
+    let bridge = Process::start(&yaml(&cluster.servers, "minchat.", CREATE, "publish: {deadline: 2s}\n"));
+    bridge.await_ready();
+    let load = Load::start(&bridge, 8);
+    await_some("events before", || (load.accepted() > 500).then_some(()));
+    node.kill();
+    await_some("refusals", || (load.refused() > 50).then_some(()));
+    node.start();
+    let at_return = load.accepted();
+    await_some("events after", || (load.accepted() > at_return + 500).then_some(()));
+    let (accepted, refused) = load.end();
+    assert!(refused.iter().all(|status| *status == 503), "{refused:?}");
+    bridge.await_metric(&["lane_pending_events"], 0.0);
+    let records = cluster.read("minchat.message.sent.v1");
+    let there: std::collections::HashSet<&str> = records.iter().map(|record| record.id()).collect();
+    let lost: Vec<_> = accepted.iter().filter(|id| !there.contains(id.as_str())).collect();
+    assert!(lost.is_empty(), "{} of {} were lost", lost.len(), accepted.len());
+    bridge.assert_the_books_balance();
+}
+
+#[test]
+fn a_frozen_kafka_costs_a_503_within_the_deadline_and_nothing_once_it_is_known() {
+    let node = Node::kafka(&[]);
+    let servers = node.env("KAFKA_BOOTSTRAP_SERVERS");
+    let bridge = Process::start(&yaml(&servers, "minchat.", CREATE, "publish: {deadline: 1s}\n"));
+    bridge.await_ready();
+    assert_eq!(bridge.post(&message("c1", "before")).status, 202);
+    node.pause();
+    let answer = Request::post("/webhooks/minchat", message("c1", "frozen")).send_to(bridge.webhooks());
+    assert_eq!((answer.status, answer.header("retry-after").is_some()), (503, true));
+    let began = std::time::Instant::now();
+    assert_eq!(bridge.post(&message("c1", "known")).status, 503);
+    assert!(began.elapsed() < Duration::from_secs(1), "once an outage is known, nobody waits for its deadline");
+    node.resume();
+    await_some("a 202", || (bridge.post(&message("c1", "after")).status == 202).then_some(()));
+}
+
+#[test]
+fn a_right_that_is_taken_and_given_back_stops_and_starts_its_lane_alone() {
+    let node = Node::kafka(&["--user", "bridge:s3cret"]);
+    let cluster = Cluster::at(&node.env("KAFKA_BOOTSTRAP_SERVERS"));
+    for kind in ["message.sent", "conversation.created", "ai-agent.action", "user.daily-active", "unrecognized", "dead-letter"] {
+        cluster.create(&format!("minchat.{kind}.v1"), 1, &[]);
+    }
+    let grant = |verb: &str, topic: &str| {
+        node.run("acl", &[verb, "--force", "--allow-principal", "User:bridge", "--topic", topic, "--operation", "Write", "--operation", "Describe"]);
+    };
+    grant("--add", "*");
+    let login = "  security_protocol: sasl_plaintext\n  sasl: {mechanism: SCRAM-SHA-512, username: bridge, password: s3cret}";
+    let servers = node.env("KAFKA_SASL_BOOTSTRAP_SERVERS");
+    let bridge = Process::start(&yaml(&servers, "minchat.", login, "publish: {deadline: 2s}\n"));
+    bridge.await_ready();
+    assert_eq!(bridge.post(&message("c1", "before")).status, 202);
+    let deny = ["--add", "--force", "--deny-principal", "User:bridge", "--topic", "minchat.message.sent.v1", "--operation", "Write"];
+    node.run("acl", &deny);
+    await_some("a 503", || (bridge.post(&message("c1", "denied")).status == 503).then_some(()));
+    bridge.await_log(&["ERROR", "kafka:minchat.message.sent.v1", "unauthorized"]);
+    assert_eq!(bridge.post(sample("user-daily-active.current")).status, 202, "other lanes go on");
+    let allow = deny.map(|word| if word == "--add" { "--remove" } else { word });
+    node.run("acl", &allow);
+    await_some("a 202", || (bridge.post(&message("c1", "granted")).status == 202).then_some(()));
+    bridge.assert_the_books_balance();
+}
+
+#[test]
+fn a_wrong_password_is_said_clearly_and_waited_for() {
+    let node = Node::kafka(&["--user", "bridge:s3cret"]);
+    let servers = node.env("KAFKA_SASL_BOOTSTRAP_SERVERS");
+    let login = "  security_protocol: sasl_plaintext\n  sasl: {mechanism: SCRAM-SHA-512, username: bridge, password: wr0ng-one}";
+    let bridge = Process::start(&yaml(&servers, "minchat.", login, ""));
+    bridge.await_log(&["ERROR", "authentication"]);
+    assert_eq!(bridge.post(&message("c1", "hi")).status, 503);
+    assert!(!bridge.log().contains("wr0ng-one"), "a secret is never logged");
+}
+
+#[test]
+fn a_stop_under_load_finishes_what_is_in_flight() {
+    let (cluster, prefix) = (Cluster::shared(), prefix());
+    let mut bridge = Process::start(&yaml(&cluster.servers, &prefix, CREATE, ""));
+    bridge.await_ready();
+    let load = Load::start(&bridge, 8);
+    await_some("some events", || (load.accepted() > 300).then_some(()));
+    bridge.stop();
+    let (accepted, refused) = load.end();
+    assert!(refused.iter().all(|status| *status == 503), "{refused:?}");
+    let records = cluster.read(&format!("{prefix}message.sent.v1"));
+    let ids: Vec<&str> = records.iter().map(|record| record.id()).collect();
+    let there: std::collections::HashSet<&str> = ids.iter().copied().collect();
+    assert_eq!(ids.len(), there.len(), "nothing is published twice");
+    assert!(accepted.iter().all(|id| there.contains(id.as_str())));
+}
+
+#[test]
+fn several_brokers_at_once_and_routes_between_them() {
+    let (cluster, prefix) = (Cluster::shared(), prefix());
+    let routes = "file: {dir: events}\nroutes:\n  user.daily-active: {file: {}}\n  unrecognized: {discard: true}\n";
+    let bridge = Process::start(&yaml(&cluster.servers, &prefix, CREATE, routes));
+    bridge.await_ready();
+    assert_eq!(bridge.post(&message("c1", "both")).json["receipt"], "published");
+    assert_eq!(bridge.post(sample("user-daily-active.current")).json["receipt"], "published");
+    assert_eq!(bridge.post("{}").json["receipt"], "discarded");
+    let lines = |kind: &str| {
+        let file = bridge.path().join(format!("events/{prefix}{kind}.v1.ndjson"));
+        std::fs::read_to_string(file).unwrap_or_default().lines().count()
+    };
+    assert_eq!((lines("message.sent"), lines("user.daily-active"), lines("unrecognized")), (1, 1, 0));
+    assert_eq!(cluster.read(&format!("{prefix}message.sent.v1")).len(), 1);
+    bridge.assert_the_books_balance();
+}
