@@ -26,7 +26,7 @@ fn probes_say_yes_and_no() {
     assert!(
         ready
             .text()
-            .contains("[-]kafka:open.message.sent.v1 failed: \n"),
+            .contains("[-]kafka:open.message.sent.v1 failed: away\n"),
         "{}",
         ready.text()
     );
