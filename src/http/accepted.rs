@@ -19,31 +19,50 @@ pub(super) struct Accepted {
 
 enum Outcome {
     Event(Receipt),
-    DryRun { attributes: String, destinations: Vec<String> },
+    DryRun {
+        attributes: String,
+        destinations: Vec<String>,
+    },
 }
 
 impl Accepted {
     /// An event that delivery gave a receipt for.
     pub(super) const fn event(id: Uuid, kind: Kind, receipt: Receipt) -> Self {
-        Self { id, kind, outcome: Outcome::Event(receipt) }
+        Self {
+            id,
+            kind,
+            outcome: Outcome::Event(receipt),
+        }
     }
 
     /// An event that would have gone to these destinations.
     pub(super) fn dry_run(event: &Event, kind: Kind, destinations: Vec<String>) -> Self {
-        let outcome = Outcome::DryRun { attributes: event.attributes_json(), destinations };
-        Self { id: event.id(), kind, outcome }
+        let outcome = Outcome::DryRun {
+            attributes: event.attributes_json(),
+            destinations,
+        };
+        Self {
+            id: event.id(),
+            kind,
+            outcome,
+        }
     }
 
     /// What the sender gets. An event's status may be one that has no body.
     pub(super) fn into_response(self, success: StatusCode) -> HttpResponse {
         match self.outcome {
-            Outcome::Event(_) if success == problem::NO_BODY => answer::respond_empty(success, self.id),
+            Outcome::Event(_) if success == problem::NO_BODY => {
+                answer::respond_empty(success, self.id)
+            }
             Outcome::Event(receipt) => {
                 let mut body = self.start(receipt.name(), 128);
                 body.text("}");
                 answer::respond(success, "application/json", body)
             }
-            Outcome::DryRun { ref attributes, ref destinations } => {
+            Outcome::DryRun {
+                ref attributes,
+                ref destinations,
+            } => {
                 let mut body = self.start("dry-run", 1024);
                 body.text(",\"envelope\":");
                 body.text(attributes);
@@ -82,9 +101,15 @@ mod tests {
             let accepted = Accepted::event(id, Kind::MessageSent, Receipt::Spooled);
             let response = accepted.into_response(problem::success(status));
             assert_eq!(response.status().as_u16(), status);
-            let request_id = response.headers().get("x-request-id").and_then(|id| id.to_str().ok());
+            let request_id = response
+                .headers()
+                .get("x-request-id")
+                .and_then(|id| id.to_str().ok());
             assert_eq!(request_id, Some(&*id.to_string()));
-            assert_eq!(to_bytes(response.into_body()).await.unwrap_or_default(), body);
+            assert_eq!(
+                to_bytes(response.into_body()).await.unwrap_or_default(),
+                body
+            );
         }
     }
 }

@@ -21,7 +21,11 @@ impl<'a> Address<'a> {
             Some((source, kind)) => (source, Some(kind).filter(|kind| !kind.is_empty())),
             None => (path, None),
         };
-        Some(Self { source, kind, query: uri.query() })
+        Some(Self {
+            source,
+            kind,
+            query: uri.query(),
+        })
     }
 
     /// Whether everything but publishing is asked for.
@@ -42,11 +46,20 @@ mod tests {
             ("/webhooks/minchat", Some(("minchat", None))),
             ("/webhooks/minchat/", Some(("minchat", None))),
             ("/webhooks/minchat?token=x", Some(("minchat", None))),
-            ("/webhooks/minchat/message.sent", Some(("minchat", Some("message.sent")))),
-            ("/webhooks/minchat/message.sent/", Some(("minchat", Some("message.sent/")))),
+            (
+                "/webhooks/minchat/message.sent",
+                Some(("minchat", Some("message.sent"))),
+            ),
+            (
+                "/webhooks/minchat/message.sent/",
+                Some(("minchat", Some("message.sent/"))),
+            ),
             ("/webhooks/minchat//", Some(("minchat", Some("/")))),
             ("/webhooks/", Some(("", None))),
-            ("http://bridge.example/webhooks/minchat", Some(("minchat", None))),
+            (
+                "http://bridge.example/webhooks/minchat",
+                Some(("minchat", None)),
+            ),
             ("/webhooks", None),
             ("/", None),
             ("/webhookss/minchat", None),
@@ -70,7 +83,11 @@ mod tests {
             ("/webhooks/a", false),
         ] {
             let uri: Uri = url.parse().expect("the tests use valid URLs");
-            assert_eq!(Address::of(&uri).map(|address| address.dry_run()), Some(dry_run), "{url}");
+            assert_eq!(
+                Address::of(&uri).map(|address| address.dry_run()),
+                Some(dry_run),
+                "{url}"
+            );
         }
     }
 }

@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix_web::http::{Method, StatusCode};
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::phase::{Phase, SharedPhase};
@@ -27,12 +27,17 @@ pub(super) async fn answer(admin: Rc<Admin>, request: HttpRequest) -> HttpRespon
     let began = Instant::now();
     let endpoint = endpoint(request.path());
     let outcome = match (endpoint, request.method()) {
-        (Endpoint::Other, _) => Err(Problem::new(Slug::UnknownSource, "there is nothing at this path")),
+        (Endpoint::Other, _) => Err(Problem::new(
+            Slug::UnknownSource,
+            "there is nothing at this path",
+        )),
         (_, &Method::GET | &Method::HEAD) => admin.show(endpoint, request.query_string()),
         _ => Err(Problem::method_not_allowed("GET, HEAD")),
     };
     let response = outcome.unwrap_or_else(Problem::into_response);
-    admin.metrics.request_finished(endpoint, response.status().as_u16(), began.elapsed());
+    admin
+        .metrics
+        .request_finished(endpoint, response.status().as_u16(), began.elapsed());
     response
 }
 
@@ -57,12 +62,12 @@ impl Admin {
     }
 
     fn readiness(&self, verbose: bool) -> Result<String, String> {
-        let stays = Readiness {
-            destination: "stay".to_owned(),
+        let serving = Readiness {
+            destination: "serving".to_owned(),
             ready: self.phase.get() == Phase::Serving,
             detail: "the bridge is stopping".to_owned(),
         };
-        let mut all = vec![stays];
+        let mut all = vec![serving];
         all.extend(self.delivery.readiness());
         told(&all, verbose)
     }
@@ -76,7 +81,9 @@ impl Admin {
 }
 
 fn asks_for_verbose(query: &str) -> bool {
-    query.split('&').any(|pair| pair.split('=').next() == Some("verbose"))
+    query
+        .split('&')
+        .any(|pair| pair.split('=').next() == Some("verbose"))
 }
 
 /// A line for each check, as Kubernetes' own probes have it; always, if one of them fails.
@@ -87,17 +94,32 @@ fn told(checks: &[Readiness], verbose: bool) -> Result<String, String> {
     }
     let mut text = String::new();
     for check in checks {
-        let (sign, word) = if check.ready { ('+', "ok") } else { ('-', "failed: ") };
-        let detail = if check.ready { "" } else { check.detail.as_str() };
+        let (sign, word) = if check.ready {
+            ('+', "ok")
+        } else {
+            ('-', "failed: ")
+        };
+        let detail = if check.ready {
+            ""
+        } else {
+            check.detail.as_str()
+        };
         text.push_str(&format!("[{sign}]{} {word}{detail}\n", check.destination));
     }
-    text.push_str(if ready { "readyz check passed\n" } else { "readyz check failed\n" });
+    text.push_str(if ready {
+        "readyz check passed\n"
+    } else {
+        "readyz check failed\n"
+    });
     if ready { Ok(text) } else { Err(text) }
 }
 
 fn version() -> String {
     let revision = option_env!("MINCHAT_BRIDGE_REVISION").unwrap_or("unknown");
-    format!("{{\"version\":\"{}\",\"revision\":\"{revision}\"}}\n", env!("CARGO_PKG_VERSION"))
+    format!(
+        "{{\"version\":\"{}\",\"revision\":\"{revision}\"}}\n",
+        env!("CARGO_PKG_VERSION")
+    )
 }
 
 fn probe(outcome: Result<String, String>) -> HttpResponse {
@@ -107,10 +129,18 @@ fn probe(outcome: Result<String, String>) -> HttpResponse {
     }
 }
 
-fn shown(status: StatusCode, content_type: &'static str, body: impl Into<bytes::Bytes>) -> HttpResponse {
+fn shown(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<bytes::Bytes>,
+) -> HttpResponse {
     let mut response = HttpResponse::with_body(status, body.into()).map_into_boxed_body();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -119,14 +149,21 @@ mod tests {
     use super::*;
 
     fn check(destination: &str, ready: bool) -> Readiness {
-        Readiness { destination: destination.to_owned(), ready, detail: "away".to_owned() }
+        Readiness {
+            destination: destination.to_owned(),
+            ready,
+            detail: "away".to_owned(),
+        }
     }
 
     #[test]
     fn readiness_is_told_as_kubernetes_tells_its_own() {
         let good = [check("kafka:a", true), check("amqp:b", true)];
         assert_eq!(told(&good, false), Ok("ok\n".to_owned()));
-        assert_eq!(told(&good, true), Ok("[+]kafka:a ok\n[+]amqp:b ok\nreadyz check passed\n".to_owned()));
+        assert_eq!(
+            told(&good, true),
+            Ok("[+]kafka:a ok\n[+]amqp:b ok\nreadyz check passed\n".to_owned())
+        );
         let bad = [check("kafka:a", true), check("amqp:b", false)];
         let text = "[+]kafka:a ok\n[-]amqp:b failed: away\nreadyz check failed\n";
         assert_eq!(told(&bad, false), Err(text.to_owned()));
@@ -135,7 +172,13 @@ mod tests {
 
     #[test]
     fn verbose_is_a_parameter_with_or_without_a_value() {
-        for (query, verbose) in [("verbose", true), ("a=b&verbose=true", true), ("verbose=", true), ("", false), ("verboser", false)] {
+        for (query, verbose) in [
+            ("verbose", true),
+            ("a=b&verbose=true", true),
+            ("verbose=", true),
+            ("", false),
+            ("verboser", false),
+        ] {
             assert_eq!(asks_for_verbose(query), verbose, "{query}");
         }
     }

@@ -35,14 +35,26 @@ impl<'a> Admitted<'a> {
         if request.method() != Method::POST {
             return Err(Problem::method_not_allowed("POST"));
         }
-        if !source.doors.let_in(&Head { headers, query: address.query }) {
-            return Err(Problem::new(Slug::Unauthorized, "credentials that the source takes are needed"));
+        if !source.doors.let_in(&Head {
+            headers,
+            query: address.query,
+        }) {
+            return Err(Problem::new(
+                Slug::Unauthorized,
+                "credentials that the source takes are needed",
+            ));
         }
         let said = said_kind(address)?;
         let encoding = Encoding::of(headers)?;
         let declared = body::declared(headers);
         bounds.admit(declared)?;
-        Ok(Self { said, encoding, declared, dry_run: address.dry_run(), headers })
+        Ok(Self {
+            said,
+            encoding,
+            declared,
+            dry_run: address.dry_run(),
+            headers,
+        })
     }
 
     /// The request's `content-type`. It decides nothing.
@@ -57,7 +69,12 @@ impl<'a> Admitted<'a> {
 }
 
 fn said_kind(address: &Address<'_>) -> Result<Option<Kind>, Problem> {
-    let known = |name| Kind::from_url(name).ok_or(Problem::new(Slug::UnknownKind, "the URL names a kind that there is not"));
+    let known = |name| {
+        Kind::from_url(name).ok_or(Problem::new(
+            Slug::UnknownKind,
+            "the URL names a kind that there is not",
+        ))
+    };
     address.kind.map(known).transpose()
 }
 
@@ -67,5 +84,7 @@ pub(super) fn head_size(request: &HttpRequest) -> usize {
     let uri = request.uri();
     let line = uri.path().len() + uri.query().map_or(0, str::len);
     let headers = request.headers().iter();
-    headers.fold(line, |size, (name, value)| size + name.as_str().len() + value.len() + COLON_SPACE_AND_LINE_END)
+    headers.fold(line, |size, (name, value)| {
+        size + name.as_str().len() + value.len() + COLON_SPACE_AND_LINE_END
+    })
 }

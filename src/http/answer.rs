@@ -18,7 +18,10 @@ pub(super) struct Written {
 
 impl Written {
     pub(super) fn with_capacity(capacity: usize) -> Self {
-        Self { body: Vec::with_capacity(capacity), request_id: 0 }
+        Self {
+            body: Vec::with_capacity(capacity),
+            request_id: 0,
+        }
     }
 
     pub(super) fn text(&mut self, text: &str) {
@@ -27,7 +30,8 @@ impl Written {
 
     /// Writes something as JSON.
     pub(super) fn json(&mut self, value: &(impl Serialize + ?Sized)) {
-        serde_json::to_writer(&mut self.body, value).expect("texts and lists of them are always JSON");
+        serde_json::to_writer(&mut self.body, value)
+            .expect("texts and lists of them are always JSON");
     }
 
     pub(super) fn uuid(&mut self, id: Uuid) {
@@ -43,11 +47,18 @@ impl Written {
 }
 
 /// An answer with that body.
-pub(super) fn respond(status: StatusCode, content_type: &'static str, written: Written) -> HttpResponse {
+pub(super) fn respond(
+    status: StatusCode,
+    content_type: &'static str,
+    written: Written,
+) -> HttpResponse {
     let body = Bytes::from(written.body);
-    let request_id = body.slice(written.request_id..written.request_id + uuid::fmt::Hyphenated::LENGTH);
+    let request_id =
+        body.slice(written.request_id..written.request_id + uuid::fmt::Hyphenated::LENGTH);
     let mut response = with_request_id(status, request_id, body);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
@@ -59,9 +70,14 @@ pub(super) fn respond_empty(status: StatusCode, id: Uuid) -> HttpResponse {
 }
 
 fn with_request_id(status: StatusCode, request_id: Bytes, body: Bytes) -> HttpResponse {
-    let request_id = HeaderValue::from_maybe_shared(request_id).expect("hexadecimal digits and hyphens are a header's value");
+    let request_id = HeaderValue::from_maybe_shared(request_id)
+        .expect("hexadecimal digits and hyphens are a header's value");
     let mut response = HttpResponse::with_body(status, body).map_into_boxed_body();
-    response.headers_mut().insert(X_REQUEST_ID.clone(), request_id);
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(X_REQUEST_ID.clone(), request_id);
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

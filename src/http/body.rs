@@ -47,7 +47,10 @@ impl Bounds {
     fn patience(&self, received: usize) -> Duration {
         let earned = match self.min_rate {
             0 => Duration::MAX,
-            rate => SLOW_START + Duration::from_micros((received as u64).saturating_mul(1_000_000) / rate),
+            rate => {
+                SLOW_START
+                    + Duration::from_micros((received as u64).saturating_mul(1_000_000) / rate)
+            }
         };
         self.timeout.min(earned)
     }
@@ -55,7 +58,13 @@ impl Bounds {
 
 /// The `content-length` that a head declares.
 pub(super) fn declared(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+    headers
+        .get(CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
 }
 
 /// Reads the whole body.
@@ -66,7 +75,11 @@ pub(super) async fn read(
     flight: &mut Flight<'_>,
 ) -> Result<Bytes, Problem> {
     let mut gathered = Gathered::Nothing;
-    let mut clock = Clock { began: Instant::now(), bounds, timer: Timer::Unset };
+    let mut clock = Clock {
+        began: Instant::now(),
+        bounds,
+        timer: Timer::Unset,
+    };
     while let Some(chunk) = clock.next(payload, gathered.len()).await? {
         if gathered.len() + chunk.len() > bounds.max {
             return Err(too_large());
@@ -78,7 +91,10 @@ pub(super) async fn read(
 }
 
 fn too_large() -> Problem {
-    Problem::new(Slug::PayloadTooLarge, "the body is larger than http.max_body")
+    Problem::new(
+        Slug::PayloadTooLarge,
+        "the body is larger than http.max_body",
+    )
 }
 
 /// What is there of a body.
@@ -103,7 +119,8 @@ impl Gathered {
             Self::Nothing => return Self::One(chunk),
             Self::One(first) => {
                 let declared = declared.map_or(0, |length| usize::try_from(length).unwrap_or(STEP));
-                let mut bytes = Vec::with_capacity(declared.min(STEP).max(first.len() + chunk.len()));
+                let mut bytes =
+                    Vec::with_capacity(declared.min(STEP).max(first.len() + chunk.len()));
                 bytes.extend_from_slice(&first);
                 bytes
             }
@@ -139,13 +156,20 @@ enum Timer {
 
 impl Clock {
     /// The next piece of the body, unless it takes too long.
-    async fn next(&mut self, payload: &mut Payload, received: usize) -> Result<Option<Bytes>, Problem> {
+    async fn next(
+        &mut self,
+        payload: &mut Payload,
+        received: usize,
+    ) -> Result<Option<Bytes>, Problem> {
         poll_fn(|cx| {
             if let Poll::Ready(chunk) = Pin::new(&mut *payload).poll_next(cx) {
                 return Poll::Ready(chunk.transpose().map_err(|error| broken_off(&error)));
             }
             ready!(self.poll_late(cx, received));
-            Poll::Ready(Err(Problem::new(Slug::BodyTimeout, "the body came too slowly")))
+            Poll::Ready(Err(Problem::new(
+                Slug::BodyTimeout,
+                "the body came too slowly",
+            )))
         })
         .await
     }
@@ -182,22 +206,48 @@ fn broken_off(error: &PayloadError) -> Problem {
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { max: 10, timeout: Duration::from_secs(60), min_rate: 1024 };
+    const BOUNDS: Bounds = Bounds {
+        max: 10,
+        timeout: Duration::from_secs(60),
+        min_rate: 1024,
+    };
 
     #[test]
     fn patience_grows_with_what_is_there_and_ends_at_the_timeout() {
-        for (received, seconds) in [(0, 2.0), (512, 2.5), (1024, 3.0), (10 * 1024, 12.0), (1 << 40, 60.0)] {
-            assert_eq!(BOUNDS.patience(received), Duration::from_secs_f64(seconds), "{received}");
+        for (received, seconds) in [
+            (0, 2.0),
+            (512, 2.5),
+            (1024, 3.0),
+            (10 * 1024, 12.0),
+            (1 << 40, 60.0),
+        ] {
+            assert_eq!(
+                BOUNDS.patience(received),
+                Duration::from_secs_f64(seconds),
+                "{received}"
+            );
         }
-        let no_rate = Bounds { min_rate: 0, ..BOUNDS };
+        let no_rate = Bounds {
+            min_rate: 0,
+            ..BOUNDS
+        };
         assert_eq!(no_rate.patience(0), BOUNDS.timeout);
-        let short = Bounds { timeout: Duration::from_millis(100), ..BOUNDS };
+        let short = Bounds {
+            timeout: Duration::from_millis(100),
+            ..BOUNDS
+        };
         assert_eq!(short.patience(0), short.timeout);
     }
 
     #[test]
     fn a_declared_length_over_the_limit_is_refused() {
-        for (declared, admitted) in [(None, true), (Some(0), true), (Some(10), true), (Some(11), false), (Some(u64::MAX), false)] {
+        for (declared, admitted) in [
+            (None, true),
+            (Some(0), true),
+            (Some(10), true),
+            (Some(11), false),
+            (Some(u64::MAX), false),
+        ] {
             assert_eq!(BOUNDS.admit(declared).is_ok(), admitted, "{declared:?}");
         }
     }

@@ -42,7 +42,10 @@ impl Unpacked {
     pub(super) fn whole(&self) -> Result<&[u8], Malformed> {
         match self {
             Self::Whole(body) => Ok(body),
-            Self::Corrupt(_) => Err(Malformed::NotJson { offset: 0, what: "a body that its content-encoding does not fit" }),
+            Self::Corrupt(_) => Err(Malformed::NotJson {
+                offset: 0,
+                what: "a body that its content-encoding does not fit",
+            }),
         }
     }
 }
@@ -67,11 +70,19 @@ impl Encoding {
         };
         encoding
             .filter(|_| named.next().is_none())
-            .ok_or(Problem::new(Slug::UnsupportedEncoding, "one of gzip, zstd and identity is taken"))
+            .ok_or(Problem::new(
+                Slug::UnsupportedEncoding,
+                "one of gzip, zstd and identity is taken",
+            ))
     }
 
     /// Undoes the encoding; what comes out counts as in flight too.
-    pub(super) fn undo(self, packed: Bytes, max_body: usize, flight: &mut Flight<'_>) -> Result<Unpacked, Problem> {
+    pub(super) fn undo(
+        self,
+        packed: Bytes,
+        max_body: usize,
+        flight: &mut Flight<'_>,
+    ) -> Result<Unpacked, Problem> {
         let outcome = match self {
             Self::Identity => return Ok(Unpacked::Whole(packed)),
             Self::Gzip => read(MultiGzDecoder::new(&packed[..]), max_body, flight)?,
@@ -94,7 +105,11 @@ fn zstd_reader(packed: &[u8]) -> io::Result<impl Read> {
 }
 
 /// All that the reader gives; nothing if it fails.
-fn read(mut reader: impl Read, max_body: usize, flight: &mut Flight<'_>) -> Result<Option<Bytes>, Problem> {
+fn read(
+    mut reader: impl Read,
+    max_body: usize,
+    flight: &mut Flight<'_>,
+) -> Result<Option<Bytes>, Problem> {
     let mut body = Vec::new();
     loop {
         let length = body.len();
@@ -106,7 +121,10 @@ fn read(mut reader: impl Read, max_body: usize, flight: &mut Flight<'_>) -> Resu
         }
         let count = body.len() - length;
         if body.len() > max_body {
-            return Err(Problem::new(Slug::PayloadTooLarge, "the unpacked body is larger than http.max_body"));
+            return Err(Problem::new(
+                Slug::PayloadTooLarge,
+                "the unpacked body is larger than http.max_body",
+            ));
         }
         if count == 0 {
             return Ok(Some(Bytes::from(body)));

@@ -25,17 +25,29 @@ pub(super) struct Flight<'a> {
 
 impl InFlight {
     pub(super) fn new(max_requests: usize, max_bytes: usize, metrics: Arc<Metrics>) -> Self {
-        Self { requests: AtomicUsize::new(0), bytes: AtomicUsize::new(0), max_requests, max_bytes, metrics }
+        Self {
+            requests: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            max_requests,
+            max_bytes,
+            metrics,
+        }
     }
 
     /// Lets one more request in, if there is room.
     pub(super) fn begin(&self) -> Result<Flight<'_>, Problem> {
         let before = self.requests.fetch_add(1, Relaxed);
         self.metrics.in_flight_began();
-        let flight = Flight { all: self, bytes: 0 };
+        let flight = Flight {
+            all: self,
+            bytes: 0,
+        };
         match before < self.max_requests {
             true => Ok(flight),
-            false => Err(Problem::too_many("as many requests as allowed are in flight", 1)),
+            false => Err(Problem::too_many(
+                "as many requests as allowed are in flight",
+                1,
+            )),
         }
     }
 }
@@ -47,7 +59,10 @@ impl Flight<'_> {
         self.all.metrics.in_flight_bytes_added(bytes);
         match self.all.bytes.fetch_add(bytes, Relaxed) + bytes <= self.all.max_bytes {
             true => Ok(()),
-            false => Err(Problem::too_many("as many bytes as allowed are in flight", 1)),
+            false => Err(Problem::too_many(
+                "as many bytes as allowed are in flight",
+                1,
+            )),
         }
     }
 }
@@ -67,7 +82,12 @@ mod tests {
     use crate::metrics::Labels;
 
     fn in_flight(max_requests: usize, max_bytes: usize) -> InFlight {
-        let labels = Labels { sources: Vec::new(), destinations: Vec::new(), problems: Vec::new(), success_status: 202 };
+        let labels = Labels {
+            sources: Vec::new(),
+            destinations: Vec::new(),
+            problems: Vec::new(),
+            success_status: 202,
+        };
         let metrics = Metrics::new(&labels).expect("the metrics don't contradict each other");
         InFlight::new(max_requests, max_bytes, Arc::new(metrics))
     }
@@ -91,8 +111,8 @@ mod tests {
     #[test]
     fn bytes_over_the_limit_are_refused_and_given_back_with_the_others() {
         let all = in_flight(2, 10);
-        let mut first = all.begin().ok().expect("there is room for two");
-        let mut second = all.begin().ok().expect("there is room for two");
+        let mut first = all.begin().expect("there is room for two");
+        let mut second = all.begin().expect("there is room for two");
         assert!(first.hold(6).is_ok());
         assert!(first.hold(4).is_ok());
         assert!(second.hold(1).is_err());

@@ -30,9 +30,11 @@ mod query;
 mod server;
 pub mod settings;
 mod source;
+mod stop;
 mod strangers;
 mod unread;
 mod webhooks;
 
 pub use problem::Slug;
-pub use server::{Addresses, Behind, Bound, Stopper, bind};
+pub use server::{Addresses, Behind, Bound, bind};
+pub use stop::Stopper;

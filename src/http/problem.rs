@@ -132,37 +132,63 @@ pub(super) struct Problem {
 impl Problem {
     pub(super) const fn new(slug: Slug, detail: &'static str) -> Self {
         let detail = Cow::Borrowed(detail);
-        Self { slug, detail, allow: None, retry_after: None, dead_letter: None, event: None }
+        Self {
+            slug,
+            detail,
+            allow: None,
+            retry_after: None,
+            dead_letter: None,
+            event: None,
+        }
     }
 
     /// 405: the path takes these methods only.
     pub(super) fn method_not_allowed(allow: &'static str) -> Self {
-        Self { allow: Some(allow), ..Self::new(Slug::MethodNotAllowed, "the path does not take this method") }
+        Self {
+            allow: Some(allow),
+            ..Self::new(Slug::MethodNotAllowed, "the path does not take this method")
+        }
     }
 
     /// 400: what is wrong, and at which byte; never what stands there.
     pub(super) fn malformed(why: &Malformed) -> Self {
-        Self { detail: Cow::Owned(why.to_string()), ..Self::new(Slug::MalformedJson, "") }
+        Self {
+            detail: Cow::Owned(why.to_string()),
+            ..Self::new(Slug::MalformedJson, "")
+        }
     }
 
     /// 429: more than a limit allows, until so many seconds have passed.
     pub(super) fn too_many(detail: &'static str, retry_after: u64) -> Self {
-        Self { retry_after: Some(retry_after), ..Self::new(Slug::TooManyRequests, detail) }
+        Self {
+            retry_after: Some(retry_after),
+            ..Self::new(Slug::TooManyRequests, detail)
+        }
     }
 
     /// 503: the bridge can't now, and may again after so many seconds.
     pub(super) fn unavailable(slug: Slug, detail: &'static str, retry_after: u64) -> Self {
-        Self { retry_after: Some(retry_after), ..Self::new(slug, detail) }
+        Self {
+            retry_after: Some(retry_after),
+            ..Self::new(slug, detail)
+        }
     }
 
     /// 400, for a body that is in the dead letters now.
     pub(super) fn dead_lettered(self, id: Uuid) -> Self {
-        Self { dead_letter: Some(id), event: Some(id), ..self }
+        Self {
+            dead_letter: Some(id),
+            event: Some(id),
+            ..self
+        }
     }
 
     /// The request had become this event: its id is the request's too.
     pub(super) fn of_event(self, id: Uuid) -> Self {
-        Self { event: Some(id), ..self }
+        Self {
+            event: Some(id),
+            ..self
+        }
     }
 
     pub(super) const fn slug(&self) -> Slug {
@@ -172,7 +198,8 @@ impl Problem {
     /// What the sender gets.
     pub(super) fn into_response(self) -> HttpResponse {
         let row = self.slug.row();
-        let mut response = answer::respond(row.status, "application/problem+json", self.written(&row));
+        let mut response =
+            answer::respond(row.status, "application/problem+json", self.written(&row));
         for (name, value) in self.headers().into_iter().flatten() {
             response.headers_mut().insert(name, value);
         }
@@ -208,7 +235,8 @@ impl Problem {
         };
         [
             own.map(|(name, value)| (name, HeaderValue::from_static(value))),
-            self.retry_after.map(|seconds| (header::RETRY_AFTER, HeaderValue::from(seconds))),
+            self.retry_after
+                .map(|seconds| (header::RETRY_AFTER, HeaderValue::from(seconds))),
         ]
     }
 }
@@ -222,7 +250,10 @@ mod tests {
     async fn answered(problem: Problem) -> (HttpResponse<()>, serde_json::Value) {
         let (response, body) = problem.into_response().into_parts();
         let body = to_bytes(body).await.unwrap_or_default();
-        (response, serde_json::from_slice(&body).expect("a problem is JSON"))
+        (
+            response,
+            serde_json::from_slice(&body).expect("a problem is JSON"),
+        )
     }
 
     #[tokio::test]
@@ -230,7 +261,10 @@ mod tests {
         for (place, slug) in Slug::ALL.into_iter().enumerate() {
             assert_eq!(slug.index(), place);
             let (response, body) = answered(Problem::new(slug, "why")).await;
-            let instance = response.headers().get("x-request-id").and_then(|id| id.to_str().ok());
+            let instance = response
+                .headers()
+                .get("x-request-id")
+                .and_then(|id| id.to_str().ok());
             assert_eq!(
                 body,
                 serde_json::json!({
@@ -241,8 +275,14 @@ mod tests {
                     "instance": instance,
                 })
             );
-            assert_eq!(response.headers().get("content-type"), Some(&HeaderValue::from_static("application/problem+json")));
-            assert_eq!(response.headers().get("cache-control"), Some(&HeaderValue::from_static("no-store")));
+            assert_eq!(
+                response.headers().get("content-type"),
+                Some(&HeaderValue::from_static("application/problem+json"))
+            );
+            assert_eq!(
+                response.headers().get("cache-control"),
+                Some(&HeaderValue::from_static("no-store"))
+            );
         }
     }
 
@@ -258,13 +298,29 @@ mod tests {
     async fn what_a_status_asks_for_stands_in_a_header() {
         for (problem, name, value) in [
             (Problem::method_not_allowed("POST"), "allow", "POST"),
-            (Problem::new(Slug::Unauthorized, ""), "www-authenticate", "Bearer realm=\"webhooks\""),
-            (Problem::new(Slug::UnsupportedEncoding, ""), "accept-encoding", "gzip, zstd, identity"),
+            (
+                Problem::new(Slug::Unauthorized, ""),
+                "www-authenticate",
+                "Bearer realm=\"webhooks\"",
+            ),
+            (
+                Problem::new(Slug::UnsupportedEncoding, ""),
+                "accept-encoding",
+                "gzip, zstd, identity",
+            ),
             (Problem::too_many("", 7), "retry-after", "7"),
-            (Problem::unavailable(Slug::Stopping, "", 5), "retry-after", "5"),
+            (
+                Problem::unavailable(Slug::Stopping, "", 5),
+                "retry-after",
+                "5",
+            ),
         ] {
             let (response, _) = answered(problem).await;
-            assert_eq!(response.headers().get(name).and_then(|v| v.to_str().ok()), Some(value), "{name}");
+            assert_eq!(
+                response.headers().get(name).and_then(|v| v.to_str().ok()),
+                Some(value),
+                "{name}"
+            );
         }
     }
 }

@@ -22,7 +22,9 @@ fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
     let mut rest = &text[first..];
     while let Some((byte, after)) = rest.split_first() {
         match (byte, after) {
-            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+            (b'%', [high, low, after @ ..])
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
                 out.push(nibble(*high) << 4 | nibble(*low));
                 rest = after;
             }
@@ -58,7 +60,11 @@ mod tests {
             ("a=%zz%41", "%zzA"),
             ("a=%%41", "%A"),
         ] {
-            assert_eq!(value(query, "a").as_deref(), Some(expected.as_bytes()), "{query}");
+            assert_eq!(
+                value(query, "a").as_deref(),
+                Some(expected.as_bytes()),
+                "{query}"
+            );
         }
         for query in ["", "a", "b=a", "aa=1", "&&="] {
             assert_eq!(value(query, "a"), None, "{query}");

@@ -1,4 +1,4 @@
-//! Binds both listeners, runs them, and stops them in order.
+//! Binds both listeners and runs them.
 
 use std::any::Any;
 use std::io;
@@ -7,19 +7,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::{Extensions, Server, ServerHandle};
+use actix_web::dev::{Extensions, Server};
 use actix_web::{App, HttpRequest, HttpServer, web};
-use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
 
 use super::admin::{self, Admin};
 use super::body::Bounds;
 use super::limits::InFlight;
 use super::open_files;
-use super::phase::{Phase, SharedPhase};
+use super::phase::SharedPhase;
 use super::problem;
 use super::settings::{AdminSettings, Settings, SourceSettings};
 use super::source::Source;
+use super::stop::{Leave, Stopper};
 use super::strangers::Strangers;
 use super::webhooks::{self, Desk, Listener};
 use crate::delivery::Delivery;
@@ -57,17 +56,6 @@ pub struct Bound {
     shutdown_timeout: Duration,
 }
 
-/// Stops the listeners, from wherever it is called.
-#[derive(Clone, Debug)]
-pub struct Stopper(watch::Sender<Wish>);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Wish {
-    Serve,
-    StopInOrder,
-    StopAtOnce,
-}
-
 /// Connections of the admin listener: a few probes and scrapers.
 const ADMIN_CONNECTIONS: usize = 256;
 
@@ -86,14 +74,21 @@ pub fn bind(
 ) -> io::Result<Bound> {
     open_files::raise(settings.max_connections);
     let phase = Arc::new(SharedPhase::new());
-    let shown = (behind.delivery.clone(), behind.metrics.clone(), phase.clone());
+    let shown = (
+        behind.delivery.clone(),
+        behind.metrics.clone(),
+        phase.clone(),
+    );
     let (webhooks, webhooks_at) = webhook_listener(settings, sources, behind, &phase)?;
     let (admin, admin_at) = admin_listener(admin, shown)?;
     Ok(Bound {
         webhooks,
         admin,
-        addresses: Addresses { webhooks: webhooks_at, admin: admin_at },
-        stopper: Stopper(watch::Sender::new(Wish::Serve)),
+        addresses: Addresses {
+            webhooks: webhooks_at,
+            admin: admin_at,
+        },
+        stopper: Stopper::new(),
         phase,
         stop_delay: settings.stop_delay,
         shutdown_timeout: settings.shutdown_timeout,
@@ -112,10 +107,15 @@ fn webhook_listener(
     let server = HttpServer::new(move || {
         let port = delivery.port();
         actix_web::rt::spawn(port.clone().answering());
-        let desk = Rc::new(Desk { listener: listener.clone(), port });
-        App::new().default_service(web::to(move |request: HttpRequest, payload: web::Payload| {
-            webhooks::answer(desk.clone(), request, payload.into_inner())
-        }))
+        let desk = Rc::new(Desk {
+            listener: listener.clone(),
+            port,
+        });
+        App::new().default_service(web::to(
+            move |request: HttpRequest, payload: web::Payload| {
+                webhooks::answer(desk.clone(), request, payload.into_inner())
+            },
+        ))
     })
     .on_connect(move |_: &dyn Any, data: &mut Extensions| {
         data.insert(Connection::open(connections.clone()));
@@ -149,7 +149,11 @@ fn listener(
         },
         head_size: settings.head_size,
         success: problem::success(settings.success_status),
-        in_flight: InFlight::new(settings.max_in_flight, settings.max_in_flight_bytes, behind.metrics.clone()),
+        in_flight: InFlight::new(
+            settings.max_in_flight,
+            settings.max_in_flight_bytes,
+            behind.metrics.clone(),
+        ),
         strangers: Strangers::default(),
         phase,
         sealer: behind.sealer,
@@ -163,8 +167,14 @@ fn admin_listener(
     (delivery, metrics, phase): (Delivery, Arc<Metrics>, Arc<SharedPhase>),
 ) -> io::Result<(Server, SocketAddr)> {
     let server = HttpServer::new(move || {
-        let admin = Rc::new(Admin { delivery: delivery.clone(), metrics: metrics.clone(), phase: phase.clone() });
-        App::new().default_service(web::to(move |request: HttpRequest| admin::answer(admin.clone(), request)))
+        let admin = Rc::new(Admin {
+            delivery: delivery.clone(),
+            metrics: metrics.clone(),
+            phase: phase.clone(),
+        });
+        App::new().default_service(web::to(move |request: HttpRequest| {
+            admin::answer(admin.clone(), request)
+        }))
     })
     .workers(1)
     .max_connections(ADMIN_CONNECTIONS)
@@ -195,13 +205,13 @@ impl Bound {
     pub async fn run(self) -> io::Result<()> {
         let leave = Leave {
             webhooks: self.webhooks.handle(),
-            wishes: self.stopper.0.subscribe(),
+            wishes: self.stopper.wishes(),
             phase: self.phase,
             stop_delay: self.stop_delay,
             shutdown_timeout: self.shutdown_timeout,
         };
         let admin_handle = self.admin.handle();
-        let wished = leave.wished(Wish::StopInOrder);
+        let wished = leave.wished();
         let mut webhooks = tokio::spawn(self.webhooks);
         let mut admin = tokio::spawn(self.admin);
         let outcome = tokio::select! {
@@ -224,59 +234,6 @@ fn ended_by_itself(ended: Result<io::Result<()>, tokio::task::JoinError>) -> io:
         Ok(Ok(())) => io::Error::other("a listener ended"),
         Ok(Err(error)) => error,
         Err(error) => io::Error::other(error),
-    }
-}
-
-/// The way out of the webhook listener.
-struct Leave {
-    webhooks: ServerHandle,
-    wishes: watch::Receiver<Wish>,
-    phase: Arc<SharedPhase>,
-    stop_delay: Duration,
-    shutdown_timeout: Duration,
-}
-
-impl Leave {
-    async fn in_order(self) {
-        self.phase.advance(Phase::Leaving);
-        self.unless_at_once(sleep(self.stop_delay)).await;
-        self.phase.advance(Phase::Stopping);
-        let finished = timeout(self.shutdown_timeout, self.webhooks.stop(true));
-        self.unless_at_once(finished).await;
-    }
-
-    /// Waits until at least that is wished for; for ever, if nobody is left who could.
-    fn wished(&self, wish: Wish) -> impl Future<Output = ()> + use<> {
-        let mut wishes = self.wishes.clone();
-        async move {
-            if wishes.wait_for(|wished| *wished >= wish).await.is_err() {
-                std::future::pending().await
-            }
-        }
-    }
-
-    async fn unless_at_once(&self, step: impl Future) {
-        tokio::select! {
-            _ = step => {}
-            () = self.wished(Wish::StopAtOnce) => {}
-        }
-    }
-}
-
-impl Stopper {
-    /// Stops in order: not ready, but serving, for `http.stop_delay`; then what is in flight is
-    /// finished, within `http.shutdown_timeout`.
-    pub fn stop(&self) {
-        self.wish(Wish::StopInOrder);
-    }
-
-    /// Stops without waiting for anything.
-    pub fn stop_at_once(&self) {
-        self.wish(Wish::StopAtOnce);
-    }
-
-    fn wish(&self, wish: Wish) {
-        self.0.send_modify(|wished| *wished = wish.max(*wished));
     }
 }
 

@@ -33,14 +33,18 @@ impl Source {
         };
         rate.check().map_err(|until| {
             let wait = until.wait_time_from(DefaultClock::default().now());
-            Problem::too_many("the source posts more than its rate limit allows", whole_seconds(wait))
+            Problem::too_many(
+                "the source posts more than its rate limit allows",
+                whole_seconds(wait),
+            )
         })
     }
 }
 
 fn limiter(limit: &RateLimit) -> DefaultDirectRateLimiter {
     let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
-    let quota = Quota::per_second(at_least_one(limit.per_second)).allow_burst(at_least_one(limit.burst));
+    let quota =
+        Quota::per_second(at_least_one(limit.per_second)).allow_burst(at_least_one(limit.burst));
     RateLimiter::direct(quota)
 }
 
@@ -55,7 +59,10 @@ mod tests {
 
     #[test]
     fn a_source_may_post_its_burst_at_once_and_no_more() {
-        let rate = limiter(&RateLimit { per_second: 1, burst: 3 });
+        let rate = limiter(&RateLimit {
+            per_second: 1,
+            burst: 3,
+        });
         let passed = (0..10).filter(|_| rate.check().is_ok()).count();
         assert_eq!(passed, 3);
     }

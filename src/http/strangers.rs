@@ -21,7 +21,11 @@ impl Strangers {
     pub(super) fn tell(&self, payload: &Payload<'_>) {
         for key in payload.unknown_keys() {
             if self.is_new(payload.kind(), &key) {
-                tracing::info!(kind = payload.kind().name(), key = &*key, "a key that this kind of payload had not before");
+                tracing::info!(
+                    kind = payload.kind().name(),
+                    key = &*key,
+                    "a key that this kind of payload had not before"
+                );
             }
         }
     }
@@ -30,7 +34,10 @@ impl Strangers {
         if self.full.load(Relaxed) {
             return false;
         }
-        let mut told = self.told.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut told = self
+            .told
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         let new = told.len() < MOST && told.insert((kind, key.to_owned()));
         self.full.store(told.len() >= MOST, Relaxed);
         new
@@ -47,7 +54,9 @@ mod tests {
         assert!(strangers.is_new(Kind::MessageSent, "mood"));
         assert!(!strangers.is_new(Kind::MessageSent, "mood"));
         assert!(strangers.is_new(Kind::UserDailyActive, "mood"));
-        let more = (0..1000).filter(|n| strangers.is_new(Kind::MessageSent, &n.to_string())).count();
+        let more = (0..1000)
+            .filter(|n| strangers.is_new(Kind::MessageSent, &n.to_string()))
+            .count();
         assert_eq!(more, MOST - 2);
     }
 }

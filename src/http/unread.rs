@@ -23,7 +23,10 @@ pub(super) fn close(response: HttpResponse, payload: Payload) -> HttpResponse {
         return response;
     }
     response.map_body(|_, body| match body.try_into_bytes() {
-        Ok(text) => BoxBody::new(Holding { text, _payload: payload }),
+        Ok(text) => BoxBody::new(Holding {
+            text,
+            _payload: payload,
+        }),
         Err(body) => body,
     })
 }
@@ -41,7 +44,10 @@ impl MessageBody for Holding {
         BodySize::Sized(self.text.len() as u64)
     }
 
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Infallible>>> {
         match self.text.is_empty() {
             true => Poll::Ready(None),
             false => Poll::Ready(Some(Ok(std::mem::take(&mut self.text)))),

@@ -62,34 +62,55 @@ pub(super) async fn answer(desk: Rc<Desk>, request: HttpRequest, payload: Payloa
         false => desk.answer(address, &request, payload).await,
     };
     let endpoint = address.map_or(Endpoint::Other, |_| Endpoint::Webhooks);
-    listener.metrics.request_finished(endpoint, response.status().as_u16(), began.elapsed());
+    listener
+        .metrics
+        .request_finished(endpoint, response.status().as_u16(), began.elapsed());
     response
 }
 
 /// As the server answers heads that are larger still.
 fn head_too_large(payload: Payload) -> HttpResponse {
     let mut response = HttpResponse::new(problem::HEAD_TOO_LARGE);
-    response.head_mut().set_connection_type(ConnectionType::Close);
+    response
+        .head_mut()
+        .set_connection_type(ConnectionType::Close);
     unread::close(response, payload)
 }
 
 /// A bug costs the request that it happened to, and nothing else.
-async fn unless_it_panics<T>(stages: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+async fn unless_it_panics<T>(
+    stages: impl Future<Output = Result<T, Problem>>,
+) -> Result<T, Problem> {
     let outcome = AssertUnwindSafe(stages).catch_unwind().await;
-    outcome.unwrap_or(Err(Problem::new(Slug::Internal, "this is a bug; the event is not promised")))
+    outcome.unwrap_or(Err(Problem::new(
+        Slug::Internal,
+        "this is a bug; the event is not promised",
+    )))
 }
 
 impl Desk {
-    async fn answer(&self, address: Option<Address<'_>>, request: &HttpRequest, mut payload: Payload) -> HttpResponse {
+    async fn answer(
+        &self,
+        address: Option<Address<'_>>,
+        request: &HttpRequest,
+        mut payload: Payload,
+    ) -> HttpResponse {
         let source = address.and_then(|address| self.listener.source(&address));
         let outcome = match (address, source) {
             (Some(address), Some(source)) => {
                 unless_it_panics(self.receive(source, &address, request, &mut payload)).await
             }
-            _ => Err(Problem::new(Slug::UnknownSource, "webhooks are posted to /webhooks/ and the name of a source")),
+            _ => Err(Problem::new(
+                Slug::UnknownSource,
+                "webhooks are posted to /webhooks/ and the name of a source",
+            )),
         };
-        if let Err(problem) = &outcome && address.is_some() {
-            self.listener.metrics.webhook_rejected(source, problem.slug().name());
+        if let Err(problem) = &outcome
+            && address.is_some()
+        {
+            self.listener
+                .metrics
+                .webhook_rejected(source, problem.slug().name());
         }
         self.listener.respond(outcome, payload)
     }
@@ -104,10 +125,17 @@ impl Desk {
         payload: &mut Payload,
     ) -> Result<Accepted, Problem> {
         let listener = &*self.listener;
-        let admitted = Admitted::by_head(&listener.sources[source], address, request, &listener.bounds)?;
+        let admitted = Admitted::by_head(
+            &listener.sources[source],
+            address,
+            request,
+            &listener.bounds,
+        )?;
         let mut flight = listener.begin(source)?;
         let body = body::read(payload, admitted.declared, listener.bounds, &mut flight).await?;
-        let body = admitted.encoding.undo(body, listener.bounds.max, &mut flight)?;
+        let body = admitted
+            .encoding
+            .undo(body, listener.bounds.max, &mut flight)?;
         let sealed = listener.seal(source, &admitted, &body);
         drop(body);
         match admitted.dry_run {
@@ -120,14 +148,23 @@ impl Desk {
         match sealed {
             Sealed::Event(event, kind) => {
                 let id = event.id();
-                let receipt = self.port.deliver(event).await.map_err(|why| refused(&why).of_event(id))?;
-                self.listener.metrics.webhook_accepted(source, kind, receipt);
+                let receipt = self
+                    .port
+                    .deliver(event)
+                    .await
+                    .map_err(|why| refused(&why).of_event(id))?;
+                self.listener
+                    .metrics
+                    .webhook_accepted(source, kind, receipt);
                 tracing::debug!(source, kind = kind.name(), %id, receipt = receipt.name(), "accepted");
                 Ok(Accepted::event(id, kind, receipt))
             }
             Sealed::DeadLetter(event, why) => {
                 let id = event.id();
-                self.port.deliver(event).await.map_err(|why| refused(&why).of_event(id))?;
+                self.port
+                    .deliver(event)
+                    .await
+                    .map_err(|why| refused(&why).of_event(id))?;
                 tracing::debug!(source, %id, %why, "dead-lettered");
                 Err(Problem::malformed(&why).dead_lettered(id))
             }
@@ -138,7 +175,9 @@ impl Desk {
 impl Listener {
     /// The place of the source that a URL names.
     fn source(&self, address: &Address<'_>) -> Option<usize> {
-        self.sources.iter().position(|source| source.name == address.source)
+        self.sources
+            .iter()
+            .position(|source| source.name == address.source)
     }
 
     /// Takes a request in, if the bridge stays and no limit is reached.
@@ -163,7 +202,10 @@ impl Listener {
             body: body.bytes(),
             at: SystemTime::now(),
         };
-        match body.whole().and_then(|body| minchat::read(body, admitted.said)) {
+        match body
+            .whole()
+            .and_then(|body| minchat::read(body, admitted.said))
+        {
             Ok(payload) => {
                 if !admitted.dry_run {
                     self.count(source, &payload);
@@ -188,7 +230,9 @@ impl Listener {
             Sealed::Event(event, kind) => {
                 let table = self.delivery.table();
                 let lanes = &table.of(source, event.event_type()).lanes;
-                let destinations = lanes.iter().map(|lane| table.destinations()[*lane].to_string());
+                let destinations = lanes
+                    .iter()
+                    .map(|lane| table.destinations()[*lane].to_string());
                 Ok(Accepted::dry_run(&event, kind, destinations.collect()))
             }
             Sealed::DeadLetter(_, why) => Err(Problem::malformed(&why)),
@@ -201,7 +245,9 @@ impl Listener {
             Err(problem) => unread::close(problem.into_response(), payload),
         };
         if self.phase.get() != Phase::Serving {
-            response.head_mut().set_connection_type(ConnectionType::Close);
+            response
+                .head_mut()
+                .set_connection_type(ConnectionType::Close);
         }
         response
     }
@@ -214,7 +260,11 @@ fn refused(why: &Refused) -> Problem {
             "nothing took the event in time; it may still be published once",
             5,
         ),
-        Refused::Stopping => Problem::unavailable(Slug::Stopping, "another replica, or this one soon again, takes it", 5),
+        Refused::Stopping => Problem::unavailable(
+            Slug::Stopping,
+            "another replica, or this one soon again, takes it",
+            5,
+        ),
     }
 }
 
@@ -232,13 +282,19 @@ mod tests {
             panic!("a bug, as the test has it")
         });
         let outcome: Result<(), Problem> = outcome.await;
-        assert_eq!(outcome.map_err(|problem| problem.slug()), Err(Slug::Internal));
+        assert_eq!(
+            outcome.map_err(|problem| problem.slug()),
+            Err(Slug::Internal)
+        );
         assert_eq!(Rc::strong_count(&held), 1);
     }
 
     #[test]
     fn each_refusal_of_delivery_has_its_problem() {
-        assert_eq!(refused(&Refused::Unavailable).slug(), Slug::StorageUnavailable);
+        assert_eq!(
+            refused(&Refused::Unavailable).slug(),
+            Slug::StorageUnavailable
+        );
         assert_eq!(refused(&Refused::Stopping).slug(), Slug::Stopping);
     }
 }

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use minchat_bridge::delivery::{self, Delivery, Parts};
 use minchat_bridge::envelope::{self, Sealer};
-use minchat_bridge::http::settings::{AdminSettings, AuthSettings, RateLimit, Settings, SourceSettings};
+use minchat_bridge::http::settings::{
+    AdminSettings, AuthSettings, RateLimit, Settings, SourceSettings,
+};
 use minchat_bridge::http::{self, Addresses, Behind, Slug, Stopper};
 use minchat_bridge::metrics::{Labels, Metrics};
 use minchat_bridge::route::{Broker, Table};
@@ -37,7 +39,9 @@ impl Bridge {
     pub fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = settings();
         change(&mut settings);
-        let admin = AdminSettings { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) };
+        let admin = AdminSettings {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        };
         let sources = sources();
         let broker = Scripted::default();
         let behind = behind(&settings, &sources, &broker);
@@ -45,10 +49,20 @@ impl Bridge {
         let bound = http::bind(&settings, &admin, &sources, behind).expect("port 0 is always free");
         let (addresses, stopper) = (bound.addresses(), bound.stopper());
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
             runtime.block_on(bound.run())
         });
-        Bridge { addresses, stopper, delivery, broker, thread: Some(thread) }
+        let bridge = Bridge {
+            addresses,
+            stopper,
+            delivery,
+            broker,
+            thread: Some(thread),
+        };
+        bridge.await_readiness(200);
+        bridge
     }
 
     pub fn webhooks(&self) -> SocketAddr {
@@ -71,9 +85,27 @@ impl Bridge {
     pub fn published(&self) -> Vec<String> {
         let envelopes = self.broker.published().into_iter();
         let data = envelopes.filter_map(|envelope| {
-            Some(envelope.split_once(",\"data\":")?.1.strip_suffix('}')?.to_owned())
+            Some(
+                envelope
+                    .split_once(",\"data\":")?
+                    .1
+                    .strip_suffix('}')?
+                    .to_owned(),
+            )
         });
         data.collect()
+    }
+
+    /// Waits until the readiness probe has this status.
+    pub fn await_readiness(&self, status: u16) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while get(self.admin(), "/readyz").status != status {
+            assert!(
+                Instant::now() < deadline,
+                "the readiness probe should say {status}"
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Waits for the sum of the series whose lines begin so to be that.
@@ -84,7 +116,10 @@ impl Bridge {
             if now == value {
                 return;
             }
-            assert!(Instant::now() < deadline, "{begins} is {now}, and should be {value}");
+            assert!(
+                Instant::now() < deadline,
+                "{begins} is {now}, and should be {value}"
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -92,7 +127,9 @@ impl Bridge {
     pub fn metric(&self, begins: &str) -> f64 {
         let text = get(self.admin(), "/metrics").text();
         let lines = text.lines().filter(|line| line.starts_with(begins));
-        lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+        lines
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+            .sum()
     }
 
     /// Begins to stop.
@@ -104,7 +141,10 @@ impl Bridge {
     pub fn ended(mut self) -> Duration {
         let began = Instant::now();
         let thread = self.thread.take().expect("only this and drop take it");
-        thread.join().expect("the bridge does not panic").expect("the bridge ends well");
+        thread
+            .join()
+            .expect("the bridge does not panic")
+            .expect("the bridge ends well");
         began.elapsed()
     }
 }
@@ -153,33 +193,66 @@ fn sources() -> Vec<SourceSettings> {
     vec![
         source("minchat", &["another", TOKEN], None),
         source("open", &[], None),
-        source("rated", &[], Some(RateLimit { per_second: 1, burst: 2 })),
+        source(
+            "rated",
+            &[],
+            Some(RateLimit {
+                per_second: 1,
+                burst: 2,
+            }),
+        ),
     ]
 }
 
 fn behind(settings: &Settings, sources: &[SourceSettings], broker: &Scripted) -> Behind {
-    let table = Table::new(sources.iter().map(|s| s.prefix.as_str()), &[Broker::Kafka], &Default::default());
+    let table = Table::new(
+        sources.iter().map(|s| s.prefix.as_str()),
+        &[Broker::Kafka],
+        &Default::default(),
+    );
     let metrics = Arc::new(metrics(settings, sources, &table));
-    let envelope = envelope::Settings { schema_base: "urn:minchat-bridge:schema:".to_owned() };
-    let sealer = Arc::new(Sealer::new(&envelope, sources.iter().map(|s| (s.name.as_str(), s.uri.as_str()))));
+    let envelope = envelope::Settings {
+        schema_base: "urn:minchat-bridge:schema:".to_owned(),
+    };
+    let sealer = Arc::new(Sealer::new(
+        &envelope,
+        sources.iter().map(|s| (s.name.as_str(), s.uri.as_str())),
+    ));
     let publish = delivery::settings::Settings {
         spool_after: Duration::from_millis(250),
         deadline: Duration::from_secs(60),
         window: 32 << 20,
     };
-    let parts = Parts { settings: publish, table, sealer: sealer.clone(), metrics: metrics.clone(), kept: None };
+    let parts = Parts {
+        settings: publish,
+        table,
+        sealer: sealer.clone(),
+        metrics: metrics.clone(),
+        kept: None,
+    };
     let delivery = Delivery::start(parts, &|_| {
         let broker = broker.clone();
         Box::new(move |reporter| broker.publisher(reporter))
     });
-    Behind { sealer, delivery: delivery.expect("threads can be started"), metrics }
+    Behind {
+        sealer,
+        delivery: delivery.expect("threads can be started"),
+        metrics,
+    }
 }
 
 fn metrics(settings: &Settings, sources: &[SourceSettings], table: &Table) -> Metrics {
     let labels = Labels {
         sources: sources.iter().map(|source| source.name.clone()).collect(),
-        destinations: table.destinations().iter().map(|d| (d.broker, d.name())).collect(),
-        problems: Slug::ALL.iter().map(|slug| (slug.name(), slug.status())).collect(),
+        destinations: table
+            .destinations()
+            .iter()
+            .map(|d| (d.broker, d.name()))
+            .collect(),
+        problems: Slug::ALL
+            .iter()
+            .map(|slug| (slug.name(), slug.status()))
+            .collect(),
         success_status: settings.success_status,
     };
     Metrics::new(&labels).expect("the metrics don't contradict each other")

@@ -21,9 +21,14 @@ pub struct Answer {
 impl Connection {
     pub fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the bridge listens");
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a duration over zero is taken");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("a duration over zero is taken");
         stream.set_nodelay(true).expect("it is a TCP socket");
-        Connection { stream, unread: Vec::new() }
+        Connection {
+            stream,
+            unread: Vec::new(),
+        }
     }
 
     /// Sends these bytes. That the other end hung up meanwhile shows when it is read from.
@@ -38,7 +43,10 @@ impl Connection {
     /// Hangs up without a farewell: to close with something unread is to reset.
     pub fn reset(self) {
         let peeked = self.stream.peek(&mut [0]);
-        assert!(peeked.is_ok_and(|count| count > 0), "there has to be something unread");
+        assert!(
+            peeked.is_ok_and(|count| count > 0),
+            "there has to be something unread"
+        );
     }
 
     /// Reads one answer whole; `None` if the connection ends before one begins.
@@ -52,13 +60,19 @@ impl Connection {
                 break at + 4;
             }
             if !self.read_more() {
-                assert!(self.unread.is_empty(), "a torn answer: {:?}", String::from_utf8_lossy(&self.unread));
+                assert!(
+                    self.unread.is_empty(),
+                    "a torn answer: {:?}",
+                    String::from_utf8_lossy(&self.unread)
+                );
                 return None;
             }
         };
         let head = String::from_utf8(self.unread.drain(..end).collect()).expect("a head is ASCII");
         let mut answer = Answer::from_head(&head);
-        let length = answer.header("content-length").map_or(0, |length| length.parse().expect("a length is a number"));
+        let length = answer
+            .header("content-length")
+            .map_or(0, |length| length.parse().expect("a length is a number"));
         if method == "HEAD" {
             return Some(answer);
         }
@@ -92,14 +106,26 @@ impl Connection {
 impl Answer {
     fn from_head(head: &str) -> Self {
         let mut lines = head.lines();
-        let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).expect("a status line");
+        let status = lines
+            .next()
+            .and_then(|line| line.split(' ').nth(1)?.parse().ok())
+            .expect("a status line");
         let headers = lines.filter_map(|line| line.split_once(": "));
-        let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
-        Answer { status, headers, body: Vec::new() }
+        let headers = headers
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect();
+        Answer {
+            status,
+            headers,
+            body: Vec::new(),
+        }
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     pub fn header_names(&self) -> Vec<&str> {
@@ -119,7 +145,14 @@ impl Answer {
     /// The slug of a problem; nothing for any other answer.
     pub fn slug(&self) -> Option<String> {
         let problem = self.header("content-type") == Some("application/problem+json");
-        let slug = || Some(self.json()["type"].as_str()?.strip_prefix("urn:minchat-bridge:problem:")?.to_owned());
+        let slug = || {
+            Some(
+                self.json()["type"]
+                    .as_str()?
+                    .strip_prefix("urn:minchat-bridge:problem:")?
+                    .to_owned(),
+            )
+        };
         problem.then(slug).flatten()
     }
 }
@@ -134,7 +167,12 @@ pub struct Request {
 
 impl Request {
     pub fn post(target: &str, body: impl AsRef<[u8]>) -> Self {
-        Request { method: "POST", target: target.to_owned(), headers: Vec::new(), body: body.as_ref().to_vec() }
+        Request {
+            method: "POST",
+            target: target.to_owned(),
+            headers: Vec::new(),
+            body: body.as_ref().to_vec(),
+        }
     }
 
     pub fn with(mut self, name: &'static str, value: &str) -> Self {
@@ -163,7 +201,10 @@ impl Request {
 
     /// The head alone, with these lines at its end.
     pub fn head(&self, lines: &str) -> Vec<u8> {
-        let mut head = format!("{} {} HTTP/1.1\r\nhost: bridge.test\r\n", self.method, self.target);
+        let mut head = format!(
+            "{} {} HTTP/1.1\r\nhost: bridge.test\r\n",
+            self.method, self.target
+        );
         for (name, value) in &self.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }

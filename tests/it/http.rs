@@ -13,7 +13,8 @@ use crate::bridge::TOKEN;
 use crate::client::Request;
 
 /// A good payload on one line.
-const PAYLOAD: &str = r#"{"sent_by":{"id":"u1"},"sent_to":[{"id":"u2"}],"chat_id":"c1","text":"hello"}"#;
+const PAYLOAD: &str =
+    r#"{"sent_by":{"id":"u1"},"sent_to":[{"id":"u2"}],"chat_id":"c1","text":"hello"}"#;
 
 /// A webhook that is accepted.
 fn webhook() -> Request {
@@ -26,5 +27,9 @@ fn webhook_with_token() -> Request {
 }
 
 fn sample(name: &str) -> &'static str {
-    SAMPLES.iter().find(|sample| sample.name == name).expect("there is a sample of that name").json
+    SAMPLES
+        .iter()
+        .find(|sample| sample.name == name)
+        .expect("there is a sample of that name")
+        .json
 }

@@ -50,7 +50,10 @@ impl Scripted {
     pub fn publisher(&self, reporter: Reporter) -> Box<dyn Publisher> {
         reporter(Report::Up);
         self.locked().reporters.push(reporter.clone());
-        Box::new(OneDestination { broker: self.clone(), reporter })
+        Box::new(OneDestination {
+            broker: self.clone(),
+            reporter,
+        })
     }
 
     fn locked(&self) -> MutexGuard<'_, Shared> {
@@ -59,7 +62,11 @@ impl Scripted {
 }
 
 fn away() -> Failure {
-    Failure { class: Class::Retry, reason: Reason::Disconnected, detail: "away".to_owned() }
+    Failure {
+        class: Class::Retry,
+        reason: Reason::Disconnected,
+        detail: "away".to_owned(),
+    }
 }
 
 struct OneDestination {
@@ -69,7 +76,12 @@ struct OneDestination {
 
 impl Publisher for OneDestination {
     fn publish(&mut self, events: &[Handover]) {
-        for Handover { seq, attempt, event } in events.iter().cloned() {
+        for Handover {
+            seq,
+            attempt,
+            event,
+        } in events.iter().cloned()
+        {
             let envelope = String::from_utf8_lossy(event.envelope()).into_owned();
             let script = {
                 let mut shared = self.broker.locked();
@@ -79,7 +91,11 @@ impl Publisher for OneDestination {
             let reporter = self.reporter.clone();
             match script {
                 Script::Confirm => reporter(Report::Confirmed { seq, attempt }),
-                Script::Away => reporter(Report::Failed { seq, attempt, failure: away() }),
+                Script::Away => reporter(Report::Failed {
+                    seq,
+                    attempt,
+                    failure: away(),
+                }),
                 Script::ConfirmAfter(wait) => {
                     std::thread::spawn(move || {
                         std::thread::sleep(wait);

@@ -21,12 +21,17 @@ pub(super) struct Tokens {
 impl Tokens {
     pub(super) fn new(tokens: &[Secret]) -> Self {
         let digests = tokens.iter().map(|token| digest(token.expose().as_bytes()));
-        Self { digests: digests.collect() }
+        Self {
+            digests: digests.collect(),
+        }
     }
 
     /// Whether the head carries one of the tokens, wherever a token can stand.
     pub(super) fn pass(&self, head: &Head<'_>) -> bool {
-        let header = head.headers.get(AUTHORIZATION).and_then(|value| authorization(value.as_bytes()));
+        let header = head
+            .headers
+            .get(AUTHORIZATION)
+            .and_then(|value| authorization(value.as_bytes()));
         let query = head.query.and_then(|query| query::value(query, "token"));
         let passed = self.among(header.as_deref()) | self.among(query.as_deref());
         passed.into()
@@ -38,9 +43,9 @@ impl Tokens {
             return Choice::from(0);
         };
         let presented = digest(presented);
-        self.digests
-            .iter()
-            .fold(Choice::from(0), |found, token| found | token.ct_eq(&presented))
+        self.digests.iter().fold(Choice::from(0), |found, token| {
+            found | token.ct_eq(&presented)
+        })
     }
 }
 
@@ -73,10 +78,14 @@ mod tests {
         let tokens = ["first", "s3cr%t+/=", "käse"].map(|token| Secret::new(token.to_owned()));
         let mut headers = HeaderMap::new();
         if let Some(value) = authorization {
-            let value = HeaderValue::from_bytes(value.as_bytes()).expect("the tests use no control characters");
+            let value = HeaderValue::from_bytes(value.as_bytes())
+                .expect("the tests use no control characters");
             headers.insert(AUTHORIZATION, value);
         }
-        Tokens::new(&tokens).pass(&Head { headers: &headers, query })
+        Tokens::new(&tokens).pass(&Head {
+            headers: &headers,
+            query,
+        })
     }
 
     #[test]
@@ -113,7 +122,7 @@ mod tests {
             (Some("Bearer First"), None),
             (Some("Digest first"), None),
             (Some("Basic first"), None),
-            (Some("Basic Zmlyc3Q="), None),         // first, without a colon
+            (Some("Basic Zmlyc3Q="), None), // first, without a colon
             (Some("Basic Zmlyc3Q6dXNlcg=="), None), // first:user
             (None, Some("token")),
             (None, Some("token=")),

@@ -14,12 +14,22 @@ fn probes_say_yes_and_no() {
     let ready = get(bridge.admin(), "/readyz");
     assert_eq!((ready.status, ready.text().as_str()), (200, "ok\n"));
     let verbose = get(bridge.admin(), "/readyz?verbose").text();
-    assert!(verbose.contains("[+]kafka:open.message.sent.v1 ok\n"), "{verbose}");
+    assert!(
+        verbose.contains("[+]kafka:open.message.sent.v1 ok\n"),
+        "{verbose}"
+    );
 
     bridge.script(Script::Away);
+    bridge.await_readiness(503);
     let ready = get(bridge.admin(), "/readyz");
     assert_eq!(ready.status, 503);
-    assert!(ready.text().contains("[-]kafka:open.message.sent.v1 failed: \n"), "{}", ready.text());
+    assert!(
+        ready
+            .text()
+            .contains("[-]kafka:open.message.sent.v1 failed: away\n"),
+        "{}",
+        ready.text()
+    );
 }
 
 #[test]
@@ -35,7 +45,11 @@ fn the_version_is_told() {
 fn metrics_are_text_for_prometheus() {
     let bridge = Bridge::start();
     let answer = get(bridge.admin(), "/metrics");
-    assert!(answer.header("content-type").is_some_and(|text| text.starts_with("text/plain; version=0.0.4")));
+    assert!(
+        answer
+            .header("content-type")
+            .is_some_and(|text| text.starts_with("text/plain; version=0.0.4"))
+    );
     assert!(answer.text().contains("minchat_bridge_http_requests_total"));
 }
 
@@ -43,9 +57,17 @@ fn metrics_are_text_for_prometheus() {
 fn the_two_listeners_share_no_path() {
     let bridge = Bridge::start();
     assert_eq!(get(bridge.admin(), "/elsewhere").status, 404);
-    assert_eq!(Request::post("/webhooks/open", "{}").send_to(bridge.admin()).status, 404);
+    assert_eq!(
+        Request::post("/webhooks/open", "{}")
+            .send_to(bridge.admin())
+            .status,
+        404
+    );
     let post = Request::post("/metrics", "").send_to(bridge.admin());
-    assert_eq!((post.status, post.header("allow")), (405, Some("GET, HEAD")));
+    assert_eq!(
+        (post.status, post.header("allow")),
+        (405, Some("GET, HEAD"))
+    );
     for path in ["/livez", "/readyz", "/metrics", "/version"] {
         assert_eq!(get(bridge.webhooks(), path).status, 404, "{path}");
     }

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-
 use super::{PAYLOAD, webhook};
 use crate::bridge::Bridge;
 use crate::client::Request;
@@ -18,7 +17,11 @@ fn a_connection_serves_one_webhook_after_another() {
         connection.send(webhook().chunked(10));
         assert_eq!(connection.answer().expect("an answer").status, 202);
         connection.send(Request::post("/webhooks/open", "not json").bytes());
-        assert_eq!(connection.answer().expect("an answer").status, 400, "its body was read: the connection is kept");
+        assert_eq!(
+            connection.answer().expect("an answer").status,
+            400,
+            "its body was read: the connection is kept"
+        );
     }
 }
 
@@ -27,7 +30,10 @@ fn pipelined_webhooks_are_answered_in_order() {
     let bridge = Bridge::start();
     let mut connection = bridge.connect();
     let bodies = [PAYLOAD, "[]", PAYLOAD, "not json", "{}"];
-    let all: Vec<u8> = bodies.iter().flat_map(|body| Request::post("/webhooks/open", body).bytes()).collect();
+    let all: Vec<u8> = bodies
+        .iter()
+        .flat_map(|body| Request::post("/webhooks/open", body).bytes())
+        .collect();
     connection.send(all);
     let statuses = bodies.map(|_| connection.answer().expect("an answer").status);
     assert_eq!(statuses, [202, 202, 202, 400, 202]);
@@ -37,11 +43,22 @@ fn pipelined_webhooks_are_answered_in_order() {
 fn an_unread_body_is_never_the_next_request() {
     let bridge = Bridge::start();
     let hidden = String::from_utf8(webhook().bytes()).expect("the request is ASCII");
-    for request in [Request::post("/webhooks/minchat", &hidden), Request::post("/webhooks/nobody", &hidden)] {
-        for bytes in [request.bytes(), request.chunked(1 << 20), request.chunked(10)] {
+    for request in [
+        Request::post("/webhooks/minchat", &hidden),
+        Request::post("/webhooks/nobody", &hidden),
+    ] {
+        for bytes in [
+            request.bytes(),
+            request.chunked(1 << 20),
+            request.chunked(10),
+        ] {
             for pause in [false, true] {
                 let mut connection = bridge.connect();
-                let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+                let head = bytes
+                    .windows(4)
+                    .position(|four| four == b"\r\n\r\n")
+                    .expect("a head")
+                    + 4;
                 connection.send(&bytes[..head]);
                 if pause {
                     std::thread::sleep(Duration::from_millis(20));
@@ -60,7 +77,10 @@ fn an_unread_body_is_never_the_next_request() {
 #[test]
 fn a_refused_client_that_sends_on_for_ever_is_cut() {
     let bridge = Bridge::start();
-    for endless in ["transfer-encoding: chunked\r\n", "content-length: 60000\r\n"] {
+    for endless in [
+        "transfer-encoding: chunked\r\n",
+        "content-length: 60000\r\n",
+    ] {
         let mut connection = bridge.connect();
         connection.send(Request::post("/webhooks/minchat", "").head(endless));
         assert_eq!(connection.answer().expect("an answer").status, 401);
@@ -79,8 +99,14 @@ fn what_is_no_request_is_answered_without_a_body() {
     let long = |bytes| format!("x-long: {}\r\n", "x".repeat(bytes));
     for (bytes, status) in [
         (b"nonsense\r\n\r\n".to_vec(), 400),
-        (webhook().head("content-length: 5\r\ntransfer-encoding: chunked\r\n"), 400),
-        (webhook().head("content-length: 5\r\ncontent-length: 6\r\n"), 400),
+        (
+            webhook().head("content-length: 5\r\ntransfer-encoding: chunked\r\n"),
+            400,
+        ),
+        (
+            webhook().head("content-length: 5\r\ncontent-length: 6\r\n"),
+            400,
+        ),
         (webhook().head("content-length: +5\r\n"), 400),
         (webhook().head("transfer-encoding: gzip, chunked\r\n"), 400),
         (webhook().head(&long(70 << 10)), 431),

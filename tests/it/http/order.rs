@@ -19,7 +19,12 @@ const FAULTS: [&str; 7] = [
 fn the_first_fault_in_order_is_the_one_that_is_told() {
     let bridge = Bridge::start();
     for set in 1_u32..1 << FAULTS.len() {
-        let wrong = |fault: &str| FAULTS.iter().position(|known| *known == fault).is_some_and(|bit| set >> bit & 1 == 1);
+        let wrong = |fault: &str| {
+            FAULTS
+                .iter()
+                .position(|known| *known == fault)
+                .is_some_and(|bit| set >> bit & 1 == 1)
+        };
         let mut connection = Connection::open(bridge.webhooks());
         connection.send(request(wrong));
         let answer = connection.answer().expect("an answer");
@@ -29,8 +34,16 @@ fn the_first_fault_in_order_is_the_one_that_is_told() {
 }
 
 fn request(wrong: impl Fn(&str) -> bool) -> Vec<u8> {
-    let source = if wrong("unknown-source") { "nobody" } else { "minchat" };
-    let kind = if wrong("unknown-kind") { "message.read" } else { "message.sent" };
+    let source = if wrong("unknown-source") {
+        "nobody"
+    } else {
+        "minchat"
+    };
+    let kind = if wrong("unknown-kind") {
+        "message.read"
+    } else {
+        "message.sent"
+    };
     let mut request = Request::post(&format!("/webhooks/{source}/{kind}"), PAYLOAD);
     if wrong("method-not-allowed") {
         request.method = "PUT";

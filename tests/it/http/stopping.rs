@@ -3,7 +3,6 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-
 use super::{PAYLOAD, webhook};
 use crate::bridge::Bridge;
 use crate::client::get;
@@ -23,9 +22,15 @@ fn what_is_in_flight_is_finished_and_nothing_new_is_taken() {
 
     bridge.stop();
     let answer = busy.answer().expect("an answer");
-    assert_eq!((answer.status, answer.header("connection")), (202, Some("close")));
+    assert_eq!(
+        (answer.status, answer.header("connection")),
+        (202, Some("close"))
+    );
     assert_eq!((busy.rest(), idle.rest()), (String::new(), String::new()));
-    assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+    assert!(
+        TcpStream::connect(address).is_err(),
+        "nobody listens any more"
+    );
     assert!(bridge.ended() < Duration::from_secs(5));
 }
 
@@ -55,7 +60,11 @@ fn the_time_that_is_given_is_kept() {
     let began = Instant::now();
     bridge.stop();
     bridge.ended();
-    assert!((700..3000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    assert!(
+        (700..3000).contains(&began.elapsed().as_millis()),
+        "{:?}",
+        began.elapsed()
+    );
     assert!(busy.answer().is_none());
 }
 
@@ -66,15 +75,20 @@ fn before_it_stops_it_is_not_ready_and_still_serves() {
     kept.send(webhook().bytes());
     assert_eq!(kept.answer().expect("an answer").header("connection"), None);
     bridge.stop();
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while get(bridge.admin(), "/readyz").status != 503 {
-        assert!(Instant::now() < deadline);
-    }
+    bridge.await_readiness(503);
     assert_eq!(get(bridge.admin(), "/livez").status, 200);
     assert_eq!(webhook().send_to(bridge.webhooks()).status, 202);
     kept.send(webhook().bytes());
     let answer = kept.answer().expect("an answer");
-    assert_eq!((answer.status, answer.header("connection")), (202, Some("close")));
-    assert!(bridge.published().iter().all(|envelope| envelope == PAYLOAD));
+    assert_eq!(
+        (answer.status, answer.header("connection")),
+        (202, Some("close"))
+    );
+    assert!(
+        bridge
+            .published()
+            .iter()
+            .all(|envelope| envelope == PAYLOAD)
+    );
     assert!(bridge.ended() >= Duration::from_millis(500));
 }

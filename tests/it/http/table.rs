@@ -24,29 +24,56 @@ fn a_webhook_is_answered_with_its_id_its_kind_and_its_receipt() {
         let answer = Request::post("/webhooks/open", sample(name)).send_to(bridge.webhooks());
         let body = answer.json();
         assert_eq!(answer.status, 202, "{name}");
-        assert_eq!(body, json!({"id": body["id"], "kind": kind, "receipt": "published"}), "{name}");
+        assert_eq!(
+            body,
+            json!({"id": body["id"], "kind": kind, "receipt": "published"}),
+            "{name}"
+        );
         assert_eq!(answer.header("x-request-id"), body["id"].as_str(), "{name}");
     }
     let answer = Request::post("/webhooks/open", "[1, 2]").send_to(bridge.webhooks());
-    assert_eq!((answer.status, &answer.json()["kind"]), (202, &json!("unrecognized")));
+    assert_eq!(
+        (answer.status, &answer.json()["kind"]),
+        (202, &json!("unrecognized"))
+    );
 }
 
 #[test]
 fn an_answer_has_these_headers_and_no_others() {
     let bridge = Bridge::start();
     let answer = webhook().send_to(bridge.webhooks());
-    assert_eq!(answer.header_names(), ["cache-control", "content-length", "content-type", "date", "x-request-id"]);
+    assert_eq!(
+        answer.header_names(),
+        [
+            "cache-control",
+            "content-length",
+            "content-type",
+            "date",
+            "x-request-id"
+        ]
+    );
     assert_eq!(answer.header("content-type"), Some("application/json"));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let problem = Request::post("/webhooks/nobody", "").send_to(bridge.webhooks());
-    assert_eq!(problem.header_names(), ["cache-control", "content-length", "content-type", "date", "x-request-id"]);
+    assert_eq!(
+        problem.header_names(),
+        [
+            "cache-control",
+            "content-length",
+            "content-type",
+            "date",
+            "x-request-id"
+        ]
+    );
     assert_eq!(problem.header("cache-control"), Some("no-store"));
 }
 
 #[test]
 fn every_refusal_is_a_problem_with_its_status() {
     let bridge = Bridge::start();
-    let url = |target: &str| Request::post(target, PAYLOAD).with("authorization", &format!("Bearer {TOKEN}"));
+    let url = |target: &str| {
+        Request::post(target, PAYLOAD).with("authorization", &format!("Bearer {TOKEN}"))
+    };
     let too_large = vec![b' '; (64 << 10) + 1];
     for (request, status, slug) in [
         (url("/webhooks/nobody"), 404, "unknown-source"),
@@ -59,21 +86,58 @@ fn every_refusal_is_a_problem_with_its_status() {
         (url("/webhooks/minchat/message.read"), 404, "unknown-kind"),
         (url("/webhooks/minchat/unrecognized"), 404, "unknown-kind"),
         (url("/webhooks/minchat/message.sent/x"), 404, "unknown-kind"),
-        (Request::post("/webhooks/minchat", PAYLOAD), 401, "unauthorized"),
-        (webhook_with_token().with("content-encoding", "br"), 415, "unsupported-encoding"),
-        (webhook_with_token().with("content-encoding", "gzip, gzip"), 415, "unsupported-encoding"),
-        (webhook().with("content-encoding", "gzip").with("content-encoding", "zstd"), 415, "unsupported-encoding"),
-        (Request::post("/webhooks/open", &too_large), 413, "payload-too-large"),
+        (
+            Request::post("/webhooks/minchat", PAYLOAD),
+            401,
+            "unauthorized",
+        ),
+        (
+            webhook_with_token().with("content-encoding", "br"),
+            415,
+            "unsupported-encoding",
+        ),
+        (
+            webhook_with_token().with("content-encoding", "gzip, gzip"),
+            415,
+            "unsupported-encoding",
+        ),
+        (
+            webhook()
+                .with("content-encoding", "gzip")
+                .with("content-encoding", "zstd"),
+            415,
+            "unsupported-encoding",
+        ),
+        (
+            Request::post("/webhooks/open", &too_large),
+            413,
+            "payload-too-large",
+        ),
         (Request::post("/webhooks/open", ""), 400, "malformed-json"),
         (Request::post("/webhooks/open", "{"), 400, "malformed-json"),
-        (Request::post("/webhooks/open", "[".repeat(60_000)), 400, "malformed-json"),
+        (
+            Request::post("/webhooks/open", "[".repeat(60_000)),
+            400,
+            "malformed-json",
+        ),
     ] {
         let answer = request.send_to(bridge.webhooks());
         let problem = answer.json();
         assert_eq!(answer.slug().as_deref(), Some(slug), "{}", request.target);
-        assert_eq!((answer.status, &problem["status"]), (status, &json!(status)), "{slug}");
-        assert_eq!(problem["instance"].as_str(), answer.header("x-request-id"), "{slug}");
-        assert!(problem["title"].is_string() && problem["detail"].is_string(), "{slug}");
+        assert_eq!(
+            (answer.status, &problem["status"]),
+            (status, &json!(status)),
+            "{slug}"
+        );
+        assert_eq!(
+            problem["instance"].as_str(),
+            answer.header("x-request-id"),
+            "{slug}"
+        );
+        assert!(
+            problem["title"].is_string() && problem["detail"].is_string(),
+            "{slug}"
+        );
     }
 }
 
@@ -84,7 +148,11 @@ fn nothing_but_a_post_is_a_webhook() {
         let mut request = webhook();
         request.method = method;
         let answer = request.send_to(bridge.webhooks());
-        assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")), "{method}");
+        assert_eq!(
+            (answer.status, answer.header("allow")),
+            (405, Some("POST")),
+            "{method}"
+        );
     }
     assert_eq!(bridge.published(), [""; 0]);
 }
@@ -95,9 +163,15 @@ fn a_token_is_taken_wherever_it_can_stand() {
     let basic = STANDARD.encode(format!("user:{TOKEN}"));
     let url = |query: &str| Request::post(&format!("/webhooks/minchat{query}"), PAYLOAD);
     for (request, status) in [
-        (url("").with("authorization", &format!("Bearer {TOKEN}")), 202),
+        (
+            url("").with("authorization", &format!("Bearer {TOKEN}")),
+            202,
+        ),
         (url("").with("authorization", "Bearer another"), 202),
-        (url("").with("Authorization", &format!("Basic {basic}")), 202),
+        (
+            url("").with("Authorization", &format!("Basic {basic}")),
+            202,
+        ),
         (url(&format!("?token={TOKEN}")), 202),
         (url("?token=s3cret%2Dt0ken"), 202),
         (url(""), 401),
@@ -107,12 +181,19 @@ fn a_token_is_taken_wherever_it_can_stand() {
         (url("?token="), 401),
     ] {
         let answer = request.send_to(bridge.webhooks());
-        assert_eq!(answer.status, status, "{} {:?}", request.target, request.headers);
+        assert_eq!(
+            answer.status, status,
+            "{} {:?}",
+            request.target, request.headers
+        );
         let challenge = answer.header("www-authenticate").is_some();
         assert_eq!(challenge, status == 401, "{}", request.target);
     }
     assert_eq!(bridge.published().len(), 5);
-    bridge.await_metric("minchat_bridge_webhooks_rejected_total{reason=\"unauthorized\",source=\"minchat\"}", 5.0);
+    bridge.await_metric(
+        "minchat_bridge_webhooks_rejected_total{reason=\"unauthorized\",source=\"minchat\"}",
+        5.0,
+    );
 }
 
 #[test]
@@ -129,7 +210,10 @@ fn the_url_can_say_the_kind() {
         let answer = Request::post(target, payload).send_to(bridge.webhooks());
         assert_eq!(answer.json()["kind"], kind, "{target}");
     }
-    bridge.await_metric("minchat_bridge_payload_drift_total{drift=\"kind_mismatch\",kind=\"ai-agent.action\"}", 1.0);
+    bridge.await_metric(
+        "minchat_bridge_payload_drift_total{drift=\"kind_mismatch\",kind=\"ai-agent.action\"}",
+        1.0,
+    );
 }
 
 #[test]
@@ -137,7 +221,10 @@ fn what_is_not_json_is_a_dead_letter_before_it_is_a_400() {
     let bridge = Bridge::start();
     let answer = Request::post("/webhooks/open", "not json").send_to(bridge.webhooks());
     let problem = answer.json();
-    assert_eq!((answer.status, &problem["dead_letter_id"]), (400, &problem["instance"]));
+    assert_eq!(
+        (answer.status, &problem["dead_letter_id"]),
+        (400, &problem["instance"])
+    );
     assert!(bridge.published()[0].contains(r#""body":"not json""#));
 
     bridge.script(Script::Away);
@@ -150,7 +237,12 @@ fn what_is_not_json_is_a_dead_letter_before_it_is_a_400() {
 fn nothing_of_a_request_without_credentials_goes_any_further() {
     let bridge = Bridge::start();
     for body in [PAYLOAD, "not json"] {
-        assert_eq!(Request::post("/webhooks/minchat", body).send_to(bridge.webhooks()).status, 401);
+        assert_eq!(
+            Request::post("/webhooks/minchat", body)
+                .send_to(bridge.webhooks())
+                .status,
+            401
+        );
     }
     assert_eq!(bridge.published(), [""; 0]);
 }
@@ -161,13 +253,21 @@ fn a_dry_run_does_everything_but_publish() {
     let answer = Request::post("/webhooks/open?dry_run=true", PAYLOAD).send_to(bridge.webhooks());
     let body = answer.json();
     assert_eq!(answer.status, 200);
-    assert_eq!((&body["kind"], &body["receipt"]), (&json!("message.sent"), &json!("dry-run")));
+    assert_eq!(
+        (&body["kind"], &body["receipt"]),
+        (&json!("message.sent"), &json!("dry-run"))
+    );
     assert_eq!(body["envelope"]["id"], body["id"]);
     assert_eq!(body["destinations"], json!(["kafka:open.message.sent.v1"]));
 
-    let answer = Request::post("/webhooks/open?dry_run=true", "not json").send_to(bridge.webhooks());
-    assert_eq!((answer.status, answer.json().get("dead_letter_id")), (400, None));
-    let answer = Request::post("/webhooks/minchat?dry_run=true", PAYLOAD).send_to(bridge.webhooks());
+    let answer =
+        Request::post("/webhooks/open?dry_run=true", "not json").send_to(bridge.webhooks());
+    assert_eq!(
+        (answer.status, answer.json().get("dead_letter_id")),
+        (400, None)
+    );
+    let answer =
+        Request::post("/webhooks/minchat?dry_run=true", PAYLOAD).send_to(bridge.webhooks());
     assert_eq!(answer.status, 401);
     assert_eq!(bridge.published(), [""; 0]);
     assert_eq!(bridge.metric("minchat_bridge_webhooks_received_total"), 0.0);
@@ -188,17 +288,28 @@ fn an_event_that_nothing_takes_is_a_503_that_says_when_to_come_again() {
     let bridge = Bridge::start();
     bridge.script(Script::Away);
     let answer = webhook().send_to(bridge.webhooks());
-    assert_eq!((answer.status, answer.slug().as_deref()), (503, Some("storage-unavailable")));
+    assert_eq!(
+        (answer.status, answer.slug().as_deref()),
+        (503, Some("storage-unavailable"))
+    );
     assert_eq!(answer.header("retry-after"), Some("5"));
 }
 
 #[test]
 fn a_source_that_posts_more_than_its_rate_is_told_when_to_come_again() {
     let bridge = Bridge::start();
-    let statuses = [(); 4].map(|()| Request::post("/webhooks/rated", PAYLOAD).send_to(bridge.webhooks()));
-    assert_eq!(statuses.each_ref().map(|answer| answer.status), [202, 202, 429, 429]);
+    let statuses =
+        [(); 4].map(|()| Request::post("/webhooks/rated", PAYLOAD).send_to(bridge.webhooks()));
+    assert_eq!(
+        statuses.each_ref().map(|answer| answer.status),
+        [202, 202, 429, 429]
+    );
     assert_eq!(statuses[2].header("retry-after"), Some("1"));
-    assert_eq!(webhook().send_to(bridge.webhooks()).status, 202, "other sources don't notice");
+    assert_eq!(
+        webhook().send_to(bridge.webhooks()).status,
+        202,
+        "other sources don't notice"
+    );
 }
 
 #[test]
@@ -216,7 +327,11 @@ fn an_answer_echoes_nothing_and_its_id_is_its_own() {
             .with("traceparent", "marker");
         let answer = request.send_to(bridge.webhooks());
         assert!((400..500).contains(&answer.status), "{target}");
-        assert!(!format!("{answer:?}{}", answer.text()).contains("marker"), "{target}: {}", answer.text());
+        assert!(
+            !format!("{answer:?}{}", answer.text()).contains("marker"),
+            "{target}: {}",
+            answer.text()
+        );
     }
 }
 
@@ -228,14 +343,38 @@ fn what_happens_is_counted() {
     Request::post("/webhooks/nobody", "").send_to(bridge.webhooks());
     Request::post("/elsewhere", "").send_to(bridge.webhooks());
     for (series, value) in [
-        ("http_requests_total{endpoint=\"webhooks\",status=\"202\"}", 2.0),
-        ("http_requests_total{endpoint=\"webhooks\",status=\"404\"}", 1.0),
-        ("http_requests_total{endpoint=\"other\",status=\"404\"}", 1.0),
-        ("http_request_duration_seconds_count{endpoint=\"webhooks\"}", 3.0),
-        ("webhooks_received_total{kind=\"message.sent\",source=\"open\"}", 2.0),
-        ("webhooks_accepted_total{kind=\"message.sent\",receipt=\"published\",source=\"open\"}", 2.0),
-        ("webhooks_rejected_total{reason=\"unknown-source\",source=\"none\"}", 1.0),
-        ("payload_drift_total{drift=\"unknown_key\",kind=\"message.sent\"}", 0.0),
+        (
+            "http_requests_total{endpoint=\"webhooks\",status=\"202\"}",
+            2.0,
+        ),
+        (
+            "http_requests_total{endpoint=\"webhooks\",status=\"404\"}",
+            1.0,
+        ),
+        (
+            "http_requests_total{endpoint=\"other\",status=\"404\"}",
+            1.0,
+        ),
+        (
+            "http_request_duration_seconds_count{endpoint=\"webhooks\"}",
+            3.0,
+        ),
+        (
+            "webhooks_received_total{kind=\"message.sent\",source=\"open\"}",
+            2.0,
+        ),
+        (
+            "webhooks_accepted_total{kind=\"message.sent\",receipt=\"published\",source=\"open\"}",
+            2.0,
+        ),
+        (
+            "webhooks_rejected_total{reason=\"unknown-source\",source=\"none\"}",
+            1.0,
+        ),
+        (
+            "payload_drift_total{drift=\"unknown_key\",kind=\"message.sent\"}",
+            0.0,
+        ),
         ("http_requests_in_flight", 0.0),
         ("http_in_flight_bytes", 0.0),
     ] {
