@@ -1,5 +1,6 @@
 //! minchat-bridge: webhooks in, events out.
 
+pub mod config;
 pub mod delivery;
 pub mod envelope;
 pub mod http;

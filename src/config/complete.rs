@@ -1,0 +1,153 @@
+//! Adds what was not said: the default source, the default broker, and every row's default.
+
+use std::net::SocketAddr;
+use std::thread;
+
+use config::ValueKind;
+
+use super::kinds::Wrong;
+use super::path::SettingPath;
+use super::shown::yaml_text;
+use super::table::{Kind, OPTIONAL_SECTIONS, Otherwise, SETTINGS, Setting};
+use super::walk::Found;
+
+/// The origin of what was not said.
+pub(super) const DEFAULT: &str = "default";
+
+/// The source that is there when none is given.
+const DEFAULT_SOURCE: &str = "sources.minchat";
+
+/// Completes what the walk found.
+pub(super) fn complete(found: &mut Found) {
+    let sources = SettingPath::dotted("sources");
+    if !found.sections.keys().any(|path| path.is_like("sources.*")) && !found.is_bad(&sources) {
+        found
+            .sections
+            .insert(SettingPath::dotted(DEFAULT_SOURCE), DEFAULT.to_owned());
+    }
+    let is_other_broker =
+        |section: &str| found.has(section) || found.is_bad(&SettingPath::dotted(section));
+    if !is_other_broker("kafka")
+        && !is_other_broker("amqp")
+        && !found.is_bad(&SettingPath::dotted("file"))
+    {
+        found
+            .sections
+            .entry(SettingPath::dotted("file"))
+            .or_insert_with(|| DEFAULT.to_owned());
+    }
+    for setting in SETTINGS
+        .iter()
+        .filter(|setting| !setting.path.ends_with('*'))
+    {
+        for path in instances(setting, found) {
+            complete_one(found, setting, &path);
+        }
+    }
+}
+
+/// The paths that a row has in what was given: one for each section that it can stand in.
+fn instances(setting: &Setting, found: &Found) -> Vec<SettingPath> {
+    let stands_in = OPTIONAL_SECTIONS
+        .iter()
+        .filter(|section| setting.path.starts_with(&format!("{section}.")))
+        .max_by_key(|section| section.len());
+    match stands_in {
+        None => vec![SettingPath::dotted(setting.path)],
+        Some(section) => {
+            let there = found.sections.keys().filter(|path| path.is_like(section));
+            there.map(|path| path.fill(setting.path)).collect()
+        }
+    }
+}
+
+fn complete_one(found: &mut Found, setting: &Setting, path: &SettingPath) {
+    let file = path.sibling(format!("{}_file", path.name()));
+    let is_said = |path: &SettingPath| found.leaves.contains_key(path);
+    if is_said(path) || (setting.kind.is_secret() && is_said(&file) && !found.bad.contains(&file)) {
+        return;
+    }
+    if matches!(setting.kind, Kind::Switch) && found.sections.contains_key(path) {
+        return;
+    }
+    let is_bad = found.is_bad(path) || found.is_bad(&file);
+    match setting.default {
+        Otherwise::Is(text) => match setting.kind.check(&ValueKind::String(text.to_owned())) {
+            Ok(checked) => found.insert(
+                path,
+                setting,
+                checked.typed,
+                checked.shown,
+                DEFAULT.to_owned(),
+            ),
+            Err(wrong) => unreachable!("the default of {path} holds: {wrong:?}"),
+        },
+        Otherwise::Derived(_) => {
+            if let Some((typed, shown)) = derive(found, path) {
+                found.insert(path, setting, typed, shown, DEFAULT.to_owned());
+            }
+        }
+        Otherwise::Absent => {}
+        Otherwise::Needed => {
+            if !is_bad {
+                let origin = found
+                    .sections
+                    .get(&path.parent())
+                    .cloned()
+                    .unwrap_or_else(|| DEFAULT.to_owned());
+                let right = match setting.kind.is_secret() {
+                    true => format!("give it, or {file}"),
+                    false => format!("give it: {}", setting.doc),
+                };
+                let wrong = format!("it is needed, as the section {} is there", path.parent());
+                found.refuse(path.clone(), origin, Wrong { wrong, right });
+            }
+            found.insert(
+                path,
+                setting,
+                setting.kind.stand_in(),
+                String::new(),
+                DEFAULT.to_owned(),
+            );
+        }
+    }
+}
+
+/// The defaults that the table does not know. None: there is none then.
+fn derive(found: &Found, path: &SettingPath) -> Option<(ValueKind, String)> {
+    let text = |text: String| {
+        let shown = yaml_text(&text);
+        Some((ValueKind::String(text), shown))
+    };
+    if path.is_like("http.workers") {
+        let cores = thread::available_parallelism()
+            .map_or(1, |cores| i64::try_from(cores.get()).unwrap_or(1));
+        return Some((ValueKind::I64(cores), cores.to_string()));
+    }
+    let source = path.keys().get(1)?;
+    if path.is_like("sources.*.uri") {
+        return text(format!("/webhooks/{source}"));
+    }
+    if path.is_like("sources.*.prefix") {
+        return text(format!("{source}."));
+    }
+    if path.is_like("sources.*.auth.none") {
+        let none = is_open_by_default(found, path);
+        return Some((ValueKind::Boolean(none), none.to_string()));
+    }
+    None
+}
+
+/// A source without tokens lets everybody in while nobody but this machine can come.
+fn is_open_by_default(found: &Found, none: &SettingPath) -> bool {
+    let has_tokens = ["tokens", "tokens_file"].iter().any(|key| {
+        let path = none.sibling(*key);
+        found.leaves.contains_key(&path) || found.bad.contains(&path)
+    });
+    let listen = found.leaves.get(&SettingPath::dotted("http.listen"));
+    let address = listen.and_then(|leaf| match &leaf.typed {
+        Some((_, ValueKind::String(text))) => text.parse::<SocketAddr>().ok(),
+        _ => None,
+    });
+    !has_tokens && address.is_some_and(|address| address.ip().is_loopback())
+}

@@ -1,0 +1,87 @@
+//! Who may reach the bridge, and who gets in.
+
+use std::net::SocketAddr;
+
+use super::judge::{Judge, at};
+use super::path::SettingPath;
+
+/// Bytes of a token under which guessing it is not out of reach.
+const SHORT_TOKEN: usize = 16;
+
+pub(super) fn check(judge: &mut Judge<'_>) {
+    let (http, admin) = (judge.config.http.listen, judge.config.admin.listen);
+    if collide(http, admin) {
+        judge.refuse(
+            &[at("admin.listen"), at("http.listen")],
+            format!("http.listen ({http}) and admin.listen ({admin}) are one address"),
+            "give each a port of its own",
+        );
+    }
+    for source in &judge.config.sources {
+        let auth = SettingPath::of(["sources", source.name.as_str(), "auth"]);
+        let (has_tokens, none) = (!source.auth.tokens.is_empty(), source.auth.none);
+        check_credentials(judge, &source.name, &auth, has_tokens, none, http);
+        if source
+            .auth
+            .tokens
+            .iter()
+            .any(|token| token.expose().len() < SHORT_TOKEN)
+        {
+            judge.warn(format!(
+                "{auth}.tokens: a token is shorter than {SHORT_TOKEN} characters and can be guessed"
+            ));
+        }
+    }
+}
+
+fn check_credentials(
+    judge: &mut Judge<'_>,
+    source: &str,
+    auth: &SettingPath,
+    has_tokens: bool,
+    none: bool,
+    listen: SocketAddr,
+) {
+    let paths = [
+        auth.child("none"),
+        auth.child("tokens"),
+        auth.clone(),
+        at("http.listen"),
+    ];
+    let how = format!(
+        "name a file with one token a line in {auth}.tokens_file, or say {auth}.none: true to let everybody in"
+    );
+    match (has_tokens, none) {
+        (true, true) => judge.refuse(
+            &paths[..2],
+            "it lets everybody in, so that the tokens mean nothing",
+            format!("drop {auth}.none, or the tokens"),
+        ),
+        (false, false) if judge.is_given(&paths[0]) => {
+            judge.refuse(
+                &paths[..3],
+                format!("the source {source} has no credentials, so that nobody gets in"),
+                how,
+            );
+        }
+        (false, false) => judge.refuse(
+            &[at("http.listen"), auth.child("tokens"), auth.clone()],
+            format!(
+                "{listen} is not a loopback address, and the source {source} has no credentials"
+            ),
+            how,
+        ),
+        (false, true) if !listen.ip().is_loopback() => {
+            judge.warn(format!(
+                "{auth}.none is true: whoever reaches {listen} can post as {source}"
+            ));
+        }
+        _ => {}
+    }
+}
+
+/// Whether two listeners can't both be bound.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let overlap = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.port() != 0 && overlap
+}

@@ -1,0 +1,242 @@
+//! Every setting there is: one row each. What is read, refused, shown and documented follows it.
+
+use super::names;
+use super::path::SettingPath;
+
+/// A row.
+#[derive(Debug)]
+pub(super) struct Setting {
+    /// Keys divided by dots; `*` is any one key.
+    pub path: &'static str,
+    pub kind: Kind,
+    pub default: Otherwise,
+    /// One line for the README.
+    pub doc: &'static str,
+}
+
+/// What a value has to be.
+#[derive(Debug)]
+pub(super) enum Kind {
+    Bool,
+    /// A bool, or a section that means `true`.
+    Switch,
+    /// From, to.
+    Integer(i64, i64),
+    /// From, to.
+    Size(&'static str, &'static str),
+    /// From, to.
+    Duration(&'static str, &'static str),
+    Percent,
+    /// An IP address and a port.
+    Address,
+    /// Of these; what it will be in a later version.
+    Choice(&'static [&'static str], &'static [&'static str]),
+    /// Of these numbers.
+    Status(&'static [i64]),
+    Text(names::Rule),
+    /// A directory; it need not be there yet.
+    Dir,
+    /// A file that can be read now.
+    File,
+    /// Texts; one text with commas will do.
+    List(names::Rule),
+    /// Shown without its password.
+    Uri,
+    /// Several of them.
+    Uris,
+    /// Not shown. Also as `<name>_file`.
+    Secret,
+    /// The same, as a list; in the file, one a line.
+    Secrets,
+    /// Not in this version.
+    Later,
+}
+
+impl Kind {
+    pub fn is_secret(&self) -> bool {
+        matches!(self, Self::Secret | Self::Secrets)
+    }
+}
+
+/// What holds when nothing is said.
+#[derive(Debug)]
+pub(super) enum Otherwise {
+    Is(&'static str),
+    /// Found out at start; this is how it is documented.
+    Derived(&'static str),
+    /// There is no value then.
+    Absent,
+    /// It has to be said once its section is there.
+    Needed,
+}
+
+use Kind::{
+    Address, Bool, Choice, Dir, Duration, File, Integer, Later, List, Percent, Secret, Secrets,
+    Size, Status, Switch, Text, Uri, Uris,
+};
+use Otherwise::{Absent, Derived, Is, Needed};
+
+/// Sections that mean something by being there. All other sections always are.
+pub(super) const OPTIONAL_SECTIONS: [&str; 13] = [
+    "sources.*",
+    "sources.*.rate_limit",
+    "kafka",
+    "kafka.create_topics",
+    "kafka.sasl",
+    "kafka.tls",
+    "amqp",
+    "amqp.tls",
+    "file",
+    "routes.*",
+    "routes.*.kafka",
+    "routes.*.amqp",
+    "routes.*.file",
+];
+
+/// Sections whose keys are names that users choose, or hold dots: no variable or flag can say them.
+pub(super) const FILE_ONLY: [&str; 4] = [
+    "sources",
+    "routes",
+    "kafka.properties",
+    "kafka.create_topics.config",
+];
+
+/// Names of the kinds, as they stand in `routes`.
+pub(super) const ROUTED: [&str; 6] = [
+    "ai-agent.action",
+    "message.sent",
+    "conversation.created",
+    "user.daily-active",
+    "unrecognized",
+    "dead-letter",
+];
+
+/// The rows, in the order in which they are shown.
+#[rustfmt::skip]
+pub(super) static SETTINGS: &[Setting] = &[
+    row("http.listen", Address, Is("127.0.0.1:8080"), "Where webhooks are taken. Anything but loopback needs credentials for every source."),
+    row("http.workers", Integer(1, 1024), Derived("the number of cores"), "Threads that serve connections."),
+    row("http.max_connections", Integer(1, 1_000_000), Is("12000"), "Open connections; more have to wait to be accepted."),
+    row("http.max_in_flight", Integer(1, 1_000_000), Is("10000"), "Requests between their head and their answer; more get a 429."),
+    row("http.max_in_flight_bytes", Size("64KiB", "64GiB"), Is("64MiB"), "Bytes of bodies that those may hold; more get a 429."),
+    row("http.max_body", Size("1KiB", "64MiB"), Is("512KiB"), "Bytes of one body, packed or unpacked; more gets a 413. With its envelope it has to fit the brokers' limits."),
+    row("http.head_size", Size("4KiB", "1MiB"), Is("64KiB"), "Bytes of a request's line and headers."),
+    row("http.header_timeout", Duration("100ms", "5m"), Is("5s"), "How long a request's head may take."),
+    row("http.body_timeout", Duration("100ms", "5m"), Is("5s"), "How long a request's body may take; longer gets a 408."),
+    row("http.body_min_rate", Size("0", "1GiB"), Is("1KiB"), "Bytes a second that a body has to keep up after its first two seconds. 0: any."),
+    row("http.keep_alive", Duration("0", "1h"), Is("75s"), "How long a connection may idle between requests. 0: none is kept."),
+    row("http.stop_delay", Duration("0", "10m"), Is("0s"), "After SIGTERM: not ready, and still serving, so that a load balancer can look away."),
+    row("http.shutdown_timeout", Duration("1s", "10m"), Is("12s"), "How long requests in flight may take to end when stopping."),
+    row("http.success_status", Status(&[202, 200, 204]), Is("202"), "The status of an accepted webhook."),
+    row("http.tls", Later, Absent, "TLS on the webhook listener."),
+    row("admin.listen", Address, Is("127.0.0.1:8081"), "Where health, metrics and documents are served. Not for the public."),
+    row("envelope.schema_base", Text(names::URI), Is("urn:minchat-bridge:schema:"), "What `dataschema` begins with."),
+    row("sources.*.uri", Text(names::URI_REFERENCE), Derived("`/webhooks/<name>`"), "The attribute `source` of this source's envelopes."),
+    row("sources.*.prefix", Text(names::PREFIX), Derived("`<name>.`"), "What this source's topics, exchanges and files begin with."),
+    row("sources.*.rate_limit.per_second", Integer(1, 10_000_000), Needed, "Webhooks a second that this source may post in the long run."),
+    row("sources.*.rate_limit.burst", Integer(1, 10_000_000), Needed, "Webhooks that it may post at once after a rest."),
+    row("sources.*.auth.tokens", Secrets, Absent, "Any one lets a request in: as `Authorization: Bearer`, `?token=`, or Basic's password."),
+    row("sources.*.auth.none", Bool, Derived("`true` on loopback without tokens, else `false`"), "Let in whoever reaches the listener."),
+    row("sources.*.auth.hmac", Later, Absent, "Signatures of the body."),
+    row("sources.*.auth.standard_webhooks", Later, Absent, "Signatures by Standard Webhooks."),
+    row("sources.*.auth.mtls", Later, Absent, "Client certificates."),
+    row("sources.*.allow_from", Later, Absent, "Networks that may post."),
+    row("sources.*.trusted_proxies", Later, Absent, "Networks whose `X-Forwarded-For` is believed."),
+    row("kafka.bootstrap_servers", List(names::HOST_PORT), Needed, "Where to meet the cluster: `host:port`, several with commas."),
+    row("kafka.create_topics", Switch, Is("false"), "Create topics that are missing at start, with the brokers' defaults or those of the next rows."),
+    row("kafka.create_topics.partitions", Integer(1, 100_000), Absent, "Partitions of a topic that is created. Not given: the brokers' default."),
+    row("kafka.create_topics.replication_factor", Integer(1, 100), Absent, "Its copies. Not given: the brokers' default."),
+    row("kafka.create_topics.config.*", Text(names::ANY), Absent, "Its configuration, such as `retention.ms`."),
+    row("kafka.content_mode", Choice(&["structured"], &["binary"]), Is("structured"), "How an event becomes a record."),
+    row("kafka.compression", Choice(&["none", "gzip", "snappy", "lz4", "zstd"], &[]), Is("lz4"), "Codec of the batches."),
+    row("kafka.linger", Duration("0", "1s"), Is("0.2ms"), "How long a batch waits for more events. Every answer waits with it."),
+    row("kafka.security_protocol", Choice(&["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"], &[]), Is("plaintext"), "How the connection is secured."),
+    row("kafka.sasl.mechanism", Choice(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], &["OAUTHBEARER"]), Is("SCRAM-SHA-512"), "How the bridge logs in."),
+    row("kafka.sasl.username", Text(names::NON_EMPTY), Needed, "As whom."),
+    row("kafka.sasl.password", Secret, Needed, "With what."),
+    row("kafka.sasl.oauth", Later, Absent, "OAUTHBEARER by OIDC."),
+    row("kafka.tls.ca_file", File, Absent, "The authority of the brokers' certificates, PEM. Not given: the system's."),
+    row("kafka.tls.cert_file", File, Absent, "The bridge's own certificate, PEM."),
+    row("kafka.tls.key_file", File, Absent, "Its private key, PEM."),
+    row("kafka.properties.*", Text(names::ANY), Absent, "Any other property of librdkafka, but those that the promises rest on."),
+    row("amqp.uri", Uri, Absent, "The broker: `amqp[s]://[user[:password]@]host[:port][/vhost]`."),
+    row("amqp.uris", Uris, Absent, "Several of them, tried in turn, instead of `amqp.uri`."),
+    row("amqp.password", Secret, Absent, "The user's password, if it is not in the URI."),
+    row("amqp.auth_mechanism", Choice(&["plain", "external"], &[]), Is("plain"), "By password, or by the client's certificate."),
+    row("amqp.tls.ca_file", File, Absent, "The authority of the broker's certificate, PEM. Not given: the system's."),
+    row("amqp.tls.cert_file", File, Absent, "The bridge's own certificate, PEM."),
+    row("amqp.tls.key_file", File, Absent, "Its private key, PEM."),
+    row("amqp.declare", Bool, Is("true"), "Create exchanges that are missing. What is there is used as it is."),
+    row("amqp.content_mode", Choice(&["structured"], &["binary"]), Is("structured"), "How an event becomes a message."),
+    row("amqp.heartbeat", Duration("1s", "5m"), Is("5s"), "A broker that is silent for two of these is gone. Whole seconds."),
+    row("file.dir", Dir, Is("./data/events"), "Where the `.ndjson` files are."),
+    row("routes.*.kafka.topic", Text(names::TOPIC), Derived("`<prefix><kind>.v1`"), "This kind's topic."),
+    row("routes.*.amqp.exchange", Text(names::EXCHANGE), Derived("`<prefix><kind>.v1`"), "This kind's exchange."),
+    row("routes.*.amqp.routing_key", Text(names::ROUTING_KEY), Derived("the kind"), "Its routing key there."),
+    row("routes.*.file.name", Text(names::FILE), Derived("`<prefix><kind>.v1`"), "This kind's file, without `.ndjson`."),
+    row("routes.*.discard", Bool, Is("false"), "Drop this kind, counted: nobody wants it."),
+    row("publish.spool_after", Duration("1ms", "1m"), Is("250ms"), "An event that no confirm came for by then goes to the spool too, and is answered."),
+    row("publish.deadline", Duration("10ms", "5m"), Is("5s"), "From the end of the body: neither confirmed nor spooled by then is a 503."),
+    row("publish.window", Size("64KiB", "64GiB"), Is("32MiB"), "Unconfirmed bytes kept in memory for each broker; one destination may hold half."),
+    row("spool.dir", Dir, Is("./data/spool"), "Where events wait on disk for a broker."),
+    row("spool.max_size", Size("0", "1024TiB"), Is("1GiB"), "Bytes that may wait there, half of it for one destination. 0 turns the spool off."),
+    row("spool.keep_free", Percent, Is("5%"), "Part of the disk to leave free; under it the spool counts as full."),
+    row("log.format", Choice(&["auto", "text", "json"], &[]), Is("auto"), "`auto` is text on a terminal and JSON elsewhere."),
+    row("log.level", Choice(&["error", "warn", "info", "debug", "trace"], &[]), Is("info"), "The least that is logged."),
+];
+
+const fn row(path: &'static str, kind: Kind, default: Otherwise, doc: &'static str) -> Setting {
+    Setting {
+        path,
+        kind,
+        default,
+        doc,
+    }
+}
+
+/// The row of a path, and whether the path is the `_file` of a secret.
+pub(super) fn find(path: &SettingPath) -> Option<(&'static Setting, bool)> {
+    if let Some(setting) = SETTINGS.iter().find(|setting| path.is_like(setting.path)) {
+        return Some((setting, false));
+    }
+    let secret = path.sibling(path.name().strip_suffix("_file")?);
+    let setting = SETTINGS
+        .iter()
+        .find(|setting| setting.kind.is_secret() && secret.is_like(setting.path))?;
+    Some((setting, true))
+}
+
+/// Whether settings stand under the path.
+pub(super) fn is_section(path: &SettingPath) -> bool {
+    SETTINGS.iter().any(|setting| path.is_above(setting.path))
+}
+
+/// Whether a path is a setting, a section, or within what comes in a later version.
+pub(super) fn is_known(path: &SettingPath) -> bool {
+    let is_later =
+        |setting: &&Setting| matches!(setting.kind, Later) && path.begins_like(setting.path);
+    find(path).is_some() || is_section(path) || SETTINGS.iter().any(|setting| is_later(&setting))
+}
+
+/// The keys that a section knows, `*` left out, in the order of the table.
+pub(super) fn keys_of(section: &SettingPath) -> Vec<String> {
+    let mut keys: Vec<String> = Vec::new();
+    let depth = section.keys().len();
+    for setting in SETTINGS
+        .iter()
+        .filter(|setting| section.is_above(setting.path))
+    {
+        let parts: Vec<&str> = setting.path.split('.').collect();
+        let last = parts.len() == depth + 1;
+        if parts[depth] == "*" || (last && matches!(setting.kind, Later)) {
+            continue;
+        }
+        keys.push(parts[depth].to_owned());
+        if last && setting.kind.is_secret() {
+            keys.push(format!("{}_file", parts[depth]));
+        }
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    keys.retain(|key| seen.insert(key.clone()));
+    keys
+}

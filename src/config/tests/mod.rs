@@ -1,0 +1,79 @@
+//! The configuration as a whole: what goes in, what comes out, what is told.
+
+mod problems;
+mod values;
+
+use std::fs;
+
+use super::{Inputs, Loaded, load};
+
+/// A configuration in a directory of its own.
+pub(super) struct Given {
+    dir: tempfile::TempDir,
+    inputs: Inputs,
+}
+
+impl Given {
+    pub fn yaml(text: &str) -> Self {
+        let dir = tempfile::tempdir().expect("there is room for a directory");
+        let file = dir.path().join("config.yaml");
+        let given = Self {
+            inputs: Inputs {
+                file: Some(file),
+                ..Inputs::default()
+            },
+            dir,
+        };
+        let text = text.replace("$DIR", &given.dir());
+        given.file("config.yaml", &text).file("ca.pem", "PEM")
+    }
+
+    pub fn file(self, name: &str, text: &str) -> Self {
+        fs::write(self.dir.path().join(name), text).expect("it can be written");
+        self
+    }
+
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.inputs.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn flag(mut self, path: &str, value: &str) -> Self {
+        self.inputs.set.push((path.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn load(&self) -> Loaded {
+        load(&self.inputs).unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    /// What is wrong, one line a problem, without the directory's name.
+    pub fn problems(&self) -> Vec<String> {
+        let dir = format!("{}/", self.dir());
+        match load(&self.inputs) {
+            Ok(_) => Vec::new(),
+            Err(problems) => problems
+                .iter()
+                .map(|one| one.to_string().replace(&dir, ""))
+                .collect(),
+        }
+    }
+
+    pub fn dir(&self) -> String {
+        self.dir.path().display().to_string()
+    }
+}
+
+/// Value and origin of one setting, the directory's name left out.
+pub(super) fn effective(given: &Given, path: &str) -> (String, String) {
+    let loaded = given.load();
+    let found = loaded
+        .effective
+        .iter()
+        .find(|one| one.path.to_string() == path);
+    let found = found.unwrap_or_else(|| panic!("{path} is not there"));
+    (
+        found.value.clone(),
+        found.origin.replace(&format!("{}/", given.dir()), ""),
+    )
+}

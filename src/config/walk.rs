@@ -1,0 +1,242 @@
+//! Walks what was given against the table: every key is known, every value is of its kind.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use config::{Value, ValueKind};
+
+use super::kinds::{Checked, Wrong, wrong};
+use super::layers::Given;
+use super::names;
+use super::path::SettingPath;
+use super::problem::Problem;
+use super::shown::yaml_text;
+use super::table::{self, Kind, OPTIONAL_SECTIONS, ROUTED, Setting};
+use super::{secrets, unknown};
+
+/// A value that holds.
+#[derive(Debug)]
+pub(super) struct Leaf {
+    /// Where the rooms' settings read it, and what they read. None for a switch, which is its section.
+    pub typed: Option<(SettingPath, ValueKind)>,
+    /// As YAML, secrets redacted.
+    pub shown: String,
+    pub origin: String,
+}
+
+/// What the walk found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub leaves: BTreeMap<SettingPath, Leaf>,
+    /// Those of the optional sections that are there, and where they were given.
+    pub sections: BTreeMap<SettingPath, String>,
+    /// What was refused: nothing that depends on it is judged.
+    pub bad: BTreeSet<SettingPath>,
+    pub problems: Vec<Problem>,
+}
+
+/// Walks all of it.
+pub(super) fn walk(given: &Given) -> Found {
+    let mut found = Found::default();
+    for (key, value) in &given.root {
+        found.visit(&SettingPath::of([key.as_str()]), value, given);
+    }
+    found.refuse_secrets_given_twice();
+    found
+}
+
+impl Found {
+    /// Whether something at, above or below the path was refused.
+    pub fn is_bad(&self, path: &SettingPath) -> bool {
+        self.bad
+            .iter()
+            .any(|bad| bad.covers(path) || path.covers(bad))
+    }
+
+    /// Whether a section that means something by being there is there.
+    pub fn has(&self, section: &str) -> bool {
+        self.sections.contains_key(&SettingPath::dotted(section))
+    }
+
+    pub fn refuse(&mut self, path: SettingPath, origin: String, found: Wrong) {
+        self.bad.insert(path.clone());
+        self.problems.push(Problem {
+            path,
+            origin,
+            wrong: found.wrong,
+            right: found.right,
+        });
+    }
+
+    fn visit(&mut self, path: &SettingPath, value: &Value, given: &Given) {
+        let row = table::find(path);
+        let is_section = table::is_section(path);
+        let origin = given.origin(path, value);
+        match (&value.kind, row) {
+            (_, Some((setting, _))) if matches!(setting.kind, Kind::Later) => {
+                let wrong = Wrong {
+                    wrong: "it is not in this version".into(),
+                    right: "leave it out".into(),
+                };
+                self.refuse(path.clone(), origin, wrong);
+            }
+            (ValueKind::Table(entries), _) if is_section => {
+                if self.enter(path, &origin) {
+                    for (key, value) in entries {
+                        self.visit(&path.child(key), value, given);
+                    }
+                }
+            }
+            (ValueKind::Nil, None) if is_section => {
+                self.enter(path, &origin);
+            }
+            (ValueKind::Nil, Some(_)) => {}
+            (kind, Some((setting, is_file))) => self.leaf(path, setting, is_file, kind, origin),
+            (_, None) if is_section => {
+                let right = format!("give a section with {}", table::keys_of(path).join(", "));
+                self.refuse(
+                    path.clone(),
+                    origin,
+                    Wrong {
+                        wrong: "it is not a section".into(),
+                        right,
+                    },
+                );
+            }
+            (_, None) => {
+                self.bad.insert(path.clone());
+                self.problems.push(unknown::key(path.clone(), origin));
+            }
+        }
+    }
+
+    /// Notes that a section is there. False if its name is refused, and with it what it holds.
+    fn enter(&mut self, path: &SettingPath, origin: &str) -> bool {
+        let name = path.name();
+        let refused = if path.is_like("sources.*") && !(names::SOURCE.holds)(name) {
+            Some(names::SOURCE.right.to_owned())
+        } else if path.is_like("routes.*") && !ROUTED.contains(&name) {
+            let meant = unknown::nearest(name, ROUTED).map(|kind| format!("did you mean {kind}? "));
+            Some(format!(
+                "{}the kinds are {}",
+                meant.unwrap_or_default(),
+                ROUTED.join(", ")
+            ))
+        } else {
+            None
+        };
+        if let Some(right) = refused {
+            self.refuse(
+                path.clone(),
+                origin.to_owned(),
+                Wrong {
+                    wrong: "the name will not do".into(),
+                    right,
+                },
+            );
+            return false;
+        }
+        if OPTIONAL_SECTIONS
+            .iter()
+            .any(|section| path.is_like(section))
+        {
+            self.sections.insert(path.clone(), origin.to_owned());
+        }
+        true
+    }
+
+    fn leaf(
+        &mut self,
+        path: &SettingPath,
+        setting: &Setting,
+        is_file: bool,
+        value: &ValueKind,
+        origin: String,
+    ) {
+        let checked = match value {
+            ValueKind::String(file) if is_file => {
+                secrets::from_file(&setting.kind, file).map(|checked| Checked {
+                    shown: yaml_text(file),
+                    ..checked
+                })
+            }
+            _ if is_file => Err(wrong("it is not a text", "name a file")),
+            _ => setting.kind.check(value),
+        };
+        match checked {
+            Ok(Checked { typed, shown }) => self.insert(path, setting, typed, shown, origin),
+            Err(found) => self.refuse(path.clone(), origin, found),
+        }
+    }
+
+    /// Notes a value that holds.
+    pub fn insert(
+        &mut self,
+        path: &SettingPath,
+        setting: &Setting,
+        typed: ValueKind,
+        shown: String,
+        origin: String,
+    ) {
+        let typed = match (&setting.kind, typed) {
+            (Kind::Switch, ValueKind::Boolean(true)) => {
+                self.sections.insert(path.clone(), origin.clone());
+                None
+            }
+            (Kind::Switch, _) => None,
+            (_, typed) => Some((path.fill(reads_at(setting.path)), typed)),
+        };
+        // The last key of a pattern may be a star too.
+        let typed = typed.map(|(at, typed)| {
+            (
+                if setting.path.ends_with('*') {
+                    path.clone()
+                } else {
+                    at
+                },
+                typed,
+            )
+        });
+        self.leaves.insert(
+            path.clone(),
+            Leaf {
+                typed,
+                shown,
+                origin,
+            },
+        );
+    }
+
+    fn refuse_secrets_given_twice(&mut self) {
+        let twice: Vec<SettingPath> = self
+            .leaves
+            .keys()
+            .filter(|path| matches!(table::find(path), Some((_, true))))
+            .filter(|path| self.leaves.contains_key(&secret_of(path)))
+            .cloned()
+            .collect();
+        for path in twice {
+            let secret = secret_of(&path);
+            let origin = self.leaves[&path].origin.clone();
+            let wrong = Wrong {
+                wrong: format!("{secret} is given too"),
+                right: "give one of them".into(),
+            };
+            self.bad.insert(secret);
+            self.refuse(path, origin, wrong);
+        }
+    }
+}
+
+/// The secret that a `_file` holds.
+fn secret_of(file: &SettingPath) -> SettingPath {
+    file.sibling(file.name().trim_end_matches("_file"))
+}
+
+/// One URI is a list of one.
+fn reads_at(pattern: &'static str) -> &'static str {
+    if pattern == "amqp.uri" {
+        "amqp.uris"
+    } else {
+        pattern
+    }
+}
