@@ -1,5 +1,7 @@
 //! minchat-bridge: webhooks in, events out.
 
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod delivery;
 pub mod envelope;

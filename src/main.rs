@@ -1,1 +1,7 @@
-fn main() {}
+//! The program. All it does is in [`minchat_bridge::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    minchat_bridge::cli::run(std::env::args_os())
+}

@@ -1,0 +1,83 @@
+//! The command line: one file a command.
+//!
+//! Guarantees: every way to end has an exit code of `sysexits.h`, wrong usage included; what a
+//! command was asked for goes to stdout, everything else to stderr.
+
+mod check;
+mod completions;
+mod config;
+pub mod emit;
+mod exit;
+pub mod healthcheck;
+mod man;
+mod output;
+mod serve;
+mod settings;
+mod topics;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done, 64 wrong usage, 69 unavailable, 70 internal error, 74 input or output failed, 78 wrong configuration.
+
+Configuration: flags win over variables, these over the file, this over defaults. Each setting of the file is also a \
+variable, MINCHAT_BRIDGE__KAFKA__BOOTSTRAP_SERVERS, and a flag, --set kafka.bootstrap_servers=host:9092.";
+
+/// Takes MinChat's webhooks and publishes them as CloudEvents to Kafka and RabbitMQ.
+#[derive(Debug, Parser)]
+#[command(name = "minchat-bridge", version, arg_required_else_help = true, after_long_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Args),
+    Check(check::Args),
+    Config(config::Args),
+    Emit(emit::Args),
+    Topics(topics::Args),
+    Healthcheck(healthcheck::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// Does what the command line says.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A reader that went away wants no help.
+            let _ = error.print();
+            return if error.use_stderr() {
+                ExitCode::from(exit::USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match &cli.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Config(args) => config::run(args),
+        Command::Emit(args) => emit::run(args),
+        Command::Topics(args) => topics::run(args),
+        Command::Healthcheck(args) => healthcheck::run(args),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

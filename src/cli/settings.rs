@@ -1,0 +1,63 @@
+//! Where a command takes its configuration from.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::exit;
+use crate::config::{self, Inputs, Loaded};
+
+/// What is read when no file is named, if it is there.
+const DEFAULT_FILE: &str = "/etc/minchat-bridge/config.yaml";
+
+/// The flags of every command that reads the configuration.
+#[derive(Debug, clap::Args)]
+pub(super) struct SettingsArgs {
+    /// The configuration, in YAML [default: /etc/minchat-bridge/config.yaml if it is there].
+    #[arg(long, value_name = "FILE", env = "MINCHAT_BRIDGE_CONFIG")]
+    config: Option<OsString>,
+
+    /// Sets one setting, such as http.listen=127.0.0.1:9000. Can be repeated.
+    #[arg(long, value_name = "PATH=VALUE", value_parser = assignment)]
+    set: Vec<(String, String)>,
+}
+
+impl SettingsArgs {
+    /// Where the configuration is: read again on SIGHUP.
+    pub(super) fn inputs(&self) -> Inputs {
+        let named = self
+            .config
+            .as_ref()
+            .filter(|file| !file.is_empty())
+            .map(PathBuf::from);
+        let default = || {
+            Path::new(DEFAULT_FILE)
+                .exists()
+                .then(|| PathBuf::from(DEFAULT_FILE))
+        };
+        let text = |os: OsString| os.to_string_lossy().into_owned();
+        Inputs {
+            file: named.or_else(default),
+            set: self.set.clone(),
+            env: env::vars_os()
+                .map(|(name, value)| (text(name), text(value)))
+                .collect(),
+        }
+    }
+
+    /// Reads the configuration. What is wrong with it is told here, on stderr.
+    pub(super) fn load(&self) -> Result<Loaded, ExitCode> {
+        config::load(&self.inputs()).map_err(|problems| {
+            eprintln!("minchat-bridge: {problems}");
+            ExitCode::from(exit::CONFIGURATION)
+        })
+    }
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((path, value)) if !path.is_empty() => Ok((path.to_owned(), value.to_owned())),
+        _ => Err("it is not of the form PATH=VALUE".to_owned()),
+    }
+}

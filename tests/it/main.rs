@@ -1,0 +1,3 @@
+//! Tests from the outside: sockets in, answers out.
+
+mod config;
