@@ -46,8 +46,12 @@ impl Judge<'_> {
         let said = paths.iter().find(|path| self.origin(path) != DEFAULT);
         if let Some(path) = said.or(paths.first()) {
             let origin = self.origin(path);
-            let problem =
-                Problem { path: path.clone(), origin, wrong: wrong.into(), right: right.into() };
+            let problem = Problem {
+                path: path.clone(),
+                origin,
+                wrong: wrong.into(),
+                right: right.into(),
+            };
             self.found.problems.push(problem);
         }
     }

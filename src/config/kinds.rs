@@ -42,6 +42,7 @@ impl Kind {
             (Self::List(_) | Self::Uris, ValueKind::String(text)) => {
                 self.check_list(&text.split(',').map(str::trim).collect::<Vec<_>>())
             }
+            (Self::Uri, ValueKind::String(text)) => check_uri(text),
             (_, ValueKind::String(text)) => self.check_text(text),
             (_, ValueKind::Array(_)) => Err(wrong("it is a list", "give one value")),
             (_, _) => Err(wrong("it is a section", "give one value")),
@@ -52,7 +53,7 @@ impl Kind {
     pub fn stand_in(&self) -> ValueKind {
         let text = || ValueKind::String("x".to_owned());
         match self {
-            Self::List(_) | Self::Uris | Self::Secrets => {
+            Self::List(_) | Self::Uri | Self::Uris | Self::Secrets => {
                 ValueKind::Array(vec![Value::new(None, text())])
             }
             Self::Integer(least, _) => ValueKind::I64(*least),
@@ -127,6 +128,16 @@ pub(super) fn wrong(wrong: impl Into<String>, right: impl Into<String>) -> Wrong
         wrong: wrong.into(),
         right: right.into(),
     }
+}
+
+/// One URI is read as a list of one.
+fn check_uri(text: &str) -> Result<Checked, Wrong> {
+    let uri = amqp_uri::parse(text).map_err(not_a_uri)?;
+    let typed = ValueKind::Array(vec![Value::new(None, text)]);
+    Ok(Checked {
+        typed,
+        shown: yaml_text(&uri.shown),
+    })
 }
 
 fn not_a_uri(what: &str) -> Wrong {

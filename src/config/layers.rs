@@ -158,7 +158,7 @@ pub(super) fn put(root: &mut Map<String, Value>, keys: &[String], value: Value) 
         root.insert(key.clone(), value);
         return;
     }
-    let entry = root.entry(key.clone()).or_insert_with(|| empty_section());
+    let entry = root.entry(key.clone()).or_insert_with(empty_section);
     if !matches!(entry.kind, ValueKind::Table(_)) {
         *entry = empty_section();
     }
@@ -174,7 +174,7 @@ fn empty_section() -> Value {
 /// Makes `keys` a section, whatever is or comes in it.
 pub(super) fn put_section(root: &mut Map<String, Value>, keys: &[String]) {
     let [key, rest @ ..] = keys else { return };
-    let entry = root.entry(key.clone()).or_insert_with(|| empty_section());
+    let entry = root.entry(key.clone()).or_insert_with(empty_section);
     if let ValueKind::Table(section) = &mut entry.kind {
         put_section(section, rest);
     }

@@ -5,9 +5,9 @@
 //! secret is in an [`Effective`], a [`Problem`] or a warning.
 //! Leaves to others: reaching brokers, binding listeners, making directories.
 //!
-//! The way of a value: [`layers`] lays texts over one another, [`walk`] checks them against
-//! [`table`], [`complete`] adds the defaults, [`build`] makes settings of them, [`judge`] checks what
-//! they say together.
+//! The way of a value: `layers` lays texts over one another, `walk` checks them against `table`,
+//! `complete` adds the defaults, `build` makes settings of them, `judge` checks what they say
+//! together.
 
 mod amqp_uri;
 mod build;

@@ -127,22 +127,23 @@ fn check_amqp_login(judge: &mut Judge<'_>, mechanism: AuthMechanism, uris: &[amq
         .and_then(|amqp| amqp.tls.as_ref())
         .is_some_and(|tls| tls.cert_file.is_some());
     let all_tls = uris.iter().all(|uri| uri.tls);
-    let uri = || [at("amqp.uri"), at("amqp.uris")];
+    let said = [
+        "amqp.uri",
+        "amqp.uris",
+        "amqp.password",
+        "amqp.password_file",
+    ]
+    .map(at);
     if has_password && uris.iter().any(|uri| uri.has_password) {
         judge.refuse(
-            &[
-                at("amqp.password"),
-                at("amqp.password_file"),
-                at("amqp.uri"),
-                at("amqp.uris"),
-            ],
+            &[&said[2..], &said[..2]].concat(),
             "a URI has a password too",
             "give it in one place",
         );
     }
     match mechanism {
         AuthMechanism::Plain if uris.iter().any(|uri| uri.has_user && !uri.has_password) && !has_password => {
-            judge.refuse(&uri(), "it names a user without a password", "give amqp.password_file");
+            judge.refuse(&said, "it names a user without a password", "give amqp.password_file");
         }
         AuthMechanism::External if has_password || uris.iter().any(|uri| uri.has_password) => judge.refuse(
             &[at("amqp.auth_mechanism"), at("amqp.password"), at("amqp.password_file")],

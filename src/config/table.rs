@@ -40,7 +40,9 @@ pub(super) enum Kind {
     File,
     /// Texts; one text with commas will do.
     List(names::Rule),
-    /// The same, and never shown whole: the rule shows what may be shown.
+    /// Shown without its password.
+    Uri,
+    /// Several of them.
     Uris,
     /// Not shown. Also as `<name>_file`.
     Secret,
@@ -70,7 +72,7 @@ pub(super) enum Otherwise {
 
 use Kind::{
     Address, Bool, Choice, Dir, Duration, File, Integer, Later, List, Percent, Secret, Secrets,
-    Size, Status, Switch, Text, Uris,
+    Size, Status, Switch, Text, Uri, Uris,
 };
 use Otherwise::{Absent, Derived, Is, Needed};
 
@@ -157,7 +159,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     row("kafka.tls.cert_file", File, Absent, "The bridge's own certificate, PEM."),
     row("kafka.tls.key_file", File, Absent, "Its private key, PEM."),
     row("kafka.properties.*", Text(names::ANY), Absent, "Any other property of librdkafka, but those that the promises rest on."),
-    row("amqp.uri", Uris, Absent, "The broker: `amqp[s]://[user[:password]@]host[:port][/vhost]`."),
+    row("amqp.uri", Uri, Absent, "The broker: `amqp[s]://[user[:password]@]host[:port][/vhost]`."),
     row("amqp.uris", Uris, Absent, "Several of them, tried in turn, instead of `amqp.uri`."),
     row("amqp.password", Secret, Absent, "The user's password, if it is not in the URI."),
     row("amqp.auth_mechanism", Choice(&["plain", "external"], &[]), Is("plain"), "By password, or by the client's certificate."),

@@ -8,6 +8,9 @@ use super::table::{self, SETTINGS};
 /// clap asks as much of its suggestions.
 const ALIKE: f64 = 0.7;
 
+/// How much alike names are that differ by one slip of a finger: Jaro finds little in short ones.
+const ONE_SLIP: f64 = 0.95;
+
 /// The problem, with the name that was probably meant.
 pub(super) fn key(path: SettingPath, origin: String) -> Problem {
     let right = suggestion(&path);
@@ -22,9 +25,13 @@ pub(super) fn key(path: SettingPath, origin: String) -> Problem {
 /// The name among `known` that looks most like `name`.
 pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_ascii_lowercase();
+    let alike = |candidate: &str| match strsim::damerau_levenshtein(&name, candidate) {
+        0 | 1 if name.len() > 2 => ONE_SLIP,
+        _ => strsim::jaro(&name, candidate),
+    };
     let scored = known
         .into_iter()
-        .map(|candidate| (strsim::jaro(&name, candidate), candidate));
+        .map(|candidate| (alike(candidate), candidate));
     let best = scored
         .filter(|(score, _)| *score > ALIKE)
         .max_by(|a, b| a.0.total_cmp(&b.0));

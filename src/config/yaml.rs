@@ -322,7 +322,7 @@ mod tests {
     fn what_is_no_configuration_is_told_with_line_and_column() {
         let deep = "[".repeat(100_000);
         let table = [
-            ("http: [", "c.yaml:1:"),
+            ("http: [", "c.yaml:2:1: it is not YAML: "),
             ("http:\n  a: b: c\n", "c.yaml:2:"),
             ("http:\n\ta: 1\n", "c.yaml:2:"),
             ("- a\n", "c.yaml:1:1: it does not begin with a section"),
@@ -330,7 +330,7 @@ mod tests {
             ("a: 1\n---\nb: 2\n", "c.yaml:2:1: a second document"),
             ("a: &x 1\n", "c.yaml:1:"),
             ("a: *x\n", "c.yaml:1:"),
-            ("a: !env HOME\n", "c.yaml:1:4: the tag !env"),
+            ("a: !env HOME\n", "c.yaml:1:9: the tag !env"),
             ("? [a]\n: 1\n", "c.yaml:1:3: a key is no plain text"),
             (&format!("a: {deep}"), "c.yaml:1:"),
         ];

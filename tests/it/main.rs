@@ -3,6 +3,7 @@
 mod bridge;
 mod client;
 mod cluster;
+mod config;
 mod file;
 mod http;
 mod kafka;

@@ -17,9 +17,15 @@ impl Given {
     pub fn yaml(text: &str) -> Self {
         let dir = tempfile::tempdir().expect("there is room for a directory");
         let file = dir.path().join("config.yaml");
-        let given = Self { inputs: Inputs { file: Some(file), ..Inputs::default() }, dir };
+        let given = Self {
+            inputs: Inputs {
+                file: Some(file),
+                ..Inputs::default()
+            },
+            dir,
+        };
         let text = text.replace("$DIR", &given.dir());
-        given.file("config.yaml", &text)
+        given.file("config.yaml", &text).file("ca.pem", "PEM")
     }
 
     pub fn file(self, name: &str, text: &str) -> Self {
@@ -46,7 +52,10 @@ impl Given {
         let dir = format!("{}/", self.dir());
         match load(&self.inputs) {
             Ok(_) => Vec::new(),
-            Err(problems) => problems.iter().map(|one| one.to_string().replace(&dir, "")).collect(),
+            Err(problems) => problems
+                .iter()
+                .map(|one| one.to_string().replace(&dir, ""))
+                .collect(),
         }
     }
 
@@ -58,7 +67,13 @@ impl Given {
 /// Value and origin of one setting, the directory's name left out.
 pub(super) fn effective(given: &Given, path: &str) -> (String, String) {
     let loaded = given.load();
-    let found = loaded.effective.iter().find(|one| one.path.to_string() == path);
+    let found = loaded
+        .effective
+        .iter()
+        .find(|one| one.path.to_string() == path);
     let found = found.unwrap_or_else(|| panic!("{path} is not there"));
-    (found.value.clone(), found.origin.replace(&format!("{}/", given.dir()), ""))
+    (
+        found.value.clone(),
+        found.origin.replace(&format!("{}/", given.dir()), ""),
+    )
 }

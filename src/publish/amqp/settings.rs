@@ -14,6 +14,7 @@ use crate::units::duration_setting;
 pub struct Settings {
     /// Tried in turn, at least one: `amqp[s]://[user[:password]@]host[:port][/vhost]`, without
     /// parameters. Secret because of the password.
+    #[serde(default)]
     pub uris: Vec<Secret>,
     /// The user's password, when it is not in the URIs.
     pub password: Option<Secret>,
