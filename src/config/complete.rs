@@ -70,7 +70,6 @@ fn complete_one(found: &mut Found, setting: &Setting, path: &SettingPath) {
     if matches!(setting.kind, Kind::Switch) && found.sections.contains_key(path) {
         return;
     }
-    let is_bad = found.is_bad(path) || found.is_bad(&file);
     match setting.default {
         Otherwise::Is(text) => match setting.kind.check(&ValueKind::String(text.to_owned())) {
             Ok(checked) => found.insert(
@@ -88,29 +87,30 @@ fn complete_one(found: &mut Found, setting: &Setting, path: &SettingPath) {
             }
         }
         Otherwise::Absent => {}
-        Otherwise::Needed => {
-            if !is_bad {
-                let origin = found
-                    .sections
-                    .get(&path.parent())
-                    .cloned()
-                    .unwrap_or_else(|| DEFAULT.to_owned());
-                let right = match setting.kind.is_secret() {
-                    true => format!("give it, or {file}"),
-                    false => format!("give it: {}", setting.doc),
-                };
-                let wrong = format!("it is needed, as the section {} is there", path.parent());
-                found.refuse(path.clone(), origin, Wrong { wrong, right });
-            }
-            found.insert(
-                path,
-                setting,
-                setting.kind.stand_in(),
-                String::new(),
-                DEFAULT.to_owned(),
-            );
-        }
+        Otherwise::Needed => need(found, setting, path, &file),
     }
+}
+
+/// Tells that a setting is missing, unless it was refused, and puts something in its place.
+fn need(found: &mut Found, setting: &Setting, path: &SettingPath, file: &SettingPath) {
+    if !found.is_bad(path) && !found.is_bad(file) {
+        let section = path.parent();
+        let origin = found.sections.get(&section).cloned();
+        let right = match setting.kind.is_secret() {
+            true => format!("give it, or {file}"),
+            false => format!("give it: {}", setting.doc),
+        };
+        let wrong = format!("it is needed, as the section {section} is there");
+        let origin = origin.unwrap_or_else(|| DEFAULT.to_owned());
+        found.refuse(path.clone(), origin, Wrong { wrong, right });
+    }
+    found.insert(
+        path,
+        setting,
+        setting.kind.stand_in(),
+        String::new(),
+        DEFAULT.to_owned(),
+    );
 }
 
 /// The defaults that the table does not know. None: there is none then.

@@ -185,17 +185,6 @@ impl Found {
             (Kind::Switch, _) => None,
             (_, typed) => Some((path.fill(reads_at(setting.path)), typed)),
         };
-        // The last key of a pattern may be a star too.
-        let typed = typed.map(|(at, typed)| {
-            (
-                if setting.path.ends_with('*') {
-                    path.clone()
-                } else {
-                    at
-                },
-                typed,
-            )
-        });
         self.leaves.insert(
             path.clone(),
             Leaf {

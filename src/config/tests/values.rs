@@ -53,7 +53,7 @@ kafka:
   security_protocol: sasl_ssl
   sasl:
     mechanism: SCRAM-SHA-256
-    username: 007
+    username: "007: #"
     password: kafka-password
   tls:
     ca_file: $DIR/ca.pem
@@ -167,7 +167,7 @@ fn everything_given_reaches_its_room() {
     let sasl = kafka.sasl.expect("it logs in");
     assert_eq!(
         (sasl.mechanism, sasl.username.as_str()),
-        (Mechanism::ScramSha256, "007")
+        (Mechanism::ScramSha256, "007: #")
     );
     assert_eq!(sasl.password.expose(), "kafka-password");
     let amqp = config.amqp.expect("amqp is on");
