@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
@@ -56,12 +56,6 @@ impl Cluster {
     pub fn delete(&self, topic: &str) {
         let gone = wait(self.admin.delete_topics(&[topic], &AdminOptions::new())).expect("the cluster answers");
         gone[0].as_ref().expect("the topic is deleted");
-    }
-
-    pub fn configure(&self, topic: &str, name: &str, value: &str) {
-        let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
-        let changed = wait(self.admin.alter_configs([&change], &AdminOptions::new())).expect("the cluster answers");
-        changed[0].as_ref().expect("the topic is configured");
     }
 
     /// Everything that is in a topic now.

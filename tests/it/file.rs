@@ -4,13 +4,10 @@ use minchat_bridge::minchat::SAMPLES;
 use serde_json::Value;
 
 use crate::client::Request;
+use crate::payload::sample;
 use crate::process::{Process, await_some};
 
 const NOTHING: &str = "{}\n";
-
-fn sample(name: &str) -> &'static str {
-    SAMPLES.iter().find(|sample| sample.name == name).expect("there is a sample of that name").json
-}
 
 fn lines(bridge: &Process, kind: &str) -> Vec<Value> {
     let file = bridge.path().join(format!("data/events/minchat.{kind}.v1.ndjson"));

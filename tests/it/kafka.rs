@@ -1,22 +1,16 @@
 //! The whole way to Kafka: the binary, and Apache Kafka.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use minchat_bridge::minchat::SAMPLES;
 use sha2::{Digest, Sha256};
 
 use crate::client::{Connection, Request};
 use crate::cluster::Cluster;
+use crate::load::Load;
 use crate::node::Node;
+use crate::payload::{message, prefix, sample};
 use crate::process::{Process, await_some};
-
-/// A prefix that no other test has.
-fn prefix() -> String {
-    format!("t{}.", uuid::Uuid::now_v7().simple())
-}
 
 /// A configuration for this cluster and prefix, with further lines in the section `kafka`.
 fn yaml(servers: &str, prefix: &str, kafka: &str, rest: &str) -> String {
@@ -27,14 +21,6 @@ fn yaml(servers: &str, prefix: &str, kafka: &str, rest: &str) -> String {
 }
 
 const CREATE: &str = "  create_topics: {partitions: 3, replication_factor: 1}";
-
-fn message(chat: &str, text: &str) -> String {
-    format!(r#"{{"sent_by":{{"id":"u1"}},"sent_to":[],"chat_id":"{chat}","text":"{text}"}}"#)
-}
-
-fn sample(name: &str) -> &'static str {
-    SAMPLES.iter().find(|sample| sample.name == name).expect("there is a sample of that name").json
-}
 
 #[test]
 fn each_kind_is_read_from_its_topic_by_a_plain_consumer() {
@@ -87,8 +73,6 @@ fn the_trace_context_of_a_request_is_in_the_envelope_and_in_the_header() {
     assert_eq!((&record.value["traceparent"], &record.value["tracestate"]), (&parent.into(), &"rojo=1".into()));
 }
 
-/// Where Java's clients put a key: (murmur2 & 0x7fffffff) % partitions. The partitions were
-/// computed with `org.apache.kafka.common.utils.Utils.murmur2` of Kafka 4.
 #[test]
 fn keys_are_in_the_partitions_that_java_clients_choose() {
     let (cluster, prefix) = (Cluster::shared(), prefix());
@@ -104,8 +88,20 @@ fn keys_are_in_the_partitions_that_java_clients_choose() {
     }
 }
 
-/// Murmur2 as Kafka's `Utils.murmur2` has it, over three partitions.
+/// Kafka's own `UtilsTest` has these values.
+#[test]
+fn the_tests_murmur2_is_that_of_kafka() {
+    for (text, hash) in [("21", -973_932_308), ("foobar", -790_332_482), ("a-little-bit-long-string", -985_981_536)] {
+        assert_eq!(murmur2(text).cast_signed(), hash, "{text}");
+    }
+}
+
 fn java_partition(key: &str) -> i32 {
+    i32::try_from((murmur2(key) & 0x7fff_ffff) % 3).expect("there are three")
+}
+
+/// Murmur2 as `org.apache.kafka.common.utils.Utils.murmur2` has it.
+fn murmur2(key: &str) -> u32 {
     const M: u32 = 0x5bd1_e995;
     let bytes = key.as_bytes();
     let mut hash = 0x9747_b28c_u32 ^ u32::try_from(bytes.len()).expect("a key is short");
@@ -122,8 +118,7 @@ fn java_partition(key: &str) -> i32 {
         hash = hash.wrapping_mul(M);
     }
     hash = (hash ^ (hash >> 13)).wrapping_mul(M);
-    hash ^= hash >> 15;
-    i32::try_from((hash & 0x7fff_ffff) % 3).expect("there are three")
+    hash ^ (hash >> 15)
 }
 
 #[test]
@@ -253,63 +248,6 @@ fn a_broker_that_is_down_at_start_is_no_error() {
     assert_eq!(bridge.post(&message("c1", "now")).status, 202);
     assert_eq!(bridge.metric(&["broker_up"]), 1.0);
     bridge.await_log(&["the broker is back"]);
-}
-
-/// Posts counted messages over several connections until told to stop; every 202 is noted.
-struct Load {
-    stop: Arc<AtomicBool>,
-    accepted: Arc<Mutex<Vec<String>>>,
-    refused: Arc<Mutex<Vec<u16>>>,
-    threads: Vec<std::thread::JoinHandle<()>>,
-}
-
-impl Load {
-    fn start(bridge: &Process, connections: usize) -> Self {
-        let load = Load { stop: Arc::default(), accepted: Arc::default(), refused: Arc::default(), threads: Vec::new() };
-        let address = bridge.webhooks();
-        let threads = (0..connections).map(|chat| {
-            let (stop, accepted, refused) = (Arc::clone(&load.stop), Arc::clone(&load.accepted), Arc::clone(&load.refused));
-            std::thread::spawn(move || {
-                let mut connection = Connection::open(address);
-                for number in 0..1_000_000 {
-                    if stop.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    let request = Request::post("/webhooks/minchat", message(&format!("chat{chat}"), &number.to_string()));
-                    connection.send(request.bytes());
-                    let Some(answer) = connection.answer() else { return };
-                    match answer.status {
-                        202 => {
-                            let id = answer.json()["id"].as_str().expect("a 202 has an id").to_owned();
-                            accepted.lock().expect("nobody panics with it").push(id);
-                        }
-                        status => refused.lock().expect("nobody panics with it").push(status),
-                    }
-                }
-            })
-        });
-        let threads = threads.collect();
-        Load { threads, ..load }
-    }
-
-    fn accepted(&self) -> usize {
-        self.accepted.lock().expect("nobody panics with it").len()
-    }
-
-    fn refused(&self) -> usize {
-        self.refused.lock().expect("nobody panics with it").len()
-    }
-
-    /// Ends it: the ids of all that was accepted, and the other statuses.
-    fn end(self) -> (Vec<String>, Vec<u16>) {
-        self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads {
-            thread.join().expect("the load does not panic");
-        }
-        let take = |list: Arc<Mutex<Vec<_>>>| std::mem::take(&mut *list.lock().expect("nobody panics with it"));
-        let refused = std::mem::take(&mut *self.refused.lock().expect("nobody panics with it"));
-        (take(self.accepted), refused)
-    }
 }
 
 #[test]

@@ -1,12 +1,20 @@
 //! Tests from the outside: sockets in, answers and events out.
 
+#[cfg(feature = "amqp")]
+mod amqp;
 mod bridge;
 mod client;
+#[cfg(feature = "kafka")]
 mod cluster;
 mod config;
 mod file;
 mod http;
+#[cfg(feature = "kafka")]
 mod kafka;
+mod load;
 mod node;
+mod payload;
 mod process;
+#[cfg(feature = "amqp")]
+mod rabbitmq;
 mod scripted;

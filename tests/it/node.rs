@@ -68,7 +68,9 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // It may be gone already: a test that kills it has what it wanted.
-        let _ = Command::new(&self.script).arg("kill").arg(self.dir.path()).output();
+        // It may be gone already; `stop` ends what a killed one leaves, such as a port mapper.
+        for verb in ["kill", "stop"] {
+            let _ = Command::new(&self.script).arg(verb).arg(self.dir.path()).output();
+        }
     }
 }

@@ -137,10 +137,6 @@ impl Process {
         self
     }
 
-    pub fn await_not_ready(&self) {
-        await_some("the end of readiness", || (self.ask("/readyz").0 == 503).then_some(()));
-    }
-
     /// The sum of the series that have all of these in their lines.
     pub fn metric(&self, parts: &[&str]) -> f64 {
         let (_, text) = self.ask("/metrics");

@@ -1,0 +1,17 @@
+//! What the tests post.
+
+use minchat_bridge::minchat::SAMPLES;
+
+/// A prefix of topics, exchanges and files that no other test has.
+pub fn prefix() -> String {
+    format!("t{}.", uuid::Uuid::now_v7().simple())
+}
+
+/// A message of today's shape.
+pub fn message(chat: &str, text: &str) -> String {
+    format!(r#"{{"sent_by":{{"id":"u1"}},"sent_to":[],"chat_id":"{chat}","text":"{text}"}}"#)
+}
+
+pub fn sample(name: &str) -> &'static str {
+    SAMPLES.iter().find(|sample| sample.name == name).expect("there is a sample of that name").json
+}
