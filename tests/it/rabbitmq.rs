@@ -96,6 +96,7 @@ fn a_rabbitmq_that_is_killed_under_load_leaves_no_202_without_its_event() {
     broker.bind(exchange, exchange, "#", &[]);
     let load = Load::start(&bridge, 8);
     await_some("events before", || (load.accepted() > 200).then_some(()));
+    node.sync();
     node.kill();
     await_some("refusals", || (load.refused() > 50).then_some(()));
     node.start_again();

@@ -25,6 +25,12 @@ impl Node {
         self.node.start();
     }
 
+    /// Brings what was declared to disk: RabbitMQ 3.10 loses the leader of a quorum queue that is
+    /// declared within seconds of a SIGKILL.
+    pub fn sync(&self) {
+        self.node.run("sync", &[]);
+    }
+
     pub fn kill(&self) {
         self.node.kill();
     }
