@@ -126,8 +126,8 @@ fn webhook_listener(
     .client_request_timeout(settings.header_timeout)
     .keep_alive(settings.keep_alive)
     .tcp_nodelay(true)
-    // Ours is exact, and shorter than this.
-    .shutdown_timeout(settings.shutdown_timeout.as_secs() + 1)
+    // Ours counts in less than seconds; this one must only never be the shorter.
+    .shutdown_timeout(settings.shutdown_timeout.as_secs() + 60)
     .disable_signals()
     .bind(settings.listen)?;
     let address = server.addrs()[0];

@@ -61,7 +61,7 @@ impl Bridge {
             broker,
             thread: Some(thread),
         };
-        bridge.await_readiness(200);
+        bridge.await_readiness(200, "ok");
         bridge
     }
 
@@ -96,13 +96,19 @@ impl Bridge {
         data.collect()
     }
 
-    /// Waits until the readiness probe has this status.
-    pub fn await_readiness(&self, status: u16) {
+    /// Waits until the readiness probe has this status, and says this.
+    pub fn await_readiness(&self, status: u16, says: &str) {
         let deadline = Instant::now() + Duration::from_secs(10);
-        while get(self.admin(), "/readyz").status != status {
+        loop {
+            let ready = get(self.admin(), "/readyz");
+            if ready.status == status && ready.text().contains(says) {
+                return;
+            }
             assert!(
                 Instant::now() < deadline,
-                "the readiness probe should say {status}"
+                "{} {}",
+                ready.status,
+                ready.text()
             );
             std::thread::sleep(Duration::from_millis(1));
         }

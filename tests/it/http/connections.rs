@@ -133,9 +133,11 @@ fn a_head_up_to_the_limit_is_taken() {
 fn a_head_that_does_not_come_is_cut() {
     let bridge = Bridge::with(|settings| settings.header_timeout = Duration::from_millis(300));
     let mut connection = bridge.connect();
+    let began = Instant::now();
     connection.send("POST /webhooks/open HTTP/1.1\r\n");
     assert_eq!(connection.answer().expect("an answer").status, 408);
     assert_eq!(connection.rest(), "");
+    assert!(began.elapsed() < Duration::from_secs(4));
 }
 
 #[test]
@@ -144,7 +146,9 @@ fn an_idle_connection_is_closed_after_its_time() {
     let mut connection = bridge.connect();
     connection.send(webhook().bytes());
     assert_eq!(connection.answer().expect("an answer").status, 202);
+    let began = Instant::now();
     assert_eq!(connection.rest(), "");
+    assert!(began.elapsed() < Duration::from_secs(4));
 }
 
 #[test]

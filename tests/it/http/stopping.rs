@@ -75,7 +75,7 @@ fn before_it_stops_it_is_not_ready_and_still_serves() {
     kept.send(webhook().bytes());
     assert_eq!(kept.answer().expect("an answer").header("connection"), None);
     bridge.stop();
-    bridge.await_readiness(503);
+    bridge.await_readiness(503, "[-]serving failed: the bridge is stopping\n");
     assert_eq!(get(bridge.admin(), "/livez").status, 200);
     assert_eq!(webhook().send_to(bridge.webhooks()).status, 202);
     kept.send(webhook().bytes());
