@@ -2,6 +2,8 @@
 
 use std::ops::{BitOr, Range};
 
+use smallvec::SmallVec;
+
 use super::text;
 
 /// A stretch of the compact text.
@@ -138,6 +140,10 @@ impl KeySet {
     pub(super) const fn minus(self, others: KeySet) -> KeySet {
         KeySet(self.0 & !others.0)
     }
+
+    pub(super) const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
 }
 
 impl BitOr for KeySet {
@@ -151,6 +157,7 @@ impl BitOr for KeySet {
 /// One member of an object.
 #[derive(Clone, Debug)]
 pub(super) struct Member {
+    pub(super) name: Key,
     /// The key with its quotes.
     pub(super) key: Span,
     pub(super) value: Span,
@@ -160,28 +167,27 @@ pub(super) struct Member {
 }
 
 /// The members of one object whose keys some rule names. Of doubled keys it has the last.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Members {
     there: KeySet,
-    last: [Option<Member>; Key::COUNT],
+    /// At most one for each key, so that a search is short.
+    members: SmallVec<[Member; 10]>,
 }
 
 impl Members {
-    pub(super) fn new() -> Members {
-        Members {
-            there: KeySet::default(),
-            last: [const { None }; Key::COUNT],
+    pub(super) fn put(&mut self, member: Member) {
+        let name = member.name;
+        if !self.there.contains(name) {
+            self.there = self.there | KeySet::of(&[name]);
+            self.members.push(member);
+        } else if let Some(earlier) = self.members.iter_mut().find(|earlier| earlier.name == name) {
+            *earlier = member;
         }
     }
 
-    pub(super) fn put(&mut self, key: Key, member: Member) {
-        self.there = self.there | KeySet::of(&[key]);
-        self.last[key as usize] = Some(member);
-    }
-
-    /// Forgets all members, so that the next object of a list starts afresh at no cost.
     pub(super) fn clear(&mut self) {
         self.there = KeySet::default();
+        self.members.clear();
     }
 
     pub(super) fn there(&self) -> KeySet {
@@ -189,16 +195,16 @@ impl Members {
     }
 
     pub(super) fn get(&self, key: Key) -> Option<&Member> {
-        let member = self.last[key as usize].as_ref();
-        member.filter(|_| self.there.contains(key))
+        if !self.there.contains(key) {
+            return None;
+        }
+        self.members.iter().find(|member| member.name == key)
     }
 
     /// The members under any of `keys`.
     pub(super) fn of(&self, keys: KeySet) -> impl Iterator<Item = &Member> {
-        let wanted = KeySet(self.there.0 & keys.0);
-        let members = self.last.iter().enumerate();
-        members.filter_map(move |(index, member)| {
-            member.as_ref().filter(|_| wanted.0 >> index & 1 == 1)
-        })
+        self.members
+            .iter()
+            .filter(move |member| keys.contains(member.name))
     }
 }

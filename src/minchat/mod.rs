@@ -70,6 +70,7 @@ pub fn read<'a>(body: &'a [u8], said: Option<Kind>) -> Result<Payload<'a>, Malfo
     let text = str::from_utf8(body).map_err(|error| Malformed::NotUtf8 {
         offset: error.valid_up_to(),
     })?;
-    let outline = Outline::of(text)?;
+    let mut outline = Outline::new();
+    outline.fill(text)?;
     Ok(Payload::new(outline, said, body.len()))
 }

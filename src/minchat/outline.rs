@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::Malformed;
 use super::key::{Key, Member, Members, Span, Type, Types};
 use super::rules::{self, Rename, Within};
-use super::scan::{Scanner, Step};
+use super::scan::{Fault, Scanner, Step};
 
 /// One payload's compact text, and where the rules' keys stand in it.
 #[derive(Debug)]
@@ -42,25 +42,37 @@ pub(super) struct FieldEnds {
 }
 
 impl<'a> Outline<'a> {
-    pub(super) fn of(body: &'a str) -> Result<Outline<'a>, Malformed> {
-        let mut outline = Outline {
-            text: Cow::Borrowed(body),
-            members: Members::new(),
+    /// An outline of no value. It is filled where it stands, as it is too large to be moved about.
+    pub(super) fn new() -> Outline<'a> {
+        Outline {
+            text: Cow::Borrowed(""),
+            members: Members::default(),
             strangers: SmallVec::new(),
             in_users: SmallVec::new(),
             fields: Fields::new(),
-        };
-        let mut scanner = Scanner::new(body)?;
+        }
+    }
+
+    pub(super) fn fill(&mut self, body: &'a str) -> Result<(), Malformed> {
+        let mut scanner = Scanner::new(body);
+        match self.walk(&mut scanner) {
+            Ok(()) => self.text = scanner.into_text(),
+            Err(fault) => return Err(fault.at(scanner.offset())),
+        }
+        Ok(())
+    }
+
+    fn walk(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Fault> {
+        scanner.start()?;
         if scanner.value_type()? == Type::Object {
-            outline.top(&mut scanner)?;
+            self.top(scanner)?;
         } else {
             scanner.value()?;
         }
-        outline.text = scanner.finish()?;
-        Ok(outline)
+        scanner.end()
     }
 
-    fn top(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Malformed> {
+    fn top(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Fault> {
         let mut step = scanner.open()?;
         while let Step::Member(name) = step {
             let key = Key::told_by(name.raw, name.escaped);
@@ -69,16 +81,14 @@ impl<'a> Outline<'a> {
             let elements = self.value(scanner, rules::within(key, value_type))?;
             let value = start..scanner.here();
             match key {
-                Some(key) => self.members.put(
-                    key,
-                    Member {
-                        key: name.span,
-                        value,
-                        value_type,
-                        elements,
-                    },
-                ),
-                None => self.strangers.push(name.span),
+                Some(key) => self.members.put(Member {
+                    name: key,
+                    key: name.span(),
+                    value,
+                    value_type,
+                    elements,
+                }),
+                None => self.strangers.push(name.span()),
             }
             step = scanner.next()?;
         }
@@ -86,9 +96,9 @@ impl<'a> Outline<'a> {
     }
 
     /// Walks over a top-level value, and says what its elements are.
-    fn value(&mut self, scanner: &mut Scanner<'a>, within: Within) -> Result<Types, Malformed> {
+    fn value(&mut self, scanner: &mut Scanner<'a>, within: Within) -> Result<Types, Fault> {
         match within {
-            Within::User => self.user(scanner, &mut Members::new())?,
+            Within::User => self.user(scanner, &mut Members::default())?,
             Within::Users => return self.users(scanner),
             Within::Fields => self.fields(scanner)?,
             Within::Elements => return elements(scanner, |scanner, _| scanner.value().map(drop)),
@@ -97,45 +107,45 @@ impl<'a> Outline<'a> {
         Ok(Types::default())
     }
 
-    fn users(&mut self, scanner: &mut Scanner<'a>) -> Result<Types, Malformed> {
-        let mut members = Members::new();
+    fn users(&mut self, scanner: &mut Scanner<'a>) -> Result<Types, Fault> {
+        let mut members = Members::default();
         elements(scanner, |scanner, value_type| match value_type {
             Type::Object => self.user(scanner, &mut members),
             _ => scanner.value().map(drop),
         })
     }
 
-    fn user(&mut self, scanner: &mut Scanner<'a>, members: &mut Members) -> Result<(), Malformed> {
+    fn user(&mut self, scanner: &mut Scanner<'a>, members: &mut Members) -> Result<(), Fault> {
         members.clear();
         let mut step = scanner.open()?;
         while let Step::Member(name) = step {
             let start = scanner.here();
             let value_type = scanner.value()?;
-            if let Some(key) = Key::told_by(name.raw, name.escaped) {
-                let value = start..scanner.here();
-                members.put(
-                    key,
-                    Member {
-                        key: name.span,
-                        value,
-                        value_type,
-                        elements: Types::default(),
-                    },
-                );
+            let key = Key::told_by(name.raw, name.escaped);
+            if let Some(key) = key.filter(|key| rules::USER_SPELLINGS.contains(*key)) {
+                members.put(Member {
+                    name: key,
+                    key: name.span(),
+                    value: start..scanner.here(),
+                    value_type,
+                    elements: Types::default(),
+                });
             }
             step = scanner.next()?;
         }
-        self.in_users.extend(old_keys(rules::USER_RENAMES, members));
+        if !members.there().is_empty() {
+            self.in_users.extend(old_keys(rules::USER_RENAMES, members));
+        }
         Ok(())
     }
 
-    fn fields(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Malformed> {
+    fn fields(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Fault> {
         self.fields.clear();
         let mut step = scanner.open()?;
         while let Step::Member(name) = step {
             scanner.value()?;
             self.fields.push(FieldEnds {
-                name: name.span.end,
+                name: name.span().end,
                 value: scanner.here(),
             });
             step = scanner.next()?;
@@ -147,8 +157,8 @@ impl<'a> Outline<'a> {
 /// Walks over an array, element by element, and says what they are.
 fn elements<'a>(
     scanner: &mut Scanner<'a>,
-    mut element: impl FnMut(&mut Scanner<'a>, Type) -> Result<(), Malformed>,
-) -> Result<Types, Malformed> {
+    mut element: impl FnMut(&mut Scanner<'a>, Type) -> Result<(), Fault>,
+) -> Result<Types, Fault> {
     let mut types = Types::default();
     let mut step = scanner.open()?;
     while let Step::Element = step {

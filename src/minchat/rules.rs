@@ -175,6 +175,10 @@ pub(super) const USER_RENAMES: &[Rename] = &[
     },
 ];
 
+/// Every key that [`USER_RENAMES`] is about.
+pub(super) const USER_SPELLINGS: KeySet =
+    KeySet::of(&[LastActive, OldLastActive, CreatedAt, OldCreatedAt]);
+
 const fn required(key: Key, types: Types) -> Known {
     Known {
         key,

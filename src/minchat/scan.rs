@@ -16,9 +16,54 @@ pub(super) const MAX_LEVEL: usize = 60;
 pub(super) struct Quoted<'a> {
     /// What stands between the quotes, escapes and all.
     pub(super) raw: &'a str,
-    /// Where it stands, quotes included.
-    pub(super) span: Span,
     pub(super) escaped: bool,
+    start: usize,
+}
+
+impl Quoted<'_> {
+    /// Where it stands, quotes included.
+    pub(super) fn span(&self) -> Span {
+        self.start..self.start + self.raw.len() + 2
+    }
+}
+
+/// What breaks the grammar, or the bound on levels, where the scanner stands.
+///
+/// It is a single byte, so that what can fail gives its result in registers.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fault {
+    ByteOrderMark,
+    MoreAfterTheValue,
+    NoValue,
+    NoKey,
+    NoColon,
+    NoCommaNorBracket,
+    ControlCharacter,
+    UnknownEscape,
+    EndlessString,
+    NoDigit,
+    UnknownWord,
+    TooDeep,
+}
+
+impl Fault {
+    pub(super) fn at(self, offset: usize) -> Malformed {
+        let what = match self {
+            Fault::ByteOrderMark => "a byte order mark",
+            Fault::MoreAfterTheValue => "more after the value",
+            Fault::NoValue => "no value",
+            Fault::NoKey => "no key",
+            Fault::NoColon => "no colon",
+            Fault::NoCommaNorBracket => "neither a comma nor the closing bracket",
+            Fault::ControlCharacter => "a control character in a string",
+            Fault::UnknownEscape => "an unknown escape",
+            Fault::EndlessString => "a string without an end",
+            Fault::NoDigit => "no digit",
+            Fault::UnknownWord => "an unknown word",
+            Fault::TooDeep => return Malformed::TooDeep { offset },
+        };
+        Malformed::NotJson { offset, what }
+    }
 }
 
 /// Where the scanner stands inside a container.
@@ -50,9 +95,9 @@ pub(super) struct Scanner<'a> {
 const _: () = assert!(MAX_LEVEL <= u64::BITS as usize);
 
 impl<'a> Scanner<'a> {
-    /// Stands at the body's value.
-    pub(super) fn new(body: &'a str) -> Result<Self, Malformed> {
-        let mut scanner = Scanner {
+    /// Stands before the body's first byte.
+    pub(super) fn new(body: &'a str) -> Self {
+        Scanner {
             body,
             at: 0,
             depth: 0,
@@ -60,25 +105,39 @@ impl<'a> Scanner<'a> {
             compact: String::new(),
             copied: 0,
             removed: 0,
-        };
-        if body.starts_with('\u{feff}') {
-            return scanner.refuse("a byte order mark");
         }
-        scanner.gap();
-        Ok(scanner)
     }
 
-    /// Makes sure that nothing follows the value, and gives the compact text.
-    pub(super) fn finish(mut self) -> Result<Cow<'a, str>, Malformed> {
+    /// Steps to the body's value.
+    pub(super) fn start(&mut self) -> Result<(), Fault> {
+        if self.body.starts_with('\u{feff}') {
+            return Err(Fault::ByteOrderMark);
+        }
+        self.gap();
+        Ok(())
+    }
+
+    /// Makes sure that nothing follows the value.
+    pub(super) fn end(&mut self) -> Result<(), Fault> {
         self.gap();
         if self.at < self.body.len() {
-            return self.refuse("more after the value");
+            return Err(Fault::MoreAfterTheValue);
         }
+        Ok(())
+    }
+
+    /// The body without white space between its tokens.
+    pub(super) fn into_text(mut self) -> Cow<'a, str> {
         if self.removed == 0 {
-            return Ok(Cow::Borrowed(self.body));
+            return Cow::Borrowed(self.body);
         }
         self.compact.push_str(&self.body[self.copied..]);
-        Ok(Cow::Owned(self.compact))
+        Cow::Owned(self.compact)
+    }
+
+    /// The place in the body.
+    pub(super) fn offset(&self) -> usize {
+        self.at
     }
 
     /// The place in the compact text.
@@ -87,7 +146,8 @@ impl<'a> Scanner<'a> {
     }
 
     /// The type of the value that the scanner stands at.
-    pub(super) fn value_type(&self) -> Result<Type, Malformed> {
+    #[inline]
+    pub(super) fn value_type(&self) -> Result<Type, Fault> {
         let value_type = match self.peek() {
             Some(b'{') => Type::Object,
             Some(b'[') => Type::Array,
@@ -95,26 +155,27 @@ impl<'a> Scanner<'a> {
             Some(b't' | b'f') => Type::Bool,
             Some(b'n') => Type::Null,
             Some(b'-' | b'0'..=b'9') => Type::Number,
-            _ => return self.refuse("no value"),
+            _ => return Err(Fault::NoValue),
         };
         if self.depth == MAX_LEVEL {
-            return Err(Malformed::TooDeep { offset: self.at });
+            return Err(Fault::TooDeep);
         }
         Ok(value_type)
     }
 
     /// Walks over one value, whatever it holds.
-    pub(super) fn value(&mut self) -> Result<Type, Malformed> {
+    pub(super) fn value(&mut self) -> Result<Type, Fault> {
         let floor = self.depth;
         let outermost = self.value_type()?;
         let mut value_type = outermost;
         loop {
-            let mut step = match value_type {
-                Type::Object | Type::Array => self.open()?,
-                Type::String => self.string().map(|_| Step::Closed)?,
+            let mut step = Step::Closed;
+            match value_type {
+                Type::Object | Type::Array => step = self.open()?,
+                Type::String => drop(self.string()?),
                 Type::Number => self.number()?,
                 Type::Bool | Type::Null => self.literal()?,
-            };
+            }
             while matches!(step, Step::Closed) {
                 if self.depth == floor {
                     return Ok(outermost);
@@ -126,7 +187,8 @@ impl<'a> Scanner<'a> {
     }
 
     /// Steps into the container whose bracket the scanner stands at. [`Scanner::value_type`] has to have passed it.
-    pub(super) fn open(&mut self) -> Result<Step<'a>, Malformed> {
+    #[inline]
+    pub(super) fn open(&mut self) -> Result<Step<'a>, Fault> {
         self.objects = self.objects << 1 | u64::from(self.peek() == Some(b'{'));
         self.depth += 1;
         self.at += 1;
@@ -138,7 +200,8 @@ impl<'a> Scanner<'a> {
     }
 
     /// Steps on from a value inside a container.
-    pub(super) fn next(&mut self) -> Result<Step<'a>, Malformed> {
+    #[inline]
+    pub(super) fn next(&mut self) -> Result<Step<'a>, Fault> {
         self.gap();
         match self.peek() {
             Some(b',') => {
@@ -147,25 +210,32 @@ impl<'a> Scanner<'a> {
                 self.inside()
             }
             Some(byte) if byte == self.closing() => Ok(self.close()),
-            _ => self.refuse("neither a comma nor the closing bracket"),
+            _ => Err(Fault::NoCommaNorBracket),
         }
     }
 
-    fn inside(&mut self) -> Result<Step<'a>, Malformed> {
+    #[inline]
+    fn inside(&mut self) -> Result<Step<'a>, Fault> {
         if !self.in_object() {
             return Ok(Step::Element);
         }
         if self.peek() != Some(b'"') {
-            return self.refuse("no key");
+            return Err(Fault::NoKey);
         }
-        let key = self.string()?;
+        let (start, first) = (self.here(), self.at + 1);
+        let escaped = self.string()?;
+        let raw = &self.body[first..self.at - 1];
         self.gap();
         if self.peek() != Some(b':') {
-            return self.refuse("no colon");
+            return Err(Fault::NoColon);
         }
         self.at += 1;
         self.gap();
-        Ok(Step::Member(key))
+        Ok(Step::Member(Quoted {
+            raw,
+            escaped,
+            start,
+        }))
     }
 
     fn in_object(&self) -> bool {
@@ -176,6 +246,7 @@ impl<'a> Scanner<'a> {
         if self.in_object() { b'}' } else { b']' }
     }
 
+    #[inline]
     fn close(&mut self) -> Step<'a> {
         self.objects >>= 1;
         self.depth -= 1;
@@ -207,14 +278,6 @@ impl<'a> Scanner<'a> {
         self.at += count;
         self.removed += count;
         self.copied = self.at;
-    }
-
-    #[cold]
-    pub(super) fn refuse<T>(&self, what: &'static str) -> Result<T, Malformed> {
-        Err(Malformed::NotJson {
-            offset: self.at,
-            what,
-        })
     }
 }
 

@@ -1,36 +1,29 @@
 //! The scanner's tokens: strings, numbers and the three words.
 
-use super::Malformed;
-use super::scan::{Quoted, Scanner, Step};
+use super::scan::{Fault, Scanner};
 
-impl<'a> Scanner<'a> {
-    pub(super) fn string(&mut self) -> Result<Quoted<'a>, Malformed> {
-        let start = self.at;
-        let span_start = self.here();
+impl Scanner<'_> {
+    /// Walks over a string, and says whether it has escapes.
+    pub(super) fn string(&mut self) -> Result<bool, Fault> {
         let mut escaped = false;
         self.at += 1;
         loop {
-            self.at += plain_run(&self.body.as_bytes()[self.at..]);
+            self.at = end_of_run(self.body.as_bytes(), self.at);
             match self.peek() {
                 Some(b'"') => break,
                 Some(b'\\') => {
                     escaped = true;
                     self.escape()?;
                 }
-                Some(_) => return self.refuse("a control character in a string"),
-                None => return self.refuse("a string without an end"),
+                Some(_) => return Err(Fault::ControlCharacter),
+                None => return Err(Fault::EndlessString),
             }
         }
-        let raw = &self.body[start + 1..self.at];
         self.at += 1;
-        Ok(Quoted {
-            raw,
-            span: span_start..self.here(),
-            escaped,
-        })
+        Ok(escaped)
     }
 
-    fn escape(&mut self) -> Result<(), Malformed> {
+    fn escape(&mut self) -> Result<(), Fault> {
         let after = &self.body.as_bytes()[self.at + 1..];
         let length = match after {
             [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => 2,
@@ -39,13 +32,13 @@ impl<'a> Scanner<'a> {
             {
                 6
             }
-            _ => return self.refuse("an unknown escape"),
+            _ => return Err(Fault::UnknownEscape),
         };
         self.at += length;
         Ok(())
     }
 
-    pub(super) fn number(&mut self) -> Result<Step<'a>, Malformed> {
+    pub(super) fn number(&mut self) -> Result<(), Fault> {
         self.skip(b"-");
         if !self.skip(b"0") {
             self.digits()?;
@@ -57,14 +50,14 @@ impl<'a> Scanner<'a> {
             self.skip(b"+-");
             self.digits()?;
         }
-        Ok(Step::Closed)
+        Ok(())
     }
 
-    fn digits(&mut self) -> Result<(), Malformed> {
+    fn digits(&mut self) -> Result<(), Fault> {
         let rest = &self.body.as_bytes()[self.at..];
         let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
         if count == 0 {
-            return self.refuse("no digit");
+            return Err(Fault::NoDigit);
         }
         self.at += count;
         Ok(())
@@ -76,40 +69,42 @@ impl<'a> Scanner<'a> {
         there
     }
 
-    pub(super) fn literal(&mut self) -> Result<Step<'a>, Malformed> {
+    pub(super) fn literal(&mut self) -> Result<(), Fault> {
         let rest = &self.body.as_bytes()[self.at..];
         let Some(word) = ["true", "false", "null"]
             .iter()
             .find(|word| rest.starts_with(word.as_bytes()))
         else {
-            return self.refuse("an unknown word");
+            return Err(Fault::UnknownWord);
         };
         self.at += word.len();
-        Ok(Step::Closed)
+        Ok(())
     }
 }
 
-/// How many bytes come before the next quote, backslash or control character. Eight are looked at in one step.
-fn plain_run(bytes: &[u8]) -> usize {
+/// Where the next quote, backslash or control character stands. Eight bytes are looked at in one step.
+#[inline]
+fn end_of_run(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        let ends = ends_of_runs(u64::from_le_bytes(*chunk));
+        if ends != 0 {
+            return at + ends.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let rest = bytes[at..].iter();
+    let run = rest.take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f));
+    at + run.count()
+}
+
+/// A word whose lowest set bit is the high bit of the first byte that ends a run.
+fn ends_of_runs(word: u64) -> u64 {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;
-    let mut run = 0;
-    let (chunks, rest) = bytes.as_chunks::<8>();
-    for chunk in chunks {
-        let word = u64::from_le_bytes(*chunk);
-        let quote = word ^ (ONES * b'"' as u64);
-        let backslash = word ^ (ONES * b'\\' as u64);
-        // A byte's high bit is set if the byte is below 0x20, or is zero after the exclusive or. A borrow can set it
-        // falsely, but only above a byte where it is set rightly, and the lowest is the one that is taken.
-        let found = (word.wrapping_sub(ONES * 0x20) & !word
-            | quote.wrapping_sub(ONES) & !quote
-            | backslash.wrapping_sub(ONES) & !backslash)
-            & HIGH;
-        if found != 0 {
-            return run + found.trailing_zeros() as usize / 8;
-        }
-        run += 8;
-    }
-    let ends = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
-    run + rest.iter().position(ends).unwrap_or(rest.len())
+    // With this bit flipped the quote stands just above the control characters: one comparison finds both.
+    let low = word ^ (ONES * 0x02);
+    let backslash = word ^ (ONES * b'\\' as u64);
+    // Of bytes below 0x80, those below the subtrahend get their high bit set. A borrow can set one falsely, but only
+    // above a byte where it is set rightly.
+    (low.wrapping_sub(ONES * 0x21) | backslash.wrapping_sub(ONES)) & !word & HIGH
 }

@@ -89,24 +89,15 @@ fn what_is_not_json_is_told_with_its_byte() {
 
 #[test]
 fn every_control_character_in_a_string_is_refused_wherever_it_stands() {
-    for byte in 0..=0x1f {
+    let what = "a control character in a string";
+    for control in 0..=0x1f {
         for before in 0..20 {
-            let body = [
-                b"\"",
-                &b"a".repeat(before)[..],
-                &[byte],
-                &b"b".repeat(20)[..],
-                b"\"",
-            ]
-            .concat();
-            let what = "a control character in a string";
-            assert_eq!(
-                refused(&body),
-                Malformed::NotJson {
-                    offset: before + 1,
-                    what
-                }
-            );
+            for after in [0, 20] {
+                let (before_it, after_it) = ("a".repeat(before), "b".repeat(after));
+                let body = format!("\"{before_it}{}{after_it}\"", char::from(control));
+                let offset = before + 1;
+                assert_eq!(refused(&body), Malformed::NotJson { offset, what });
+            }
         }
     }
 }
