@@ -105,5 +105,5 @@ install-rust-components: install-rust
 install-cargo-deny: install-run-deps
 	@[[ "$$(cargo deny --version 2>/dev/null)" == "cargo-deny $(CARGO_DENY)" ]] || { \
 	    echo "Installing cargo-deny $(CARGO_DENY): to check the dependencies' licences. It is built once, in some minutes."; \
-	    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
 	        cargo install --quiet --locked cargo-deny --version $(CARGO_DENY); }
