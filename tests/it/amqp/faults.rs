@@ -13,7 +13,7 @@ use minchat_bridge::secret::Secret;
 
 use super::client::{Client, quorum, runtime, shared_url};
 use super::lane::{Lane, amqp, destination, event, settings};
-use super::node::Node;
+use super::node::{Node, Tenant};
 
 #[test]
 fn what_was_confirmed_before_the_broker_was_killed_is_there_after_its_restart() {
@@ -36,9 +36,15 @@ fn what_was_confirmed_before_the_broker_was_killed_is_there_after_its_restart() 
     let lost = Err((Class::Retry, Reason::Disconnected));
     assert!(fates.values().all(|fate| *fate == Ok(()) || *fate == lost));
 
+    let mut late = Lane::new(&amqp(settings(&node.url, true)), &self::destination());
+    let (_, failure) = late.await_down(Reason::Disconnected);
+    assert_eq!(failure.class, Class::Retry);
+
     node.start_again();
-    lane.await_up(2);
-    assert_eq!(lane.publish(&event("chat")), Ok(()));
+    for lane in [&mut lane, &mut late] {
+        lane.await_up(1);
+        lane.publish_until_confirmed(&event("chat"));
+    }
     let there: HashSet<_> = Client::new(&node.url)
         .drain_ids(&destination.exchange)
         .into_iter()
@@ -59,18 +65,6 @@ fn what_was_confirmed_before_the_broker_was_killed_is_there_after_its_restart() 
         .into_iter()
         .filter(|(_, report)| matches!(report, Report::Down(_)));
     assert_eq!(downs.count(), 1, "an outage is told of once");
-}
-
-#[test]
-fn a_broker_that_is_down_before_the_start_is_found_when_it_comes() {
-    let (node, destination) = (Node::start(), destination());
-    node.kill();
-    let mut lane = Lane::new(&amqp(settings(&node.url, true)), &destination);
-    let (_, failure) = lane.await_down(Reason::Disconnected);
-    assert_eq!(failure.class, Class::Retry);
-    node.start_again();
-    lane.await_up(1);
-    assert_eq!(lane.publish(&event("chat")), Ok(()));
 }
 
 #[test]
@@ -104,7 +98,8 @@ fn an_alarm_holds_events_up_and_loses_none() {
         gauge.store(is, Ordering::Relaxed)
     });
     let mut lane = Lane::up(&amqp, &destination);
-    node.ctl(&["set_vm_memory_high_watermark", "0"]);
+    let mut other = Lane::up(&amqp, &self::destination());
+    node.set_memory_limit("0");
     let began = Instant::now();
     let events: Vec<_> = (0..500).map(|_| event("chat")).collect();
     lane.hand_over(&events);
@@ -114,7 +109,16 @@ fn an_alarm_holds_events_up_and_loses_none() {
     assert_eq!(failure.class, Class::Retry);
     assert!(blocked.load(Ordering::Relaxed));
 
-    node.ctl(&["set_vm_memory_high_watermark", "0.6"]);
+    other.hand_over(&[event("chat")]);
+    let closing = Instant::now();
+    other.publisher.close(Duration::from_secs(1));
+    let took = closing.elapsed();
+    assert!(
+        took < Duration::from_secs(3),
+        "closing a blocked publisher took {took:?}"
+    );
+
+    node.set_memory_limit("0.6");
     lane.await_up(2);
     lane.await_fates(events.len());
     assert!(lane.fates().values().all(|fate| *fate == Ok(())));
@@ -128,35 +132,19 @@ fn an_alarm_holds_events_up_and_loses_none() {
 }
 
 #[test]
-fn closing_a_blocked_publisher_takes_no_longer_than_it_may() {
-    let (node, destination) = (Node::start(), destination());
-    let mut lane = Lane::up(&amqp(settings(&node.url, true)), &destination);
-    node.ctl(&["set_vm_memory_high_watermark", "0"]);
-    lane.hand_over(&[event("chat")]);
-    lane.await_down(Reason::Blocked);
-    let began = Instant::now();
-    lane.publisher.close(Duration::from_secs(1));
-    assert!(
-        began.elapsed() < Duration::from_secs(3),
-        "{:?}",
-        began.elapsed()
-    );
-}
-
-#[test]
 fn an_event_that_is_larger_than_the_broker_takes_is_a_dead_letter() {
-    let (node, destination) = (Node::with(&["max_message_size = 4096"]), destination());
-    let mut lane = Lane::up(&amqp(settings(&node.url, true)), &destination);
-    let large = event(&"x".repeat(200));
-    assert_eq!(lane.publish(&large), Ok(()));
-    let body = format!(r#"{{"text":"{}"}}"#, "x".repeat(5_000));
+    let (tenant, destination) = (Tenant::new(), destination());
+    let mut lane = Lane::up(&amqp(settings(&tenant.url, true)), &destination);
+    let chat = "x".repeat(200);
+    assert_eq!(lane.publish(&event(&chat)), Ok(()));
+    let body = format!(r#"{{"text":"{}"}}"#, "x".repeat(Tenant::MAX_MESSAGE));
     let too_large = super::lane::sealed(body.as_bytes(), None);
     assert_eq!(
         lane.publish(&too_large),
         Err((Class::DeadLetter, Reason::TooLarge))
     );
     lane.await_up(2);
-    assert_eq!(lane.publish(&large), Ok(()));
+    assert_eq!(lane.publish(&event(&chat)), Ok(()));
 }
 
 /// Without an end of its own, each attempt would leave a thread and a socket behind.
@@ -200,13 +188,13 @@ fn of_several_brokers_the_next_one_is_tried() {
 
 #[test]
 fn lanes_share_a_connection_and_the_last_one_closes_it() {
-    let node = Node::start();
-    let amqp = amqp(settings(&node.url, true));
+    let tenant = Tenant::new();
+    let amqp = amqp(settings(&tenant.url, true));
     let mut lanes: Vec<_> = (0..4).map(|_| Lane::up(&amqp, &destination())).collect();
-    assert_eq!(node.connections(), 1);
+    assert_eq!(tenant.connections(), 1);
     for lane in &mut lanes {
         assert_eq!(lane.publish(&event("chat")), Ok(()));
         lane.publisher.close(Duration::from_secs(10));
     }
-    assert_eq!(node.connections(), 0);
+    assert_eq!(tenant.connections(), 0);
 }

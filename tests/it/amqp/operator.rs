@@ -1,21 +1,23 @@
 //! What operators do: close connections, change passwords, take rights and give them back.
 
+use lapin::ExchangeKind;
 use minchat_bridge::publish::{Class, Reason};
 use minchat_bridge::secret::Secret;
 
+use super::client::{Client, shared_url};
 use super::lane::{Lane, amqp, destination, event, settings};
-use super::node::Node;
+use super::node::Tenant;
 
 #[test]
 fn connections_that_an_operator_closes_are_made_again() {
-    let (node, destination) = (Node::start(), destination());
-    let amqp = amqp(settings(&node.url, true));
+    let (tenant, destination) = (Tenant::new(), destination());
+    let amqp = amqp(settings(&tenant.url, true));
     let mut lane = Lane::up(&amqp, &destination);
     let idle = Lane::up(&amqp, &super::lane::destination());
     let events: Vec<_> = (0..20_000).map(|_| event("chat")).collect();
     lane.hand_over(&events);
     lane.await_fates(100);
-    node.ctl(&["close_all_connections", "by the operator"]);
+    tenant.close_connections();
     for lane in [&lane, &idle] {
         let (_, failure) = lane.await_down(Reason::Disconnected);
         assert_eq!(failure.class, Class::Retry);
@@ -27,10 +29,8 @@ fn connections_that_an_operator_closes_are_made_again() {
 
 #[test]
 fn a_wrong_password_is_told_and_the_right_one_taken_without_a_restart() {
-    let node = Node::start();
-    node.ctl(&["add_user", "bridge", "the-right-one"]);
-    node.ctl(&["set_permissions", "bridge", ".*", ".*", ".*"]);
-    let mut settings = settings(&node.url_as("bridge"), true);
+    let tenant = Tenant::new();
+    let mut settings = settings(&tenant.url, true);
     settings.password = Some(Secret::new("the-wrong-one"));
     let amqp = amqp(settings.clone());
     let mut lane = Lane::new(&amqp, &destination());
@@ -41,7 +41,7 @@ fn a_wrong_password_is_told_and_the_right_one_taken_without_a_restart() {
         "{failure:?}"
     );
 
-    settings.password = Some(Secret::new("the-right-one"));
+    settings.password = Some(Secret::new(&tenant.name));
     amqp.reload(settings);
     lane.await_up(1);
     assert_eq!(lane.publish(&event("chat")), Ok(()));
@@ -49,16 +49,14 @@ fn a_wrong_password_is_told_and_the_right_one_taken_without_a_restart() {
 
 #[test]
 fn a_right_that_is_taken_is_told_and_once_it_is_given_back_events_flow() {
-    let (node, destination) = (Node::start(), destination());
-    node.ctl(&["add_user", "bridge", "secret"]);
-    node.ctl(&["set_permissions", "bridge", ".*", ".*", ".*"]);
-    let amqp = amqp(settings(&node.url_as("bridge:secret"), true));
+    let (tenant, destination) = (Tenant::new(), destination());
+    let amqp = amqp(settings(&tenant.url, true));
     let mut lane = Lane::up(&amqp, &destination);
     assert_eq!(lane.publish(&event("chat")), Ok(()));
 
-    node.ctl(&["set_permissions", "bridge", ".*", "^$", ".*"]);
+    tenant.permit(".*", "^$", ".*");
     // A channel remembers its rights for up to a minute.
-    node.ctl(&["close_all_connections", "by the operator"]);
+    tenant.close_connections();
     lane.await_up(2);
     assert_eq!(
         lane.publish(&event("chat")),
@@ -66,17 +64,15 @@ fn a_right_that_is_taken_is_told_and_once_it_is_given_back_events_flow() {
     );
     lane.await_down(Reason::Unauthorized);
 
-    node.ctl(&["set_permissions", "bridge", ".*", ".*", ".*"]);
+    tenant.permit(".*", ".*", ".*");
     lane.publish_until_confirmed(&event("chat"));
 }
 
 #[test]
 fn who_may_not_create_is_told_what_is_missing_and_who_may_publish_needs_no_more() {
-    let (node, destination) = (Node::start(), destination());
-    node.ctl(&["add_user", "bridge", "secret"]);
-    node.ctl(&["set_permissions", "bridge", "^$", ".*", "^$"]);
-    let limited = settings(&node.url_as("bridge:secret"), true);
-    let mut lane = Lane::new(&amqp(limited), &destination);
+    let (tenant, destination) = (Tenant::new(), destination());
+    tenant.permit("^$", ".*", "^$");
+    let mut lane = Lane::new(&amqp(settings(&tenant.url, true)), &destination);
     let (_, failure) = lane.await_down(Reason::Unauthorized);
     assert_eq!(failure.class, Class::Operator);
     assert!(
@@ -85,15 +81,15 @@ fn who_may_not_create_is_told_what_is_missing_and_who_may_publish_needs_no_more(
         failure.detail
     );
 
-    drop(Lane::up(&amqp(settings(&node.url, true)), &destination));
+    Client::new(&tenant.owner_url()).declare_exchange(&destination.exchange, ExchangeKind::Fanout);
     lane.await_up(1);
-    assert_eq!(lane.publish(&event("chat")), Ok(()));
+    let returned = Err((Class::Operator, Reason::Returned));
+    assert_eq!(lane.publish(&event("chat")), returned);
 }
 
 #[test]
 fn a_virtual_host_that_is_missing_is_an_operators_matter() {
-    let node = Node::start();
-    let url = node.url.replace("/%2f", "/none");
+    let url = shared_url().replace("/%2f", "/none");
     let lane = Lane::new(&amqp(settings(&url, true)), &destination());
     let (_, failure) = lane.await_down(Reason::UnknownDestination);
     assert_eq!(failure.class, Class::Operator);
