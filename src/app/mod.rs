@@ -62,22 +62,43 @@ impl Application {
     /// When the configuration can't work on this machine.
     pub fn build(config: &Config) -> Result<Self, Failed> {
         check(config)?;
-        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build();
         let runtime = runtime.map_err(|source| failed("no runtime can be started", source))?;
         let table = table(config);
         let metrics = Arc::new(metrics(config, &table)?);
-        let sources = config.sources.iter().map(|s| (s.name.as_str(), s.uri.as_str()));
+        let sources = config
+            .sources
+            .iter()
+            .map(|s| (s.name.as_str(), s.uri.as_str()));
         let sealer = Arc::new(Sealer::new(&config.envelope, sources));
         let delivery = delivery(config, &runtime, table, Arc::clone(&sealer), &metrics)?;
-        let behind = Behind { sealer, delivery: delivery.clone(), metrics };
+        let behind = Behind {
+            sealer,
+            delivery: delivery.clone(),
+            metrics,
+        };
         let guard = runtime.enter();
         let bound = http::bind(&config.http, &config.admin, &config.sources, behind);
         drop(guard);
         let bound = bound.map_err(|source| {
-            failed(format!("can't listen on {} and {}", config.http.listen, config.admin.listen), source)
+            failed(
+                format!(
+                    "can't listen on {} and {}",
+                    config.http.listen, config.admin.listen
+                ),
+                source,
+            )
         })?;
         tell_what_to_do(config, bound.addresses().webhooks, bound.addresses().admin);
-        Ok(Application { runtime, bound, delivery, shutdown_timeout: config.http.shutdown_timeout })
+        Ok(Application {
+            runtime,
+            bound,
+            delivery,
+            shutdown_timeout: config.http.shutdown_timeout,
+        })
     }
 
     /// Serves until a signal asks for the end; then finishes what is in flight, and ends.
@@ -85,19 +106,30 @@ impl Application {
     /// # Errors
     /// When a listener ended by itself.
     pub fn run_until_stopped(self) -> Result<(), Failed> {
-        let Application { runtime, bound, delivery, shutdown_timeout } = self;
+        let Application {
+            runtime,
+            bound,
+            delivery,
+            shutdown_timeout,
+        } = self;
         let served = runtime.block_on(async {
             let signals = Signals::listen(bound.stopper(), delivery.clone());
             let signals = signals.map_err(|source| failed("signals can't be received", source))?;
             let watching = tokio::spawn(signals.obey());
-            let served = bound.run().await.map_err(|source| failed("the listener ended by itself", source));
+            let served = bound
+                .run()
+                .await
+                .map_err(|source| failed("the listener ended by itself", source));
             watching.abort();
             served
         });
         let left = delivery.stop(FLUSH.min(shutdown_timeout));
         match left {
             0 => tracing::info!("stopped; every accepted event is published"),
-            left => tracing::warn!(left, "stopped; events were left that no sender was promised"),
+            left => tracing::warn!(
+                left,
+                "stopped; events were left that no sender was promised"
+            ),
         }
         runtime.shutdown_timeout(Duration::from_secs(1));
         served
@@ -138,7 +170,9 @@ impl Signals {
             }
             match asked.replace(Instant::now()) {
                 None => {
-                    tracing::info!("stopping: finishing what is in flight; a second signal ends it at once");
+                    tracing::info!(
+                        "stopping: finishing what is in flight; a second signal ends it at once"
+                    );
                     self.stopper.stop();
                 }
                 Some(_) => {
@@ -157,8 +191,15 @@ pub fn table(config: &Config) -> Table {
         (Broker::Amqp, config.amqp.is_some()),
         (Broker::File, config.file.is_some()),
     ];
-    let brokers: Vec<Broker> = on.into_iter().filter_map(|(broker, is_on)| is_on.then_some(broker)).collect();
-    Table::new(config.sources.iter().map(|source| source.prefix.as_str()), &brokers, &config.routes)
+    let brokers: Vec<Broker> = on
+        .into_iter()
+        .filter_map(|(broker, is_on)| is_on.then_some(broker))
+        .collect();
+    Table::new(
+        config.sources.iter().map(|source| source.prefix.as_str()),
+        &brokers,
+        &config.routes,
+    )
 }
 
 /// What only this machine and the libraries on it can tell of a configuration.
@@ -171,8 +212,12 @@ pub fn check(config: &Config) -> Result<(), Failed> {
         kafka::check(kafka).map_err(|why| Failed::Configuration(format!("kafka: {why}")))?;
     }
     if let Some(file) = &config.file {
-        file::check(file)
-            .map_err(|source| failed(format!("file.dir: events can't be kept in {}", file.dir.display()), source))?;
+        file::check(file).map_err(|source| {
+            failed(
+                format!("file.dir: events can't be kept in {}", file.dir.display()),
+                source,
+            )
+        })?;
     }
     Ok(())
 }
@@ -180,9 +225,16 @@ pub fn check(config: &Config) -> Result<(), Failed> {
 fn metrics(config: &Config, table: &Table) -> Result<Metrics, prometheus::Error> {
     let destinations = table.destinations().iter().map(|d| (d.broker, d.name()));
     Metrics::new(&Labels {
-        sources: config.sources.iter().map(|source| source.name.clone()).collect(),
+        sources: config
+            .sources
+            .iter()
+            .map(|source| source.name.clone())
+            .collect(),
         destinations: destinations.collect(),
-        problems: Slug::ALL.iter().map(|slug| (slug.name(), slug.status())).collect(),
+        problems: Slug::ALL
+            .iter()
+            .map(|slug| (slug.name(), slug.status()))
+            .collect(),
         success_status: config.http.success_status,
     })
 }
@@ -196,10 +248,16 @@ fn delivery(
 ) -> Result<Delivery, Failed> {
     let publishers = Publishers::start(config, runtime, metrics)
         .map_err(|source| failed("no thread for a broker's client", source))?;
-    let kept = (config.spool.max_size > 0)
-        .then(|| KeptDeadLetters::new(config.spool.dir.join("dead-letters"), config.spool.max_size));
-    let parts =
-        Parts { settings: config.publish.clone(), table, sealer, metrics: Arc::clone(metrics), kept };
+    let kept = (config.spool.max_size > 0).then(|| {
+        KeptDeadLetters::new(config.spool.dir.join("dead-letters"), config.spool.max_size)
+    });
+    let parts = Parts {
+        settings: config.publish.clone(),
+        table,
+        sealer,
+        metrics: Arc::clone(metrics),
+        kept,
+    };
     Delivery::start(parts, &|destination| publishers.maker(destination))
         .map_err(|source| failed("no thread for a lane", source))
 }
@@ -227,12 +285,19 @@ impl Publishers {
                 Some(settings) => {
                     let metrics = Arc::clone(metrics);
                     let on_queue = Arc::new(move |events| metrics.kafka_queue_events(events));
-                    Some(Arc::new(kafka::Kafka::start(settings.clone(), runtime.handle().clone(), on_queue)?))
+                    Some(Arc::new(kafka::Kafka::start(
+                        settings.clone(),
+                        runtime.handle().clone(),
+                        on_queue,
+                    )?))
                 }
                 None => None,
             },
             #[cfg(feature = "amqp")]
-            amqp: config.amqp.as_ref().map(|settings| start_amqp(settings, config, runtime, metrics)),
+            amqp: config
+                .amqp
+                .as_ref()
+                .map(|settings| start_amqp(settings, config, runtime, metrics)),
             #[cfg(feature = "amqp")]
             unrouted: unrouted(config),
             file: config.file.clone(),
@@ -250,9 +315,17 @@ impl Publishers {
             #[cfg(feature = "kafka")]
             Address::Topic(topic) => self.kafka.as_ref().expect(ON).publisher(topic, reporter),
             #[cfg(feature = "amqp")]
-            Address::Exchange { exchange, routing_key } => {
+            Address::Exchange {
+                exchange,
+                routing_key,
+            } => {
                 let destination = amqp_destination(&self.unrouted, exchange, routing_key);
-                Box::new(self.amqp.as_ref().expect(ON).publisher(destination, reporter))
+                Box::new(
+                    self.amqp
+                        .as_ref()
+                        .expect(ON)
+                        .publisher(destination, reporter),
+                )
             }
             Address::File(name) => file::publisher(self.file.as_ref().expect(ON), name, reporter),
             #[cfg(not(all(feature = "kafka", feature = "amqp")))]
@@ -270,7 +343,9 @@ fn start_amqp(
     metrics: &Arc<Metrics>,
 ) -> amqp::Amqp {
     let blocked = Arc::clone(metrics);
-    let amqp = amqp::Amqp::new(settings.clone(), runtime.handle().clone(), move |is| blocked.amqp_connection_blocked(is));
+    let amqp = amqp::Amqp::new(settings.clone(), runtime.handle().clone(), move |is| {
+        blocked.amqp_connection_blocked(is)
+    });
     let unrouted_messages = Arc::clone(metrics);
     amqp.watch_unrouted(vec![unrouted(config)], move |messages| {
         unrouted_messages.amqp_unrouted_messages(messages);
@@ -282,7 +357,13 @@ fn start_amqp(
 /// exchanges of the first source.
 #[cfg(feature = "amqp")]
 fn unrouted(config: &Config) -> String {
-    format!("{}unrouted.v1", config.sources.first().map_or("minchat.", |source| source.prefix.as_str()))
+    format!(
+        "{}unrouted.v1",
+        config
+            .sources
+            .first()
+            .map_or("minchat.", |source| source.prefix.as_str())
+    )
 }
 
 /// An exchange as its publisher wants it: that of the dead letters gets a queue of its name with it.
@@ -300,22 +381,38 @@ fn amqp_destination(unrouted: &str, exchange: &str, routing_key: &str) -> amqp::
 /// The first lines that somebody sees: where to post, where events go, and what to try next.
 fn tell_what_to_do(config: &Config, webhooks: SocketAddr, admin: SocketAddr) {
     for source in &config.sources {
-        let access = if source.auth.none { "open to everybody who reaches it" } else { "with a token" };
-        tracing::info!("post webhooks to http://{webhooks}/webhooks/{} ({access})", source.name);
+        let access = if source.auth.none {
+            "open to everybody who reaches it"
+        } else {
+            "with a token"
+        };
+        tracing::info!(
+            "post webhooks to http://{webhooks}/webhooks/{} ({access})",
+            source.name
+        );
     }
     if let Some(kafka) = &config.kafka {
-        tracing::info!("events go to Kafka at {}", kafka.bootstrap_servers.join(","));
+        tracing::info!(
+            "events go to Kafka at {}",
+            kafka.bootstrap_servers.join(",")
+        );
     }
     if config.amqp.is_some() {
         tracing::info!("events go to RabbitMQ");
     }
     if let Some(file) = &config.file {
-        tracing::info!("events go to {}/*.ndjson, a file for each kind", file.dir.display());
+        tracing::info!(
+            "events go to {}/*.ndjson, a file for each kind",
+            file.dir.display()
+        );
     }
     tracing::info!("metrics, health and version at http://{admin}/metrics, /readyz and /version");
     tracing::info!("try next: minchat-bridge emit");
 }
 
 fn failed(what: impl Into<String>, source: io::Error) -> Failed {
-    Failed::Io { what: what.into(), source }
+    Failed::Io {
+        what: what.into(),
+        source,
+    }
 }

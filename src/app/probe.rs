@@ -16,10 +16,18 @@ pub type Probed = (Destination, Result<String, Failure>);
 /// When there is no way to ask at all.
 pub fn probe(config: &Config, create: bool) -> Result<Vec<Probed>, Failed> {
     super::check(config)?;
-    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build();
     let runtime = runtime.map_err(|source| failed("no runtime can be started", source))?;
     let table = super::table(config);
-    let at = |broker: Broker| table.destinations().iter().filter(move |destination| destination.broker == broker);
+    let at = |broker: Broker| {
+        table
+            .destinations()
+            .iter()
+            .filter(move |destination| destination.broker == broker)
+    };
     let mut probed = Vec::new();
     #[cfg(feature = "kafka")]
     if let Some(settings) = &config.kafka {
@@ -31,15 +39,24 @@ pub fn probe(config: &Config, create: bool) -> Result<Vec<Probed>, Failed> {
     #[cfg(feature = "amqp")]
     if let Some(settings) = &config.amqp {
         let unrouted = super::unrouted(config);
-        let wanted: Vec<_> = at(Broker::Amqp).filter_map(|destination| exchange(&unrouted, destination)).collect();
+        let wanted: Vec<_> = at(Broker::Amqp)
+            .filter_map(|destination| exchange(&unrouted, destination))
+            .collect();
         let found = runtime.block_on(crate::publish::amqp::probe(settings, &wanted, create));
-        probed.extend(at(Broker::Amqp).cloned().zip(found.into_iter().map(|(_, found)| found)));
+        probed.extend(
+            at(Broker::Amqp)
+                .cloned()
+                .zip(found.into_iter().map(|(_, found)| found)),
+        );
     }
     if let Some(settings) = &config.file {
         for destination in at(Broker::File) {
             if let Address::File(name) = &destination.address {
                 let path = file::path(settings, name);
-                probed.push((destination.clone(), Ok(format!("{} can be written", path.display()))));
+                probed.push((
+                    destination.clone(),
+                    Ok(format!("{} can be written", path.display())),
+                ));
             }
         }
     }
@@ -55,9 +72,15 @@ fn topic(destination: &Destination) -> Option<&str> {
 }
 
 #[cfg(feature = "amqp")]
-fn exchange(unrouted: &str, destination: &Destination) -> Option<crate::publish::amqp::Destination> {
+fn exchange(
+    unrouted: &str,
+    destination: &Destination,
+) -> Option<crate::publish::amqp::Destination> {
     match &destination.address {
-        Address::Exchange { exchange, routing_key } => Some(super::amqp_destination(unrouted, exchange, routing_key)),
+        Address::Exchange {
+            exchange,
+            routing_key,
+        } => Some(super::amqp_destination(unrouted, exchange, routing_key)),
         _ => None,
     }
 }

@@ -42,9 +42,18 @@ pub(super) fn probe(loaded: &Loaded, create: bool) -> ExitCode {
     for (destination, found) in &probed {
         let _ = match found {
             Ok(found) => writeln!(text, "[+] {destination}: {found}"),
-            Err(failure) => writeln!(text, "[-] {destination}: {} ({})", failure.detail, failure.reason.name()),
+            Err(failure) => writeln!(
+                text,
+                "[-] {destination}: {} ({})",
+                failure.detail,
+                failure.reason.name()
+            ),
         };
     }
     let printed = output::print(text.as_bytes());
-    if probed.iter().all(|(_, found)| found.is_ok()) { printed } else { ExitCode::from(exit::UNAVAILABLE) }
+    if probed.iter().all(|(_, found)| found.is_ok()) {
+        printed
+    } else {
+        ExitCode::from(exit::UNAVAILABLE)
+    }
 }

@@ -85,7 +85,9 @@ impl Owner {
     fn hear(&mut self, now: Instant, message: Message, steps: &mut Steps<Ticket>) {
         match message {
             Message::Give { event, ticket } => {
-                let parsed = event.dead_because().filter(|reason| reason.stage() == Stage::Parse);
+                let parsed = event
+                    .dead_because()
+                    .filter(|reason| reason.stage() == Stage::Parse);
                 if self
                     .lane
                     .give(now, event, ticket, self.window.room(), steps)

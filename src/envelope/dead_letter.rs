@@ -155,7 +155,10 @@ impl Sealer {
         self.write_request(&mut draft, received);
         write_body(&mut draft, received.body);
         draft.text("}");
-        Event { dead_because: Some(verdict.reason), ..draft.finish(key, received, false) }
+        Event {
+            dead_because: Some(verdict.reason),
+            ..draft.finish(key, received, false)
+        }
     }
 
     fn write_request(&self, draft: &mut Draft, received: &Received<'_>) {

@@ -180,7 +180,8 @@ impl Metrics {
 
     /// So many messages are in the queue of the unrouted.
     pub fn amqp_unrouted_messages(&self, messages: u64) {
-        self.amqp_unrouted_messages.set(i64::try_from(messages).unwrap_or(i64::MAX));
+        self.amqp_unrouted_messages
+            .set(i64::try_from(messages).unwrap_or(i64::MAX));
     }
 }
 

@@ -36,12 +36,20 @@ impl Record {
 impl Cluster {
     /// The cluster of the run.
     pub fn shared() -> Self {
-        Self::at(&std::env::var("KAFKA_BOOTSTRAP_SERVERS").expect("`make test` starts a Kafka and says where it is"))
+        Self::at(
+            &std::env::var("KAFKA_BOOTSTRAP_SERVERS")
+                .expect("`make test` starts a Kafka and says where it is"),
+        )
     }
 
     pub fn at(servers: &str) -> Self {
-        let admin = config(servers).create().expect("the client's settings are good");
-        Cluster { servers: servers.to_owned(), admin }
+        let admin = config(servers)
+            .create()
+            .expect("the client's settings are good");
+        Cluster {
+            servers: servers.to_owned(),
+            admin,
+        }
     }
 
     pub fn create(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
@@ -49,32 +57,47 @@ impl Cluster {
         for (name, value) in settings {
             wanted = wanted.set(name, value);
         }
-        let made = wait(self.admin.create_topics([&wanted], &AdminOptions::new())).expect("the cluster answers");
+        let made = wait(self.admin.create_topics([&wanted], &AdminOptions::new()))
+            .expect("the cluster answers");
         made[0].as_ref().expect("the topic is created");
     }
 
     pub fn delete(&self, topic: &str) {
-        let gone = wait(self.admin.delete_topics(&[topic], &AdminOptions::new())).expect("the cluster answers");
+        let gone = wait(self.admin.delete_topics(&[topic], &AdminOptions::new()))
+            .expect("the cluster answers");
         gone[0].as_ref().expect("the topic is deleted");
     }
 
     /// Everything that is in a topic now.
     pub fn read(&self, topic: &str) -> Vec<Record> {
-        let consumer: BaseConsumer = config(&self.servers).set("group.id", "tests").create().expect("as above");
-        let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).expect("the cluster answers");
+        let consumer: BaseConsumer = config(&self.servers)
+            .set("group.id", "tests")
+            .create()
+            .expect("as above");
+        let metadata = consumer
+            .fetch_metadata(Some(topic), PATIENCE)
+            .expect("the cluster answers");
         let mut from = TopicPartitionList::new();
         let mut missing = 0;
         for partition in metadata.topics()[0].partitions() {
-            let (low, high) = consumer.fetch_watermarks(topic, partition.id(), PATIENCE).expect("it has a leader");
-            from.add_partition_offset(topic, partition.id(), Offset::Offset(low)).expect("an offset is given");
+            let (low, high) = consumer
+                .fetch_watermarks(topic, partition.id(), PATIENCE)
+                .expect("it has a leader");
+            from.add_partition_offset(topic, partition.id(), Offset::Offset(low))
+                .expect("an offset is given");
             missing += high - low;
         }
         consumer.assign(&from).expect("partitions can be assigned");
         let mut records = Vec::new();
         let deadline = Instant::now() + PATIENCE;
         while missing > 0 {
-            assert!(Instant::now() < deadline, "{missing} records of {topic} did not come");
-            let Some(message) = consumer.poll(Duration::from_millis(100)) else { continue };
+            assert!(
+                Instant::now() < deadline,
+                "{missing} records of {topic} did not come"
+            );
+            let Some(message) = consumer.poll(Duration::from_millis(100)) else {
+                continue;
+            };
             records.push(record(&message.expect("a record can be read")));
             missing -= 1;
         }
@@ -93,24 +116,34 @@ impl Cluster {
 fn record(message: &impl Message) -> Record {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("it is UTF-8");
     let headers = message.headers().map(|headers| {
-        let pairs = headers.iter().map(|header| (header.key.to_owned(), text(header.value.unwrap_or_default())));
+        let pairs = headers.iter().map(|header| {
+            (
+                header.key.to_owned(),
+                text(header.value.unwrap_or_default()),
+            )
+        });
         pairs.collect()
     });
     Record {
         key: message.key().map(text),
         headers: headers.unwrap_or_default(),
-        value: serde_json::from_slice(message.payload().expect("no value is null")).expect("a value is JSON"),
+        value: serde_json::from_slice(message.payload().expect("no value is null"))
+            .expect("a value is JSON"),
         partition: message.partition(),
     }
 }
 
 fn config(servers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", servers).set("reconnect.backoff.max.ms", "1000");
+    config
+        .set("bootstrap.servers", servers)
+        .set("reconnect.backoff.max.ms", "1000");
     config
 }
 
 fn wait<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be had");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime can be had");
     runtime.block_on(future)
 }

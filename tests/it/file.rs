@@ -10,9 +10,13 @@ use crate::process::{Process, await_some};
 const NOTHING: &str = "{}\n";
 
 fn lines(bridge: &Process, kind: &str) -> Vec<Value> {
-    let file = bridge.path().join(format!("data/events/minchat.{kind}.v1.ndjson"));
+    let file = bridge
+        .path()
+        .join(format!("data/events/minchat.{kind}.v1.ndjson"));
     let text = std::fs::read_to_string(file).unwrap_or_default();
-    text.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("each line is JSON"))
+        .collect()
 }
 
 #[test]
@@ -21,8 +25,15 @@ fn without_any_configuration_events_go_to_files() {
     bridge.await_ready();
     for sample in SAMPLES {
         let posted = bridge.post(sample.json);
-        assert_eq!((posted.status, &posted.json["receipt"]), (202, &"published".into()), "{}", sample.name);
-        let last = lines(&bridge, sample.kind.name()).pop().expect("it is on disk before the answer");
+        assert_eq!(
+            (posted.status, &posted.json["receipt"]),
+            (202, &"published".into()),
+            "{}",
+            sample.name
+        );
+        let last = lines(&bridge, sample.kind.name())
+            .pop()
+            .expect("it is on disk before the answer");
         assert_eq!(last["id"], posted.json["id"]);
     }
     bridge.await_log(&["events go to", "ndjson"]);
@@ -36,7 +47,9 @@ fn the_file_is_opened_anew_at_a_hangup_so_that_it_can_be_rotated() {
     let bridge = Process::start(NOTHING);
     bridge.await_ready();
     bridge.post(sample("message-sent.current"));
-    let file = bridge.path().join("data/events/minchat.message.sent.v1.ndjson");
+    let file = bridge
+        .path()
+        .join("data/events/minchat.message.sent.v1.ndjson");
     std::fs::rename(&file, file.with_extension("1")).expect("the file is there");
     bridge.signal("HUP");
     await_some("a new file", || {
@@ -51,7 +64,9 @@ fn a_torn_line_is_cut_off_at_the_next_start() {
     bridge.await_ready();
     bridge.post(sample("message-sent.current"));
     bridge.stop();
-    let file = bridge.path().join("data/events/minchat.message.sent.v1.ndjson");
+    let file = bridge
+        .path()
+        .join("data/events/minchat.message.sent.v1.ndjson");
     let mut text = std::fs::read(&file).expect("the file is there");
     text.extend_from_slice(b"{\"specversion\":\"1.");
     std::fs::write(&file, text).expect("it can be written");
@@ -66,10 +81,30 @@ fn a_torn_line_is_cut_off_at_the_next_start() {
 fn a_dry_run_tells_everything_and_publishes_nothing() {
     let bridge = Process::start(NOTHING);
     bridge.await_ready();
-    let posted = bridge.post_to("/webhooks/minchat?dry_run=true", sample("message-sent.generation-1"));
-    assert_eq!((posted.status, &posted.json["receipt"]), (200, &"dry-run".into()));
-    assert!(posted.json.to_string().contains("file:minchat.message.sent.v1"), "{}", posted.json);
-    assert!(posted.json.to_string().contains("chats/63d3e12d669fc928b3d78f80"), "{}", posted.json);
+    let posted = bridge.post_to(
+        "/webhooks/minchat?dry_run=true",
+        sample("message-sent.generation-1"),
+    );
+    assert_eq!(
+        (posted.status, &posted.json["receipt"]),
+        (200, &"dry-run".into())
+    );
+    assert!(
+        posted
+            .json
+            .to_string()
+            .contains("file:minchat.message.sent.v1"),
+        "{}",
+        posted.json
+    );
+    assert!(
+        posted
+            .json
+            .to_string()
+            .contains("chats/63d3e12d669fc928b3d78f80"),
+        "{}",
+        posted.json
+    );
     assert!(lines(&bridge, "message.sent").is_empty());
 }
 
@@ -90,9 +125,20 @@ fn the_kind_in_the_url_counts_if_the_payload_can_be_one() {
     bridge.await_ready();
     let user = r#"{"id":"u1","username":"sam","name":"Sam","participant_user_ids":[]}"#;
     assert_eq!(bridge.post(user).json["kind"], "conversation.created");
-    assert_eq!(bridge.post_to("/webhooks/minchat/user.daily-active", user).json["kind"], "user.daily-active");
-    assert_eq!(bridge.post_to("/webhooks/minchat/message.sent", user).json["kind"], "conversation.created");
-    assert_eq!(bridge.metric(&["payload_drift_total", "kind_mismatch"]), 1.0);
+    assert_eq!(
+        bridge
+            .post_to("/webhooks/minchat/user.daily-active", user)
+            .json["kind"],
+        "user.daily-active"
+    );
+    assert_eq!(
+        bridge.post_to("/webhooks/minchat/message.sent", user).json["kind"],
+        "conversation.created"
+    );
+    assert_eq!(
+        bridge.metric(&["payload_drift_total", "kind_mismatch"]),
+        1.0
+    );
     let unknown = Request::post("/webhooks/minchat/message.read", user);
     assert_eq!(bridge.send(&unknown).status, 404);
 }

@@ -28,18 +28,42 @@ fn each_kind_is_read_from_its_topic_by_a_plain_consumer() {
     let bridge = Process::start(&yaml(&cluster.servers, &prefix, CREATE, ""));
     bridge.await_ready();
     for (name, kind, key) in [
-        ("message-sent.current", "message.sent", "63d3e12d669fc928b3d78f80"),
-        ("conversation-created.current", "conversation.created", "cmd5vwylc0006qfe97knky6vt"),
-        ("ai-agent-action.current", "ai-agent.action", "cmc34d3oh0008cy7urxr0f5zn"),
-        ("user-daily-active.current", "user.daily-active", "639575b2c280a7001e892906"),
+        (
+            "message-sent.current",
+            "message.sent",
+            "63d3e12d669fc928b3d78f80",
+        ),
+        (
+            "conversation-created.current",
+            "conversation.created",
+            "cmd5vwylc0006qfe97knky6vt",
+        ),
+        (
+            "ai-agent-action.current",
+            "ai-agent.action",
+            "cmc34d3oh0008cy7urxr0f5zn",
+        ),
+        (
+            "user-daily-active.current",
+            "user.daily-active",
+            "639575b2c280a7001e892906",
+        ),
     ] {
         let body = sample(name);
         let posted = bridge.post(body);
-        assert_eq!((posted.status, posted.json["kind"].as_str()), (202, Some(kind)));
+        assert_eq!(
+            (posted.status, posted.json["kind"].as_str()),
+            (202, Some(kind))
+        );
         assert_eq!(posted.json["receipt"], "published");
-        let record = cluster.await_records(&format!("{prefix}{kind}.v1"), 1).remove(0);
+        let record = cluster
+            .await_records(&format!("{prefix}{kind}.v1"), 1)
+            .remove(0);
         assert_eq!(record.key.as_deref(), Some(key));
-        let content_type = ("content-type".to_owned(), "application/cloudevents+json; charset=UTF-8".to_owned());
+        let content_type = (
+            "content-type".to_owned(),
+            "application/cloudevents+json; charset=UTF-8".to_owned(),
+        );
         assert_eq!(record.headers, [content_type]);
         let envelope = &record.value;
         assert_eq!(envelope["id"], posted.json["id"]);
@@ -47,15 +71,26 @@ fn each_kind_is_read_from_its_topic_by_a_plain_consumer() {
         assert_eq!(envelope["source"], "/webhooks/minchat");
         assert_eq!(envelope["type"], format!("io.minchat.{kind}.v1"));
         assert_eq!(envelope["partitionkey"], key);
-        assert_eq!(envelope["dataschema"], format!("urn:minchat-bridge:schema:{kind}:1.0"));
-        assert_eq!(envelope["payloadsha256"], format!("{:x}", Sha256::digest(body)));
+        assert_eq!(
+            envelope["dataschema"],
+            format!("urn:minchat-bridge:schema:{kind}:1.0")
+        );
+        assert_eq!(
+            envelope["payloadsha256"],
+            format!("{:x}", Sha256::digest(body))
+        );
         let payload: serde_json::Value = serde_json::from_str(body).expect("a sample is JSON");
         assert_eq!(envelope["data"], payload);
     }
     let posted = bridge.post("[1,2]");
     assert_eq!(posted.json["kind"], "unrecognized");
-    let record = cluster.await_records(&format!("{prefix}unrecognized.v1"), 1).remove(0);
-    assert_eq!((record.key, record.value["data"].to_string()), (None, "[1,2]".to_owned()));
+    let record = cluster
+        .await_records(&format!("{prefix}unrecognized.v1"), 1)
+        .remove(0);
+    assert_eq!(
+        (record.key, record.value["data"].to_string()),
+        (None, "[1,2]".to_owned())
+    );
     assert!(record.value.get("subject").is_none() && record.value.get("partitionkey").is_none());
     bridge.assert_the_books_balance();
 }
@@ -67,10 +102,23 @@ fn the_trace_context_of_a_request_is_in_the_envelope_and_in_the_header() {
     bridge.await_ready();
     let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let request = Request::post("/webhooks/minchat", message("c1", "hi"));
-    bridge.send(&request.with("traceparent", parent).with("tracestate", "rojo=1"));
-    let record = cluster.await_records(&format!("{prefix}message.sent.v1"), 1).remove(0);
-    assert!(record.headers.contains(&("traceparent".to_owned(), parent.to_owned())));
-    assert_eq!((&record.value["traceparent"], &record.value["tracestate"]), (&parent.into(), &"rojo=1".into()));
+    bridge.send(
+        &request
+            .with("traceparent", parent)
+            .with("tracestate", "rojo=1"),
+    );
+    let record = cluster
+        .await_records(&format!("{prefix}message.sent.v1"), 1)
+        .remove(0);
+    assert!(
+        record
+            .headers
+            .contains(&("traceparent".to_owned(), parent.to_owned()))
+    );
+    assert_eq!(
+        (&record.value["traceparent"], &record.value["tracestate"]),
+        (&parent.into(), &"rojo=1".into())
+    );
 }
 
 #[test]
@@ -78,7 +126,11 @@ fn keys_are_in_the_partitions_that_java_clients_choose() {
     let (cluster, prefix) = (Cluster::shared(), prefix());
     let bridge = Process::start(&yaml(&cluster.servers, &prefix, CREATE, ""));
     bridge.await_ready();
-    let expected = HashMap::from([("a", java_partition("a")), ("chat-1", java_partition("chat-1")), ("42", java_partition("42"))]);
+    let expected = HashMap::from([
+        ("a", java_partition("a")),
+        ("chat-1", java_partition("chat-1")),
+        ("42", java_partition("42")),
+    ]);
     for key in expected.keys() {
         assert_eq!(bridge.post(&message(key, "hi")).status, 202);
     }
@@ -91,7 +143,11 @@ fn keys_are_in_the_partitions_that_java_clients_choose() {
 /// Kafka's own `UtilsTest` has these values.
 #[test]
 fn the_tests_murmur2_is_that_of_kafka() {
-    for (text, hash) in [("21", -973_932_308), ("foobar", -790_332_482), ("a-little-bit-long-string", -985_981_536)] {
+    for (text, hash) in [
+        ("21", -973_932_308),
+        ("foobar", -790_332_482),
+        ("a-little-bit-long-string", -985_981_536),
+    ] {
         assert_eq!(murmur2(text).cast_signed(), hash, "{text}");
     }
 }
@@ -127,15 +183,30 @@ fn what_is_not_json_is_refused_and_kept_as_a_dead_letter() {
     let bridge = Process::start(&yaml(&cluster.servers, &prefix, CREATE, ""));
     bridge.await_ready();
     let deep = "[".repeat(61) + &"]".repeat(61);
-    for (body, reason) in [("{\"text\": nope}", "malformed_json"), (deep.as_str(), "too_deep")] {
+    for (body, reason) in [
+        ("{\"text\": nope}", "malformed_json"),
+        (deep.as_str(), "too_deep"),
+    ] {
         let posted = bridge.post(body);
-        assert_eq!((posted.status, posted.json["type"].as_str()), (400, Some("urn:minchat-bridge:problem:malformed-json")));
-        let id = posted.json["dead_letter_id"].as_str().expect("it says which dead letter").to_owned();
+        assert_eq!(
+            (posted.status, posted.json["type"].as_str()),
+            (400, Some("urn:minchat-bridge:problem:malformed-json"))
+        );
+        let id = posted.json["dead_letter_id"]
+            .as_str()
+            .expect("it says which dead letter")
+            .to_owned();
         let records = cluster.read(&format!("{prefix}dead-letter.v1"));
-        let record = records.iter().find(|record| record.id() == id).expect("it was confirmed before the answer");
+        let record = records
+            .iter()
+            .find(|record| record.id() == id)
+            .expect("it was confirmed before the answer");
         assert_eq!(record.value["type"], "io.minchat.bridge.dead-letter.v1");
         let data = &record.value["data"];
-        assert_eq!((data["reason"].as_str(), data["stage"].as_str()), (Some(reason), Some("parse")));
+        assert_eq!(
+            (data["reason"].as_str(), data["stage"].as_str()),
+            (Some(reason), Some("parse"))
+        );
         assert_eq!(data["body"], body);
         assert_eq!(data["request"]["path"], "/webhooks/minchat");
         assert_eq!(data["received_at"], record.value["time"]);
@@ -147,9 +218,15 @@ fn what_is_not_json_is_refused_and_kept_as_a_dead_letter() {
 impl Process {
     fn post_bytes_and_expect_base64(&self, cluster: &Cluster, topic: &str) {
         let posted = self.send(&Request::post("/webhooks/minchat", [0xff, 0xfe]));
-        let id = posted.json["dead_letter_id"].as_str().expect("it says which").to_owned();
+        let id = posted.json["dead_letter_id"]
+            .as_str()
+            .expect("it says which")
+            .to_owned();
         let records = cluster.read(topic);
-        let record = records.iter().find(|record| record.id() == id).expect("it is there");
+        let record = records
+            .iter()
+            .find(|record| record.id() == id)
+            .expect("it is there");
         assert_eq!(record.value["data"]["body_base64"], "//4=");
     }
 }
@@ -163,12 +240,23 @@ fn an_event_that_its_topic_does_not_take_is_a_dead_letter_and_the_lane_goes_on()
     bridge.await_ready();
     let large = message("c1", &"x".repeat(20_000));
     let posted = bridge.post(&large);
-    assert_eq!((posted.status, posted.json["receipt"].as_str()), (202, Some("dead-lettered")));
-    assert_eq!(bridge.post(&message("c1", "small")).json["receipt"], "published");
-    let record = cluster.await_records(&format!("{prefix}dead-letter.v1"), 1).remove(0);
+    assert_eq!(
+        (posted.status, posted.json["receipt"].as_str()),
+        (202, Some("dead-lettered"))
+    );
+    assert_eq!(
+        bridge.post(&message("c1", "small")).json["receipt"],
+        "published"
+    );
+    let record = cluster
+        .await_records(&format!("{prefix}dead-letter.v1"), 1)
+        .remove(0);
     assert_eq!(record.value["id"], posted.json["id"]);
     let data = &record.value["data"];
-    assert_eq!((data["reason"].as_str(), data["stage"].as_str()), (Some("too_large"), Some("publish")));
+    assert_eq!(
+        (data["reason"].as_str(), data["stage"].as_str()),
+        (Some("too_large"), Some("publish"))
+    );
     assert_eq!(data["destination"], format!("kafka:{topic}"));
     assert_eq!(data["body"], large);
     bridge.assert_the_books_balance();
@@ -185,16 +273,32 @@ fn an_event_that_the_broker_refuses_for_ever_is_a_dead_letter_and_its_neighbours
     bridge.await_ready();
     let mut posting = Vec::new();
     for number in 0..20 {
-        let body = if number == 7 { "{}".to_owned() } else { message("c1", &number.to_string()) };
+        let body = if number == 7 {
+            "{}".to_owned()
+        } else {
+            message("c1", &number.to_string())
+        };
         let mut connection = Connection::open(bridge.webhooks());
         connection.send(Request::post("/webhooks/minchat", body).bytes());
         posting.push(connection);
     }
-    let receipts: Vec<_> = posting.iter_mut().map(|c| c.answer().expect("each is answered").json()["receipt"].clone()).collect();
-    let dead = receipts.iter().filter(|receipt| *receipt == "dead-lettered").count();
-    assert_eq!((dead, receipts[7].as_str()), (1, Some("dead-lettered")), "{receipts:?}");
+    let receipts: Vec<_> = posting
+        .iter_mut()
+        .map(|c| c.answer().expect("each is answered").json()["receipt"].clone())
+        .collect();
+    let dead = receipts
+        .iter()
+        .filter(|receipt| *receipt == "dead-lettered")
+        .count();
+    assert_eq!(
+        (dead, receipts[7].as_str()),
+        (1, Some("dead-lettered")),
+        "{receipts:?}"
+    );
     assert!(cluster.read(&topic).len() >= 19);
-    let record = cluster.await_records(&format!("{prefix}dead-letter.v1"), 1).remove(0);
+    let record = cluster
+        .await_records(&format!("{prefix}dead-letter.v1"), 1)
+        .remove(0);
     assert_eq!(record.value["data"]["reason"], "rejected");
     bridge.assert_the_books_balance();
 }
@@ -206,31 +310,53 @@ fn a_topic_that_is_missing_is_waited_for() {
     let topic = format!("{prefix}message.sent.v1");
     bridge.await_log(&["ERROR", &topic, "does not exist"]);
     let posted = bridge.post(&message("c1", "too early"));
-    assert_eq!((posted.status, posted.json["type"].as_str()), (503, Some("urn:minchat-bridge:problem:storage-unavailable")));
+    assert_eq!(
+        (posted.status, posted.json["type"].as_str()),
+        (503, Some("urn:minchat-bridge:problem:storage-unavailable"))
+    );
     assert_eq!(bridge.ask("/readyz").0, 503);
     cluster.create(&topic, 1, &[]);
-    await_some("a 202", || (bridge.post(&message("c1", "now")).status == 202).then_some(()));
+    await_some("a 202", || {
+        (bridge.post(&message("c1", "now")).status == 202).then_some(())
+    });
 }
 
 #[test]
 fn a_topic_that_is_deleted_and_made_again_takes_events_again() {
     let (cluster, prefix) = (Cluster::shared(), prefix());
     let topic = format!("{prefix}message.sent.v1");
-    let settings = yaml(&cluster.servers, &prefix, CREATE, "publish: {deadline: 2s}\n");
+    let settings = yaml(
+        &cluster.servers,
+        &prefix,
+        CREATE,
+        "publish: {deadline: 2s}\n",
+    );
     let bridge = Process::start(&settings.replace(CREATE, ""));
-    for kind in ["message.sent", "conversation.created", "ai-agent.action", "user.daily-active", "unrecognized", "dead-letter"] {
+    for kind in [
+        "message.sent",
+        "conversation.created",
+        "ai-agent.action",
+        "user.daily-active",
+        "unrecognized",
+        "dead-letter",
+    ] {
         cluster.create(&format!("{prefix}{kind}.v1"), 1, &[]);
     }
     bridge.await_ready();
     assert_eq!(bridge.post(&message("c1", "before")).status, 202);
     cluster.delete(&topic);
-    await_some("a 503", || (bridge.post(&message("c1", "gone")).status == 503).then_some(()));
+    await_some("a 503", || {
+        (bridge.post(&message("c1", "gone")).status == 503).then_some(())
+    });
     cluster.create(&topic, 1, &[]);
     let accepted = await_some("a 202", || {
         let posted = bridge.post(&message("c1", "again"));
         (posted.status == 202).then_some(posted)
     });
-    let id = accepted.json["id"].as_str().expect("a 202 has an id").to_owned();
+    let id = accepted.json["id"]
+        .as_str()
+        .expect("a 202 has an id")
+        .to_owned();
     assert!(cluster.read(&topic).iter().any(|record| record.id() == id));
 }
 
@@ -242,7 +368,10 @@ fn a_broker_that_is_down_at_start_is_no_error() {
     let bridge = Process::start(&yaml(&servers, "minchat.", CREATE, ""));
     bridge.await_log(&["WARN", "the broker is out of reach"]);
     assert_eq!(bridge.post(&message("c1", "too early")).status, 503);
-    assert_eq!((bridge.ask("/livez").0, bridge.ask("/readyz").0), (200, 503));
+    assert_eq!(
+        (bridge.ask("/livez").0, bridge.ask("/readyz").0),
+        (200, 503)
+    );
     node.start();
     bridge.await_ready();
     assert_eq!(bridge.post(&message("c1", "now")).status, 202);
@@ -254,7 +383,12 @@ fn a_broker_that_is_down_at_start_is_no_error() {
 fn a_kafka_that_is_killed_under_load_leaves_no_202_without_its_event() {
     let node = Node::kafka(&[]);
     let cluster = Cluster::at(&node.env("KAFKA_BOOTSTRAP_SERVERS"));
-    let bridge = Process::start(&yaml(&cluster.servers, "minchat.", CREATE, "publish: {deadline: 2s}\n"));
+    let bridge = Process::start(&yaml(
+        &cluster.servers,
+        "minchat.",
+        CREATE,
+        "publish: {deadline: 2s}\n",
+    ));
     bridge.await_ready();
     let load = Load::start(&bridge, 8);
     await_some("events before", || (load.accepted() > 500).then_some(()));
@@ -262,14 +396,24 @@ fn a_kafka_that_is_killed_under_load_leaves_no_202_without_its_event() {
     await_some("refusals", || (load.refused() > 50).then_some(()));
     node.start();
     let at_return = load.accepted();
-    await_some("events after", || (load.accepted() > at_return + 500).then_some(()));
+    await_some("events after", || {
+        (load.accepted() > at_return + 500).then_some(())
+    });
     let (accepted, refused) = load.end();
     assert!(refused.iter().all(|status| *status == 503), "{refused:?}");
     bridge.await_metric(&["lane_pending_events"], 0.0);
     let records = cluster.read("minchat.message.sent.v1");
     let there: std::collections::HashSet<&str> = records.iter().map(|record| record.id()).collect();
-    let lost: Vec<_> = accepted.iter().filter(|id| !there.contains(id.as_str())).collect();
-    assert!(lost.is_empty(), "{} of {} were lost", lost.len(), accepted.len());
+    let lost: Vec<_> = accepted
+        .iter()
+        .filter(|id| !there.contains(id.as_str()))
+        .collect();
+    assert!(
+        lost.is_empty(),
+        "{} of {} were lost",
+        lost.len(),
+        accepted.len()
+    );
     bridge.assert_the_books_balance();
 }
 
@@ -277,43 +421,100 @@ fn a_kafka_that_is_killed_under_load_leaves_no_202_without_its_event() {
 fn a_frozen_kafka_costs_a_503_within_the_deadline_and_nothing_once_it_is_known() {
     let node = Node::kafka(&[]);
     let servers = node.env("KAFKA_BOOTSTRAP_SERVERS");
-    let bridge = Process::start(&yaml(&servers, "minchat.", CREATE, "publish: {deadline: 1s}\n"));
+    let bridge = Process::start(&yaml(
+        &servers,
+        "minchat.",
+        CREATE,
+        "publish: {deadline: 1s}\n",
+    ));
     bridge.await_ready();
     assert_eq!(bridge.post(&message("c1", "before")).status, 202);
     node.pause();
-    let answer = Request::post("/webhooks/minchat", message("c1", "frozen")).send_to(bridge.webhooks());
-    assert_eq!((answer.status, answer.header("retry-after").is_some()), (503, true));
+    let answer =
+        Request::post("/webhooks/minchat", message("c1", "frozen")).send_to(bridge.webhooks());
+    assert_eq!(
+        (answer.status, answer.header("retry-after").is_some()),
+        (503, true)
+    );
     let began = std::time::Instant::now();
     assert_eq!(bridge.post(&message("c1", "known")).status, 503);
-    assert!(began.elapsed() < Duration::from_secs(1), "once an outage is known, nobody waits for its deadline");
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "once an outage is known, nobody waits for its deadline"
+    );
     node.resume();
-    await_some("a 202", || (bridge.post(&message("c1", "after")).status == 202).then_some(()));
+    await_some("a 202", || {
+        (bridge.post(&message("c1", "after")).status == 202).then_some(())
+    });
 }
 
 #[test]
 fn a_right_that_is_taken_and_given_back_stops_and_starts_its_lane_alone() {
     let node = Node::kafka(&["--user", "bridge:s3cret"]);
     let cluster = Cluster::at(&node.env("KAFKA_BOOTSTRAP_SERVERS"));
-    for kind in ["message.sent", "conversation.created", "ai-agent.action", "user.daily-active", "unrecognized", "dead-letter"] {
+    for kind in [
+        "message.sent",
+        "conversation.created",
+        "ai-agent.action",
+        "user.daily-active",
+        "unrecognized",
+        "dead-letter",
+    ] {
         cluster.create(&format!("minchat.{kind}.v1"), 1, &[]);
     }
     let grant = |verb: &str, topic: &str| {
-        node.run("acl", &[verb, "--force", "--allow-principal", "User:bridge", "--topic", topic, "--operation", "Write", "--operation", "Describe"]);
+        node.run(
+            "acl",
+            &[
+                verb,
+                "--force",
+                "--allow-principal",
+                "User:bridge",
+                "--topic",
+                topic,
+                "--operation",
+                "Write",
+                "--operation",
+                "Describe",
+            ],
+        );
     };
     grant("--add", "*");
     let login = "  security_protocol: sasl_plaintext\n  sasl: {mechanism: SCRAM-SHA-512, username: bridge, password: s3cret}";
     let servers = node.env("KAFKA_SASL_BOOTSTRAP_SERVERS");
-    let bridge = Process::start(&yaml(&servers, "minchat.", login, "publish: {deadline: 2s}\n"));
+    let bridge = Process::start(&yaml(
+        &servers,
+        "minchat.",
+        login,
+        "publish: {deadline: 2s}\n",
+    ));
     bridge.await_ready();
     assert_eq!(bridge.post(&message("c1", "before")).status, 202);
-    let deny = ["--add", "--force", "--deny-principal", "User:bridge", "--topic", "minchat.message.sent.v1", "--operation", "Write"];
+    let deny = [
+        "--add",
+        "--force",
+        "--deny-principal",
+        "User:bridge",
+        "--topic",
+        "minchat.message.sent.v1",
+        "--operation",
+        "Write",
+    ];
     node.run("acl", &deny);
-    await_some("a 503", || (bridge.post(&message("c1", "denied")).status == 503).then_some(()));
+    await_some("a 503", || {
+        (bridge.post(&message("c1", "denied")).status == 503).then_some(())
+    });
     bridge.await_log(&["ERROR", "kafka:minchat.message.sent.v1", "unauthorized"]);
-    assert_eq!(bridge.post(sample("user-daily-active.current")).status, 202, "other lanes go on");
+    assert_eq!(
+        bridge.post(sample("user-daily-active.current")).status,
+        202,
+        "other lanes go on"
+    );
     let allow = deny.map(|word| if word == "--add" { "--remove" } else { word });
     node.run("acl", &allow);
-    await_some("a 202", || (bridge.post(&message("c1", "granted")).status == 202).then_some(()));
+    await_some("a 202", || {
+        (bridge.post(&message("c1", "granted")).status == 202).then_some(())
+    });
     bridge.assert_the_books_balance();
 }
 
@@ -325,7 +526,10 @@ fn a_wrong_password_is_said_clearly_and_waited_for() {
     let bridge = Process::start(&yaml(&servers, "minchat.", login, ""));
     bridge.await_log(&["ERROR", "authentication"]);
     assert_eq!(bridge.post(&message("c1", "hi")).status, 503);
-    assert!(!bridge.log().contains("wr0ng-one"), "a secret is never logged");
+    assert!(
+        !bridge.log().contains("wr0ng-one"),
+        "a secret is never logged"
+    );
 }
 
 #[test]
@@ -351,14 +555,32 @@ fn several_brokers_at_once_and_routes_between_them() {
     let routes = "file: {dir: events}\nroutes:\n  user.daily-active: {file: {}}\n  unrecognized: {discard: true}\n";
     let bridge = Process::start(&yaml(&cluster.servers, &prefix, CREATE, routes));
     bridge.await_ready();
-    assert_eq!(bridge.post(&message("c1", "both")).json["receipt"], "published");
-    assert_eq!(bridge.post(sample("user-daily-active.current")).json["receipt"], "published");
+    assert_eq!(
+        bridge.post(&message("c1", "both")).json["receipt"],
+        "published"
+    );
+    assert_eq!(
+        bridge.post(sample("user-daily-active.current")).json["receipt"],
+        "published"
+    );
     assert_eq!(bridge.post("{}").json["receipt"], "discarded");
     let lines = |kind: &str| {
-        let file = bridge.path().join(format!("events/{prefix}{kind}.v1.ndjson"));
-        std::fs::read_to_string(file).unwrap_or_default().lines().count()
+        let file = bridge
+            .path()
+            .join(format!("events/{prefix}{kind}.v1.ndjson"));
+        std::fs::read_to_string(file)
+            .unwrap_or_default()
+            .lines()
+            .count()
     };
-    assert_eq!((lines("message.sent"), lines("user.daily-active"), lines("unrecognized")), (1, 1, 0));
+    assert_eq!(
+        (
+            lines("message.sent"),
+            lines("user.daily-active"),
+            lines("unrecognized")
+        ),
+        (1, 1, 0)
+    );
     assert_eq!(cluster.read(&format!("{prefix}message.sent.v1")).len(), 1);
     bridge.assert_the_books_balance();
 }

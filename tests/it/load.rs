@@ -17,22 +17,39 @@ pub struct Load {
 
 impl Load {
     pub fn start(bridge: &Process, connections: usize) -> Self {
-        let load = Load { stop: Arc::default(), accepted: Arc::default(), refused: Arc::default(), threads: Vec::new() };
+        let load = Load {
+            stop: Arc::default(),
+            accepted: Arc::default(),
+            refused: Arc::default(),
+            threads: Vec::new(),
+        };
         let address = bridge.webhooks();
         let threads = (0..connections).map(|chat| {
-            let (stop, accepted, refused) = (Arc::clone(&load.stop), Arc::clone(&load.accepted), Arc::clone(&load.refused));
+            let (stop, accepted, refused) = (
+                Arc::clone(&load.stop),
+                Arc::clone(&load.accepted),
+                Arc::clone(&load.refused),
+            );
             std::thread::spawn(move || {
                 let mut connection = Connection::open(address);
                 for number in 0..1_000_000 {
                     if stop.load(Ordering::Relaxed) {
                         return;
                     }
-                    let request = Request::post("/webhooks/minchat", message(&format!("chat{chat}"), &number.to_string()));
+                    let request = Request::post(
+                        "/webhooks/minchat",
+                        message(&format!("chat{chat}"), &number.to_string()),
+                    );
                     connection.send(request.bytes());
-                    let Some(answer) = connection.answer() else { return };
+                    let Some(answer) = connection.answer() else {
+                        return;
+                    };
                     match answer.status {
                         202 => {
-                            let id = answer.json()["id"].as_str().expect("a 202 has an id").to_owned();
+                            let id = answer.json()["id"]
+                                .as_str()
+                                .expect("a 202 has an id")
+                                .to_owned();
                             accepted.lock().expect("nobody panics with it").push(id);
                         }
                         status => refused.lock().expect("nobody panics with it").push(status),
@@ -58,7 +75,9 @@ impl Load {
         for thread in self.threads {
             thread.join().expect("the load does not panic");
         }
-        let take = |list: Arc<Mutex<Vec<_>>>| std::mem::take(&mut *list.lock().expect("nobody panics with it"));
+        let take = |list: Arc<Mutex<Vec<_>>>| {
+            std::mem::take(&mut *list.lock().expect("nobody panics with it"))
+        };
         let refused = std::mem::take(&mut *self.refused.lock().expect("nobody panics with it"));
         (take(self.accepted), refused)
     }

@@ -21,9 +21,13 @@ impl Node {
     }
 
     fn start_new(broker: &str, options: &[&str]) -> Self {
-        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/brokers").join(broker);
-        let parent = std::env::var_os("MINCHAT_BRIDGE_TEST_BROKERS_DIR").map_or(std::env::temp_dir(), PathBuf::from);
-        let dir = TempDir::with_prefix_in(format!("{broker}-"), parent).expect("a directory can be made");
+        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/brokers")
+            .join(broker);
+        let parent = std::env::var_os("MINCHAT_BRIDGE_TEST_BROKERS_DIR")
+            .map_or(std::env::temp_dir(), PathBuf::from);
+        let dir =
+            TempDir::with_prefix_in(format!("{broker}-"), parent).expect("a directory can be made");
         let node = Node { script, dir };
         node.run("start", options);
         node
@@ -31,7 +35,11 @@ impl Node {
 
     /// Calls the script. What it prints is given back.
     pub fn run(&self, verb: &str, arguments: &[&str]) -> String {
-        let output = Command::new(&self.script).arg(verb).arg(self.dir.path()).args(arguments).output();
+        let output = Command::new(&self.script)
+            .arg(verb)
+            .arg(self.dir.path())
+            .args(arguments)
+            .output();
         let output = output.expect("the script can be run");
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{verb} {arguments:?}: {errors}");
@@ -61,8 +69,12 @@ impl Node {
     /// The value of a line `export NAME=VALUE` of the script's `env`.
     pub fn env(&self, name: &str) -> String {
         let lines = self.run("env", &[]);
-        let line = lines.lines().find_map(|line| line.strip_prefix(&format!("export {name}=")));
-        line.unwrap_or_else(|| panic!("no {name} in {lines}")).trim_matches(['\'', '"']).to_owned()
+        let line = lines
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("export {name}=")));
+        line.unwrap_or_else(|| panic!("no {name} in {lines}"))
+            .trim_matches(['\'', '"'])
+            .to_owned()
     }
 }
 
@@ -70,7 +82,10 @@ impl Drop for Node {
     fn drop(&mut self) {
         // It may be gone already; `stop` ends what a killed one leaves, such as a port mapper.
         for verb in ["kill", "stop"] {
-            let _ = Command::new(&self.script).arg(verb).arg(self.dir.path()).output();
+            let _ = Command::new(&self.script)
+                .arg(verb)
+                .arg(self.dir.path())
+                .output();
         }
     }
 }

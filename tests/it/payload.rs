@@ -13,5 +13,9 @@ pub fn message(chat: &str, text: &str) -> String {
 }
 
 pub fn sample(name: &str) -> &'static str {
-    SAMPLES.iter().find(|sample| sample.name == name).expect("there is a sample of that name").json
+    SAMPLES
+        .iter()
+        .find(|sample| sample.name == name)
+        .expect("there is a sample of that name")
+        .json
 }

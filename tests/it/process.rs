@@ -46,7 +46,10 @@ pub struct Posted {
 impl Process {
     /// Starts the bridge with this configuration, on free ports, in a directory of its own.
     pub fn start(yaml: &str) -> Self {
-        Self::start_in(Arc::new(TempDir::new().expect("a directory can be made")), yaml)
+        Self::start_in(
+            Arc::new(TempDir::new().expect("a directory can be made")),
+            yaml,
+        )
     }
 
     /// The same in a directory that another bridge left.
@@ -56,7 +59,12 @@ impl Process {
         let mut child = Command::new(env!("CARGO_BIN_EXE_minchat-bridge"))
             .args(["serve", "--config"])
             .arg(&config)
-            .args(["--set", "http.listen=127.0.0.1:0", "--set", "admin.listen=127.0.0.1:0"])
+            .args([
+                "--set",
+                "http.listen=127.0.0.1:0",
+                "--set",
+                "admin.listen=127.0.0.1:0",
+            ])
             .args(["--set", "log.format=json"])
             .current_dir(dir.path())
             .stderr(Stdio::piped())
@@ -82,7 +90,13 @@ impl Process {
         };
         let webhooks = address("post webhooks to http://");
         let admin = address("version at http://");
-        Process { child, dir, log, webhooks, admin }
+        Process {
+            child,
+            dir,
+            log,
+            webhooks,
+            admin,
+        }
     }
 
     pub fn webhooks(&self) -> SocketAddr {
@@ -105,7 +119,9 @@ impl Process {
     pub fn await_log(&self, parts: &[&str]) -> String {
         let found = || {
             let log = self.log();
-            log.lines().find(|line| parts.iter().all(|part| line.contains(part))).map(str::to_owned)
+            log.lines()
+                .find(|line| parts.iter().all(|part| line.contains(part)))
+                .map(str::to_owned)
         };
         await_some(&format!("a line of the log with {parts:?}"), found)
     }
@@ -123,7 +139,10 @@ impl Process {
         connection.send(request.bytes());
         let answer = connection.answer().expect("every webhook is answered");
         let json = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
-        Posted { status: answer.status, json }
+        Posted {
+            status: answer.status,
+            json,
+        }
     }
 
     /// The answer of the admin listener: status and text.
@@ -142,26 +161,46 @@ impl Process {
         let (_, text) = self.ask("/metrics");
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         let lines = lines.filter(|line| parts.iter().all(|part| line.contains(part)));
-        lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+        lines
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+            .sum()
     }
 
     pub fn await_metric(&self, parts: &[&str], value: f64) {
-        await_some(&format!("{parts:?} at {value}"), || (self.metric(parts) == value).then_some(()));
+        await_some(&format!("{parts:?} at {value}"), || {
+            (self.metric(parts) == value).then_some(())
+        });
     }
 
     /// Asserts that for every destination: given = published + dead letters + pending.
     pub fn assert_the_books_balance(&self) {
         let (_, text) = self.ask("/metrics");
         let mut destinations = 0;
-        for line in text.lines().filter(|line| line.starts_with("minchat_bridge_lane_events_total{")) {
-            let labels = line.split(['{', '}']).nth(1).expect("labels stand in braces");
+        for line in text
+            .lines()
+            .filter(|line| line.starts_with("minchat_bridge_lane_events_total{"))
+        {
+            let labels = line
+                .split(['{', '}'])
+                .nth(1)
+                .expect("labels stand in braces");
             let of = |metric: &str| {
-                let mine = text.lines().filter(|line| line.starts_with(&format!("minchat_bridge_{metric}{{")));
+                let mine = text
+                    .lines()
+                    .filter(|line| line.starts_with(&format!("minchat_bridge_{metric}{{")));
                 let mine = mine.filter(|line| labels.split(',').all(|label| line.contains(label)));
-                mine.map(|line| line.rsplit(' ').next().expect("a value").parse::<f64>().expect("a number")).sum::<f64>()
+                mine.map(|line| {
+                    line.rsplit(' ')
+                        .next()
+                        .expect("a value")
+                        .parse::<f64>()
+                        .expect("a number")
+                })
+                .sum::<f64>()
             };
             let given = of("lane_events_total");
-            let ended = of("published_total") + of("dead_letters_total") + of("lane_pending_events");
+            let ended =
+                of("published_total") + of("dead_letters_total") + of("lane_pending_events");
             assert_eq!(given, ended, "the books of {labels}:\n{text}");
             destinations += 1;
         }
@@ -169,13 +208,17 @@ impl Process {
     }
 
     pub fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").args(["-s", signal, &self.child.id().to_string()]).status();
+        let sent = Command::new("kill")
+            .args(["-s", signal, &self.child.id().to_string()])
+            .status();
         assert!(sent.expect("there is a kill").success());
     }
 
     /// Waits for the end, and says how.
     pub fn ended(&mut self) -> ExitStatus {
-        await_some("the end of the bridge", || self.child.try_wait().expect("it is a child"))
+        await_some("the end of the bridge", || {
+            self.child.try_wait().expect("it is a child")
+        })
     }
 
     /// Stops it in order, and asserts that it was.

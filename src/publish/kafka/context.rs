@@ -111,7 +111,9 @@ impl Context {
 
     /// What the last trouble of a connection was.
     pub(super) fn last_error(&self) -> Option<Failure> {
-        self.last_error.get().map(|(code, reason)| errors::failure(code, reason))
+        self.last_error
+            .get()
+            .map(|(code, reason)| errors::failure(code, reason))
     }
 
     pub(super) fn retire(&self) {
@@ -202,7 +204,9 @@ pub(super) struct AskingContext {
 
 impl AskingContext {
     pub(super) fn last_error(&self) -> Option<Failure> {
-        self.last_error.get().map(|(code, reason)| errors::failure(code, reason))
+        self.last_error
+            .get()
+            .map(|(code, reason)| errors::failure(code, reason))
     }
 }
 

@@ -136,10 +136,13 @@ impl Round {
     fn run(mut self, bell: &Bell) {
         let mut pause = RETRY;
         while let Some(lines) = bell.wait(pause) {
-            let (ready, lacking): (Vec<_>, Vec<_>) = lines.into_iter().partition(|line| line.is_ready());
+            let (ready, lacking): (Vec<_>, Vec<_>) =
+                lines.into_iter().partition(|line| line.is_ready());
             for line in &lacking {
                 // Without a broker no topic can be asked about: the next round begins with another.
-                let Err(failure) = self.equip(line) else { continue };
+                let Err(failure) = self.equip(line) else {
+                    continue;
+                };
                 if line.client().is_none() {
                     (line.reporter)(Report::Down(failure.clone()));
                 }
@@ -151,7 +154,11 @@ impl Round {
             if lacking.is_empty() {
                 self.refresh(&ready);
             }
-            pause = if lacking.iter().all(|line| line.is_ready()) { REFRESH } else { RETRY };
+            pause = if lacking.iter().all(|line| line.is_ready()) {
+                REFRESH
+            } else {
+                RETRY
+            };
         }
     }
 
@@ -163,7 +170,9 @@ impl Round {
             None => self.make_client(line, None)?,
         };
         let create = self.settings.create_topics.clone();
-        let found = self.topics()?.find_or_create(client.client(), &line.topic, create.as_ref());
+        let found = self
+            .topics()?
+            .find_or_create(client.client(), &line.topic, create.as_ref());
         if let Err(failure) = found {
             let failure = match client.context().last_error() {
                 Some(known) if failure.reason.is_of_the_whole_broker() => known,
@@ -173,7 +182,8 @@ impl Round {
             return Err(failure);
         }
         let max_message = self.topics()?.max_message(&line.topic);
-        line.max_message.store(max_message.unwrap_or(0), Ordering::Relaxed);
+        line.max_message
+            .store(max_message.unwrap_or(0), Ordering::Relaxed);
         tracing::debug!(topic = line.topic, max_message, "found");
         let client = match client::fits(max_message) {
             true => client,
@@ -183,7 +193,11 @@ impl Round {
         Ok(())
     }
 
-    fn make_client(&self, line: &Arc<TopicLine>, max_message: Option<usize>) -> Result<Arc<Client>, Failure> {
+    fn make_client(
+        &self,
+        line: &Arc<TopicLine>,
+        max_message: Option<usize>,
+    ) -> Result<Arc<Client>, Failure> {
         let config = client::producer(&self.settings, max_message);
         let (queued, queue) = (Arc::clone(line), self.queue.clone());
         let on_queue = Arc::new(move |events| queue.holds(&queued, events));
@@ -207,6 +221,8 @@ impl Round {
         if self.topics.is_none() {
             self.topics = Some(Topics::new(&self.settings, self.runtime.clone())?);
         }
-        self.topics.as_ref().ok_or_else(|| errors::failure(None, "no client to ask with"))
+        self.topics
+            .as_ref()
+            .ok_or_else(|| errors::failure(None, "no client to ask with"))
     }
 }

@@ -81,7 +81,8 @@ pub fn probe(
 ) -> Result<Vec<Found>, Failure> {
     let topics_of = Topics::new(settings, runtime.clone())?;
     let asking = client::common(settings).create_with_context(AskingContext::default());
-    let asking: ThreadedProducer<AskingContext> = asking.map_err(|error| errors::of_event(&error))?;
+    let asking: ThreadedProducer<AskingContext> =
+        asking.map_err(|error| errors::of_event(&error))?;
     let like = settings.create_topics.clone().unwrap_or_default();
     let found = topics.iter().map(|topic| {
         let found = topics_of.find_or_create(asking.client(), topic, create.then_some(&like));
@@ -89,8 +90,12 @@ pub fn probe(
             Some(known) if failure.reason.is_of_the_whole_broker() => known,
             _ => failure,
         })?;
-        let takes = topics_of.max_message(topic).map_or("an unknown size".to_owned(), |max| format!("{max} bytes"));
-        Ok(format!("{partitions} partitions, takes messages of up to {takes}"))
+        let takes = topics_of
+            .max_message(topic)
+            .map_or("an unknown size".to_owned(), |max| format!("{max} bytes"));
+        Ok(format!(
+            "{partitions} partitions, takes messages of up to {takes}"
+        ))
     });
     Ok(found.collect())
 }

@@ -42,18 +42,25 @@ impl TopicLine {
 
     /// The topic's client, if it has one.
     pub(super) fn client(&self) -> Option<Arc<Client>> {
-        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.client
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Whether it has a client that knows its topic.
     pub(super) fn is_ready(&self) -> bool {
-        self.client().is_some_and(|client| client.context().is_found())
+        self.client()
+            .is_some_and(|client| client.context().is_found())
     }
 
     /// Another client, or none; the one before is ended on a thread of its own: that takes as long
     /// as its broker's sockets do.
     pub(super) fn put(&self, client: Option<Arc<Client>>) {
-        let before = std::mem::replace(&mut *self.client.lock().unwrap_or_else(PoisonError::into_inner), client);
+        let before = std::mem::replace(
+            &mut *self.client.lock().unwrap_or_else(PoisonError::into_inner),
+            client,
+        );
         let Some(before) = before else { return };
         before.context().retire();
         let ending = std::thread::Builder::new().name("kafka-retire".to_owned());

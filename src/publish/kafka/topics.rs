@@ -24,7 +24,9 @@ pub(super) struct Topics {
 
 /// How many partitions the topic has, as this client sees it.
 pub(super) fn find<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<usize, Failure> {
-    let metadata = client.fetch_metadata(Some(topic), PATIENCE).map_err(|error| errors::of_event(&error))?;
+    let metadata = client
+        .fetch_metadata(Some(topic), PATIENCE)
+        .map_err(|error| errors::of_event(&error))?;
     let found = metadata.topics().iter().find(|t| t.name() == topic);
     let Some(found) = found else {
         return Err(missing(topic));
@@ -32,14 +34,20 @@ pub(super) fn find<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<
     match found.error().map(Code::from) {
         None => Ok(found.partitions().len()),
         Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => Err(missing(topic)),
-        Some(code) => Err(errors::failure(Some(code), format!("topic {topic}: {code}"))),
+        Some(code) => Err(errors::failure(
+            Some(code),
+            format!("topic {topic}: {code}"),
+        )),
     }
 }
 
 impl Topics {
     pub(super) fn new(settings: &Settings, runtime: Handle) -> Result<Self, Failure> {
         let admin = client::common(settings).create();
-        Ok(Topics { admin: admin.map_err(|error| errors::of_event(&error))?, runtime })
+        Ok(Topics {
+            admin: admin.map_err(|error| errors::of_event(&error))?,
+            runtime,
+        })
     }
 
     /// How many partitions the topic has; it is created if it is missing and that is wanted.
@@ -65,12 +73,19 @@ impl Topics {
         for (name, value) in &like.config {
             wanted = wanted.set(name, value);
         }
-        let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
-        let created = self.runtime.block_on(self.admin.create_topics([&wanted], &options));
+        let options = AdminOptions::new()
+            .operation_timeout(Some(PATIENCE))
+            .request_timeout(Some(PATIENCE));
+        let created = self
+            .runtime
+            .block_on(self.admin.create_topics([&wanted], &options));
         let created = created.map_err(|error| errors::of_event(&error))?;
         match created.into_iter().next() {
             Some(Err((_, Code::TopicAlreadyExists))) => Ok(()),
-            Some(Err((_, code))) => Err(errors::failure(Some(code), format!("topic {topic} can't be created: {code}"))),
+            Some(Err((_, code))) => Err(errors::failure(
+                Some(code),
+                format!("topic {topic} can't be created: {code}"),
+            )),
             Some(Ok(_)) | None => {
                 tracing::info!(topic, "created the topic");
                 Ok(())
@@ -83,11 +98,25 @@ impl Topics {
         let options = AdminOptions::new().request_timeout(Some(PATIENCE));
         let wanted = ResourceSpecifier::Topic(topic);
         let asked = self.admin.describe_configs([&wanted], &options);
-        let described = self.runtime.block_on(asked).ok()?.into_iter().next()?.ok()?;
-        described.get("max.message.bytes")?.value.as_ref()?.parse().ok()
+        let described = self
+            .runtime
+            .block_on(asked)
+            .ok()?
+            .into_iter()
+            .next()?
+            .ok()?;
+        described
+            .get("max.message.bytes")?
+            .value
+            .as_ref()?
+            .parse()
+            .ok()
     }
 }
 
 fn missing(topic: &str) -> Failure {
-    errors::failure(Some(Code::UnknownTopic), format!("topic {topic} does not exist"))
+    errors::failure(
+        Some(Code::UnknownTopic),
+        format!("topic {topic} does not exist"),
+    )
 }
