@@ -153,10 +153,9 @@ impl Waiting {
         at.awaited -= 1;
         at.worst = Some(at.worst.map_or(answer, |other| worse(other, answer)));
         // A refusal by one destination decides at once: nobody has to wait for the others.
-        if at.awaited == 0 || at.worst.is_some_and(|answer| answer.refuses()) {
-            if let Some(waker) = at.waker.take() {
-                waker.wake();
-            }
+        let decided = at.awaited == 0 || at.worst.is_some_and(Answer::refuses);
+        if decided && let Some(waker) = at.waker.take() {
+            waker.wake();
         }
     }
 }

@@ -15,6 +15,6 @@ mod load;
 mod node;
 mod payload;
 mod process;
-#[cfg(feature = "amqp")]
+#[cfg(all(feature = "amqp", feature = "kafka"))]
 mod rabbitmq;
 mod scripted;

@@ -22,12 +22,12 @@ const STEP: u64 = 64 * 1024;
 struct FilePublisher {
     path: PathBuf,
     reporter: Reporter,
-    open: Option<Open>,
-    lines: Vec<u8>,
+    open: Option<Lines>,
+    buffer: Vec<u8>,
 }
 
 /// A file whose content up to `end` is whole lines, synced.
-struct Open {
+struct Lines {
     file: File,
     end: u64,
 }
@@ -40,7 +40,7 @@ pub fn publisher(settings: &Settings, name: &str, reporter: Reporter) -> Box<dyn
         path,
         reporter,
         open: None,
-        lines: Vec::new(),
+        buffer: Vec::new(),
     })
 }
 
@@ -62,13 +62,13 @@ pub fn check(settings: &Settings) -> io::Result<()> {
 
 impl Publisher for FilePublisher {
     fn publish(&mut self, events: &[Handover]) {
-        self.lines.clear();
+        self.buffer.clear();
         for handover in events {
-            self.lines.extend_from_slice(handover.event.envelope());
-            self.lines.push(b'\n');
+            self.buffer.extend_from_slice(handover.event.envelope());
+            self.buffer.push(b'\n');
         }
         let written = self.append();
-        self.lines.shrink_to(1024 * 1024);
+        self.buffer.shrink_to(1024 * 1024);
         for Handover { seq, attempt, .. } in events {
             let (seq, attempt) = (*seq, *attempt);
             (self.reporter)(match &written {
@@ -99,11 +99,11 @@ impl Publisher for FilePublisher {
 impl FilePublisher {
     fn append(&mut self) -> Result<(), Failure> {
         let FilePublisher {
-            path, open, lines, ..
+            path, open, buffer, ..
         } = self;
         let appended = match open {
-            Some(open) => open.append(lines),
-            None => Open::open(path).and_then(|opened| open.insert(opened).append(lines)),
+            Some(open) => open.append(buffer),
+            None => Lines::open(path).and_then(|opened| open.insert(opened).append(buffer)),
         };
         appended.map_err(|error| {
             // What a failed sync left of the data is unknown: only another file handle may be trusted.
@@ -115,7 +115,7 @@ impl FilePublisher {
     }
 }
 
-impl Open {
+impl Lines {
     fn open(path: &Path) -> io::Result<Self> {
         let dir = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(dir)?;
@@ -140,7 +140,7 @@ impl Open {
         if is_new {
             File::open(dir)?.sync_all()?;
         }
-        Ok(Open { file, end })
+        Ok(Lines { file, end })
     }
 
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {

@@ -76,7 +76,7 @@ pub(super) fn producer(settings: &Settings, max_message: Option<usize>) -> Clien
 /// Whether a client that was made without knowing the topic's limit fits it: its batches stay under it,
 /// and it takes what the topic takes.
 pub(super) fn fits(max_message: Option<usize>) -> bool {
-    max_message.is_none_or(|max| max >= BATCH && max <= MESSAGE + MESSAGE / 10)
+    max_message.is_none_or(|max| (BATCH..=MESSAGE + MESSAGE / 10).contains(&max))
 }
 
 fn login(config: &mut ClientConfig, sasl: &Sasl) {

@@ -46,14 +46,15 @@ pub(super) struct Context {
 
 /// The last trouble of a connection, in librdkafka's words: what `AllBrokersDown` alone doesn't tell.
 #[derive(Clone, Default)]
-pub(super) struct LastError(Arc<Mutex<Option<(Option<Code>, String)>>>);
+pub(super) struct LastError(Arc<Mutex<Option<Failure>>>);
 
 impl LastError {
     pub(super) fn set(&self, code: Option<Code>, reason: &str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((code, reason.to_owned()));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(errors::failure(code, reason));
     }
 
-    pub(super) fn get(&self) -> Option<(Option<Code>, String)> {
+    pub(super) fn get(&self) -> Option<Failure> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -111,9 +112,7 @@ impl Context {
 
     /// What the last trouble of a connection was.
     pub(super) fn last_error(&self) -> Option<Failure> {
-        self.last_error
-            .get()
-            .map(|(code, reason)| errors::failure(code, reason))
+        self.last_error.get()
     }
 
     pub(super) fn retire(&self) {
@@ -137,10 +136,10 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         let code = error.rdkafka_error_code();
         let failure = match code {
-            Some(Code::AllBrokersDown) => {
-                let (code, reason) = self.last_error.get().unwrap_or((code, reason.to_owned()));
-                errors::failure(code, reason)
-            }
+            Some(Code::AllBrokersDown) => self
+                .last_error
+                .get()
+                .unwrap_or_else(|| errors::failure(code, reason)),
             code => {
                 self.last_error.set(code, reason);
                 errors::failure(code, reason)
@@ -204,9 +203,7 @@ pub(super) struct AskingContext {
 
 impl AskingContext {
     pub(super) fn last_error(&self) -> Option<Failure> {
-        self.last_error
-            .get()
-            .map(|(code, reason)| errors::failure(code, reason))
+        self.last_error.get()
     }
 }
 

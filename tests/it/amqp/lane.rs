@@ -187,20 +187,23 @@ fn fates(list: &[(Instant, Report)]) -> HashMap<u64, Fate> {
 
 impl Reports {
     fn push(&self, report: Report) {
-        self.list.lock().unwrap().push((Instant::now(), report));
+        self.list
+            .lock()
+            .expect("nobody panics with it")
+            .push((Instant::now(), report));
         self.more.notify_all();
     }
 
     pub fn list(&self) -> Vec<(Instant, Report)> {
-        self.list.lock().unwrap().clone()
+        self.list.lock().expect("nobody panics with it").clone()
     }
 
     pub fn wait(&self, what: &str, there: impl Fn(&[(Instant, Report)]) -> bool) {
-        let list = self.list.lock().unwrap();
+        let list = self.list.lock().expect("nobody panics with it");
         let (list, waited) = self
             .more
             .wait_timeout_while(list, WITHIN, |list| !there(list))
-            .unwrap();
+            .expect("nobody panics with it");
         let last = &list[list.len().saturating_sub(5)..];
         assert!(
             !waited.timed_out(),

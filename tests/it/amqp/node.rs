@@ -27,7 +27,7 @@ impl Tenant {
     /// With all rights.
     pub fn new() -> Self {
         static NODE: Mutex<Weak<Node>> = Mutex::new(Weak::new());
-        let mut shared = NODE.lock().unwrap();
+        let mut shared = NODE.lock().expect("nobody panics with it");
         // It lives for as long as any test uses it.
         let node = shared.upgrade().unwrap_or_else(|| {
             let max_message = format!("max_message_size = {}", Self::MAX_MESSAGE);
@@ -131,8 +131,8 @@ impl Node {
         self.node.resume();
     }
 
-    pub fn ctl(&self, arguments: &[&str]) -> String {
-        self.node.run("ctl", arguments)
+    pub fn set_memory_limit(&self, share: &str) {
+        self.run("ctl", &["set_vm_memory_high_watermark", share]);
     }
 
     fn run(&self, verb: &str, arguments: &[&str]) -> String {
