@@ -69,7 +69,7 @@ lint: install-run-deps install-rust-components install-lint-deps ## clippy with 
 
 .PHONY: doc
 doc: install-run-deps ## Build the documentation, with warnings denied
-	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
+	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps --document-private-items
 
 .PHONY: deny
 deny: install-cargo-deny ## Licences, bans and sources of the dependencies (advisories need a database from outside)
