@@ -115,6 +115,9 @@ mod tests {
     fn control_characters_are_written_byte_by_byte() {
         let written = without_controls(Cow::Borrowed("a\0\n\u{1f} \u{7f}\u{80}\u{9f}\u{a0}é%0A"));
         assert_eq!(written, "a%00%0A%1F %7F%C2%80%C2%9F\u{a0}é%0A");
+        for (alone, expected) in [("\0", "%00"), ("\u{7f}", "%7F"), ("\u{85}", "%C2%85")] {
+            assert_eq!(without_controls(Cow::Borrowed(alone)), expected);
+        }
     }
 
     #[test]

@@ -140,6 +140,11 @@ fn keys_are_compared_with_their_escapes_undone() {
 #[test]
 fn users_are_renamed_where_the_row_says_so() {
     check(&[
+        // Each user is looked at alone.
+        (
+            r#"{"sent_by":{},"sent_to":[{"created_at":1},{"createdAt":2},{}]}"#,
+            r#"{"sent_by":{},"sent_to":[{"created_at":1},{"created_at":2},{}]}"#,
+        ),
         (
             r#"{"sent_by":{"lastActive":1},"sent_to":[{"createdAt":2},3,{"lastActive":4,"createdAt":5}]}"#,
             r#"{"sent_by":{"last_active":1},"sent_to":[{"created_at":2},3,{"last_active":4,"created_at":5}]}"#,
