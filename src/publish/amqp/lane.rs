@@ -23,7 +23,7 @@ use super::session::Session;
 use crate::publish::{Class, Failure, Handover, Report};
 
 /// What one batch may hold. Everything handed over in the meantime is the next one.
-const BATCH_EVENTS: usize = 256;
+const BATCH_EVENTS: usize = 1024;
 const BATCH_BYTES: usize = 1 << 20;
 /// How long lapin may take to fail what was in flight: it takes milliseconds.
 const FAILING_WITHIN: Duration = Duration::from_secs(1);
