@@ -82,7 +82,7 @@ fn new_form(rule: &Rule, known: &Known, outline: &Outline<'_>) -> Option<Edit> {
 const NAME: &str = "{\"fieldName\":";
 const VALUE: &str = ",\"fieldValue\":";
 
-/// The length of what [`write`] writes.
+/// The length of what [`write()`] writes.
 pub(super) fn written_len(text: &str, edits: &[Edit], fields: &Fields) -> usize {
     let len = |len: usize, edit: &Edit| match edit.change {
         Change::Rename(key) => len - edit.at.len() + key.quoted().len(),
