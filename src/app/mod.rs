@@ -116,6 +116,7 @@ impl Application {
             let signals = Signals::listen(bound.stopper(), delivery.clone());
             let signals = signals.map_err(|source| failed("signals can't be received", source))?;
             let watching = tokio::spawn(signals.obey());
+            tokio::spawn(tell_when_ready(delivery.clone()));
             let served = bound
                 .run()
                 .await
@@ -134,6 +135,18 @@ impl Application {
         runtime.shutdown_timeout(Duration::from_secs(1));
         served
     }
+}
+
+/// Says once that every destination takes events, for whoever watches the start.
+async fn tell_when_ready(delivery: Delivery) {
+    while !delivery
+        .readiness()
+        .iter()
+        .all(|destination| destination.ready)
+    {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    tracing::info!("ready: every destination takes events");
 }
 
 /// What the process is told by signals.

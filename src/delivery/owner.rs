@@ -11,7 +11,7 @@ use super::status::LaneStatus;
 use super::ticket::{DeadLetterTicket, Ticket};
 use super::window::BrokerWindow;
 use super::{Delivery, KeptDeadLetters};
-use crate::envelope::{Event, EventType, Stage};
+use crate::envelope::{Event, EventType, Stage, Verdict};
 use crate::metrics::DestinationMetrics;
 use crate::publish::{Class, Failure, Publisher, Report};
 use crate::route::Destination;
@@ -86,7 +86,8 @@ impl Owner {
         match message {
             Message::Give { event, ticket } => {
                 let parsed = event
-                    .dead_because()
+                    .verdict()
+                    .map(|verdict| verdict.reason)
                     .filter(|reason| reason.stage() == Stage::Parse);
                 if self
                     .lane
@@ -144,13 +145,12 @@ impl Owner {
                 .push(Message::DeadLettered { condemned, taken });
             return;
         }
-        let name = self.destination.to_string();
-        let dead_letter = self.delivery.sealer().dead_letter_of(
-            event,
-            condemned.reason,
-            &condemned.detail,
-            &name,
-        );
+        let verdict = Verdict {
+            reason: condemned.reason,
+            detail: condemned.detail.clone(),
+            destination: Some(self.destination.to_string()),
+        };
+        let dead_letter = self.delivery.sealer().dead_letter_of(event, verdict);
         let route = self
             .delivery
             .table()
@@ -190,7 +190,7 @@ impl Owner {
             Notice::Repeated(events) => broker.repeated(events as u64),
             Notice::Reached => {
                 self.health.reached();
-                tracing::info!(destination = %self.destination, "ready");
+                tracing::debug!(destination = %self.destination, "reached");
             }
             Notice::TroubleBegan(failure) => self.trouble_began(&failure),
             Notice::TroubleChanged(failure) => {

@@ -3,7 +3,9 @@
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Draft, Event, EventType, Received, Sealer, json_string, write_time};
+use super::{
+    Draft, Event, EventType, Received, Sealer, Verdict, json_string, subject_word, write_time,
+};
 use crate::minchat::{Kind, Malformed};
 
 /// Where a webhook's way ended.
@@ -83,34 +85,21 @@ impl From<&Malformed> for DeadLetterReason {
     }
 }
 
-/// What a dead letter tells of the failure.
-struct Verdict<'a> {
-    reason: DeadLetterReason,
-    detail: &'a str,
-    destination: Option<&'a str>,
-}
-
 impl Sealer {
     /// The dead letter of a webhook whose body can't become an event.
     pub fn dead_letter(&self, received: &Received<'_>, why: &Malformed) -> Event {
-        let detail = why.to_string();
         let verdict = Verdict {
             reason: why.into(),
-            detail: &detail,
+            detail: why.to_string(),
             destination: None,
         };
         let draft = Draft::new(EventType::DeadLetter, received, room(received.body));
-        self.write_dead_letter(draft, received, None, &verdict)
+        self.write_dead_letter(draft, received, None, verdict)
     }
 
-    /// The dead letter of an event that its destination will never take: same id, same times.
-    pub fn dead_letter_of(
-        &self,
-        event: &Event,
-        reason: DeadLetterReason,
-        detail: &str,
-        destination: &str,
-    ) -> Event {
+    /// The dead letter of an event that its destination will never take: same id, same time, and
+    /// the same subject and key.
+    pub fn dead_letter_of(&self, event: &Event, verdict: Verdict) -> Event {
         let received = Received {
             source: event.source,
             said: event.said,
@@ -121,31 +110,29 @@ impl Sealer {
             body: event.body(),
             at: event.received_at,
         };
-        let verdict = Verdict {
-            reason,
-            detail,
-            destination: Some(destination),
-        };
         let draft = Draft::with_id(event.id, EventType::DeadLetter, room(received.body));
-        self.write_dead_letter(draft, &received, event.ordering_key(), &verdict)
+        let key = event
+            .ordering_key()
+            .map(|key| (subject_word(event.event_type), key));
+        self.write_dead_letter(draft, &received, key, verdict)
     }
 
     fn write_dead_letter(
         &self,
         mut draft: Draft,
         received: &Received<'_>,
-        key: Option<&str>,
-        verdict: &Verdict<'_>,
+        key: Option<(&str, &str)>,
+        verdict: Verdict,
     ) -> Event {
-        draft.attributes(self, received, key.map(|key| ("events/", key)));
+        draft.attributes(self, received, key);
         draft.start_data();
         draft.text("{\"reason\":\"");
         draft.text(verdict.reason.name());
         draft.text("\",\"stage\":\"");
         draft.text(verdict.reason.stage().name());
         draft.text("\",\"detail\":");
-        draft.text(&json_string(verdict.detail));
-        if let Some(destination) = verdict.destination {
+        draft.text(&json_string(&verdict.detail));
+        if let Some(destination) = &verdict.destination {
             draft.text(",\"destination\":");
             draft.text(&json_string(destination));
         }
@@ -156,8 +143,8 @@ impl Sealer {
         write_body(&mut draft, received.body);
         draft.text("}");
         Event {
-            dead_because: Some(verdict.reason),
-            ..draft.finish(key, received, false)
+            verdict: Some(verdict),
+            ..draft.finish(key.map(|(_, key)| key), received, false)
         }
     }
 

@@ -63,10 +63,21 @@ pub struct Event {
     pub(super) event_type: EventType,
     pub(super) source: usize,
     pub(super) said: Option<Kind>,
-    pub(super) dead_because: Option<DeadLetterReason>,
+    pub(super) verdict: Option<Verdict>,
     pub(super) received_at: SystemTime,
     pub(super) bytes: Vec<u8>,
     pub(super) spans: Spans,
+}
+
+/// Why an event is a dead letter, for those who look through dead letters without reading them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// For graphs.
+    pub reason: DeadLetterReason,
+    /// For people.
+    pub detail: String,
+    /// Where it could not be published, as in logs; none if it was no event at all.
+    pub destination: Option<String>,
 }
 
 /// Where what stands in an event's bytes. The envelope begins at 0.
@@ -97,8 +108,8 @@ impl Event {
     }
 
     /// Why it is a dead letter, if it is one.
-    pub fn dead_because(&self) -> Option<DeadLetterReason> {
-        self.dead_because
+    pub fn verdict(&self) -> Option<&Verdict> {
+        self.verdict.as_ref()
     }
 
     /// When the webhook was received.

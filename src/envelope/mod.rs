@@ -21,7 +21,7 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 pub use dead_letter::{DeadLetterReason, Stage};
 use event::Spans;
-pub use event::{Event, EventType};
+pub use event::{Event, EventType, Verdict};
 pub use settings::Settings;
 
 use crate::minchat::{Kind, Payload};
@@ -108,10 +108,7 @@ impl Sealer {
             received,
             payload.data_len() + apart,
         );
-        let subject = match payload.kind() {
-            Kind::UserDailyActive => "users/",
-            _ => "chats/",
-        };
+        let subject = subject_word(EventType::Kind(payload.kind()));
         let key = payload.ordering_key().map(|key| (subject, key));
         draft.attributes(self, received, key);
         draft.start_data();
@@ -248,7 +245,7 @@ impl Draft {
             event_type: self.event_type,
             source: received.source,
             said: received.said,
-            dead_because: None,
+            verdict: None,
             received_at: received.at,
             bytes: self.bytes,
             spans: self.spans,
@@ -281,6 +278,14 @@ impl Draft {
             self.bytes.push(DIGITS[usize::from(byte >> 4)]);
             self.bytes.push(DIGITS[usize::from(byte & 15)]);
         }
+    }
+}
+
+/// What stands before the ordering key in a subject.
+const fn subject_word(event_type: EventType) -> &'static str {
+    match event_type {
+        EventType::Kind(Kind::UserDailyActive) => "users/",
+        _ => "chats/",
     }
 }
 

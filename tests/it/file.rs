@@ -142,3 +142,39 @@ fn the_kind_in_the_url_counts_if_the_payload_can_be_one() {
     let unknown = Request::post("/webhooks/minchat/message.read", user);
     assert_eq!(bridge.send(&unknown).status, 404);
 }
+
+#[test]
+fn what_happens_is_counted() {
+    let mut bridge = Process::start("publish: {deadline: 2s}\n");
+    bridge.await_ready();
+    assert_eq!(bridge.post(sample("message-sent.generation-1")).status, 202);
+    assert_eq!(bridge.post("nope").status, 400);
+    assert_eq!(bridge.post_to("/webhooks/nobody", "{}").status, 404);
+    for (series, value) in [
+        (&["http_requests_total", "webhooks", "\"202\""][..], 1.0),
+        (&["http_requests_total", "webhooks", "\"400\""], 1.0),
+        (&["http_request_duration_seconds_count", "webhooks"], 3.0),
+        (&["webhooks_received_total", "message.sent"], 1.0),
+        (
+            &["webhooks_accepted_total", "message.sent", "published"],
+            1.0,
+        ),
+        (&["webhooks_rejected_total", "malformed-json"], 1.0),
+        (&["payload_drift_total", "message.sent", "legacy_key"], 1.0),
+        (&["lane_events_total", "minchat.message.sent.v1"], 1.0),
+        (&["published_total", "minchat.message.sent.v1"], 1.0),
+        (&["dead_letters_total", "parse", "malformed_json"], 1.0),
+        (&["publish_duration_seconds_count"], 2.0),
+        (&["delivery_latency_seconds_count"], 2.0),
+        (&["broker_up"], 1.0),
+        (&["build_info"], 1.0),
+        (&["http_requests_in_flight"], 0.0),
+        (&["http_in_flight_bytes"], 0.0),
+    ] {
+        bridge.await_metric(series, value);
+    }
+    assert!(bridge.metric(&["published_bytes_total"]) > 500.0);
+    assert!(bridge.metric(&["process_resident_memory_bytes"]) > 1e6);
+    bridge.assert_the_books_balance();
+    bridge.stop();
+}

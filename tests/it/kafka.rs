@@ -258,6 +258,25 @@ fn an_event_that_its_topic_does_not_take_is_a_dead_letter_and_the_lane_goes_on()
         (Some("too_large"), Some("publish"))
     );
     assert_eq!(data["destination"], format!("kafka:{topic}"));
+    assert_eq!(
+        (&record.value["subject"], record.key.as_deref()),
+        (&"chats/c1".into(), Some("c1"))
+    );
+    for (header, value) in [
+        ("topic", topic.as_str()),
+        ("stage", "publish"),
+        ("exception.class.name", "too_large"),
+        (
+            "exception.message",
+            data["detail"].as_str().expect("it says why"),
+        ),
+    ] {
+        let header = format!("__connect.errors.{header}");
+        assert!(
+            record.headers.contains(&(header.clone(), value.to_owned())),
+            "{header}"
+        );
+    }
     assert_eq!(data["body"], large);
     bridge.assert_the_books_balance();
 }
@@ -376,6 +395,7 @@ fn a_broker_that_is_down_at_start_is_no_error() {
     bridge.await_ready();
     assert_eq!(bridge.post(&message("c1", "now")).status, 202);
     assert_eq!(bridge.metric(&["broker_up"]), 1.0);
+    assert_eq!(bridge.metric(&["broker_reconnects_total"]), 1.0);
     bridge.await_log(&["the broker is back"]);
 }
 

@@ -53,6 +53,7 @@ fn what_no_queue_is_bound_for_is_kept_in_the_unrouted_queue() {
     bridge.await_ready();
     let posted = bridge.post(&message("c1", "nobody listens"));
     assert_eq!(posted.status, 202);
+    bridge.await_metric(&["amqp_unrouted_messages"], 1.0);
     assert_eq!(
         broker.drain_ids(&format!("{prefix}unrouted.v1")),
         [posted.json["id"].as_str().unwrap_or_default()]

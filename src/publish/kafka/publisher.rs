@@ -10,7 +10,7 @@ use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use super::context::{Context, opaque};
 use super::errors;
 use super::keeper::Keeper;
-use crate::envelope;
+use crate::envelope::{self, Verdict};
 use crate::publish::{Handover, Publisher, Report, Reporter};
 
 pub(super) type Client = ThreadedProducer<Context>;
@@ -153,10 +153,36 @@ fn record<'a>(topic: &'a str, handover: &'a Handover) -> BaseRecord<'a, str, [u8
             value: Some(traceparent),
         });
     }
+    if let Some(verdict) = event.verdict() {
+        headers = with_verdict(headers, verdict);
+    }
     let mut record = BaseRecord::with_opaque_to(topic, opaque(handover.seq, handover.attempt))
         .payload(event.envelope());
     if let Some(key) = event.ordering_key() {
         record = record.key(key);
     }
     record.headers(headers)
+}
+
+/// The headers that Kafka Connect puts on dead letters, so that dead-letter browsers know them
+/// (KIP-298, `errors.deadletterqueue.context.headers.enable`).
+fn with_verdict(headers: OwnedHeaders, verdict: &Verdict) -> OwnedHeaders {
+    let topic = verdict.destination.as_deref().unwrap_or_default();
+    let topic = topic.strip_prefix("kafka:").unwrap_or(topic);
+    [
+        ("__connect.errors.topic", topic),
+        ("__connect.errors.stage", verdict.reason.stage().name()),
+        (
+            "__connect.errors.exception.class.name",
+            verdict.reason.name(),
+        ),
+        ("__connect.errors.exception.message", &verdict.detail),
+    ]
+    .into_iter()
+    .fold(headers, |headers, (key, value)| {
+        headers.insert(Header {
+            key,
+            value: Some(value),
+        })
+    })
 }
