@@ -11,7 +11,7 @@ use super::broker::Broker;
 use super::destination::Destination;
 use super::link::Link;
 use super::{errors, topology};
-use crate::publish::Failure;
+use crate::publish::{Failure, Reason};
 
 /// How long the broker may take for channel and topology.
 const SET_UP_WITHIN: Duration = Duration::from_secs(10);
@@ -34,7 +34,11 @@ impl Session {
         let link = broker.link().await?;
         let declare = broker.settings().declare;
         let set_up = async {
-            let created = topology::ensure(&link, &destination, declare).await?;
+            let created = topology::ensure(&link, &destination, declare).await;
+            let created = created.map_err(|failure| match declare {
+                true => failure,
+                false => not_created(failure),
+            })?;
             if !created.is_empty() {
                 tracing::info!(
                     created = created.join(", "),
@@ -65,5 +69,19 @@ impl Session {
         if let Some(link) = Arc::into_inner(self.link) {
             link.close().await;
         }
+    }
+}
+
+/// Tells whoever waits for an exchange that the bridge will not make it.
+fn not_created(failure: Failure) -> Failure {
+    match failure.reason {
+        Reason::UnknownDestination => Failure {
+            detail: format!(
+                "{} (amqp.declare is off: it has to be created)",
+                failure.detail
+            ),
+            ..failure
+        },
+        _ => failure,
     }
 }

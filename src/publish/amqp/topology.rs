@@ -31,7 +31,7 @@ pub(super) async fn ensure(
     };
     let missing = survey.exchange(&destination.exchange).await?;
     match missing {
-        Presence::Missing(failure) if !create => return Err(not_created(failure)),
+        Presence::Missing(failure) if !create => return Err(failure),
         Presence::Missing(_) => {
             survey.ensure_unrouted(&destination.unrouted).await?;
             survey.create_exchange(destination).await?;
@@ -236,16 +236,6 @@ fn quorum() -> FieldTable {
 
 fn text(value: &str) -> AMQPValue {
     AMQPValue::LongString(value.into())
-}
-
-fn not_created(failure: Failure) -> Failure {
-    Failure {
-        detail: format!(
-            "{} (amqp.declare is off: it has to be created)",
-            failure.detail
-        ),
-        ..failure
-    }
 }
 
 fn no_right(what: &str, name: &str, failure: Failure) -> Failure {
