@@ -72,7 +72,7 @@ fn no_colour() -> bool {
 }
 
 /// What the brokers' clients say of a broker's trouble, the publishers say in one line.
-const CLIENTS: [&str; 3] = ["lapin", "librdkafka", "rdkafka"];
+const CLIENTS: [&str; 2] = ["librdkafka", "rdkafka"];
 
 /// How much is logged of this crate, of the brokers' clients, and of all other crates. Of those
 /// that are not ours never more than INFO: below it they show frames, with credentials and bodies.
@@ -88,6 +88,8 @@ fn filter(level: Level) -> Targets {
     Targets::new()
         .with_default(others)
         .with_targets(CLIENTS.map(|client| (client, clients)))
+        // It logs returned messages with their bodies, at WARN.
+        .with_target("lapin", L::OFF)
         .with_target(env!("CARGO_CRATE_NAME"), own)
 }
 
@@ -171,16 +173,16 @@ mod tests {
     #[test]
     fn a_client_of_a_broker_is_quiet_until_debug_and_never_shows_frames() {
         let trouble = || {
-            tracing::error!(target: "lapin::channel", "connection lost");
+            tracing::error!(target: "lapin::returned_messages", "a body");
             tracing::warn!(target: "librdkafka", "all brokers are down");
             tracing::debug!(target: "lapin::frames", "a body");
             tracing::debug!(target: "actix_http::h1", "a head");
         };
         assert_eq!(logged(Format::Text, Level::Info, false, trouble), "");
         let debug = logged(Format::Text, Level::Debug, false, trouble);
-        assert_eq!(debug.lines().count(), 2, "{debug}");
+        assert_eq!(debug.lines().count(), 1, "{debug}");
         let trace = logged(Format::Text, Level::Trace, false, trouble);
-        assert_eq!(trace.lines().count(), 2, "{trace}");
+        assert_eq!(trace.lines().count(), 1, "{trace}");
     }
 
     #[test]
