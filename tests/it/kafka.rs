@@ -27,6 +27,10 @@ fn each_kind_is_read_from_its_topic_by_a_plain_consumer() {
     let (cluster, prefix) = (Cluster::shared(), prefix());
     let bridge = Process::start(&yaml(&cluster.servers, &prefix, CREATE, ""));
     bridge.await_ready();
+    assert!(
+        !bridge.log().contains("ERROR"),
+        "a topic that the bridge creates is no trouble"
+    );
     for (name, kind, key) in [
         (
             "message-sent.current",

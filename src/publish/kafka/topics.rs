@@ -1,6 +1,6 @@
 //! What a topic is like, as its broker says: whether it is there, and what it takes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
@@ -15,6 +15,9 @@ use crate::publish::{Failure, Reason};
 
 /// How long one question may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long until a topic that was just created is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Asks a cluster about the limits of its topics, and creates what is missing.
 pub(super) struct Topics {
@@ -41,6 +44,21 @@ pub(super) fn find<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<
     }
 }
 
+/// A topic that was created is known to every broker a moment later.
+fn await_created<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<usize, Failure> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match find(client, topic) {
+            Err(failure)
+                if failure.reason == Reason::UnknownDestination && Instant::now() < until =>
+            {
+                std::thread::sleep(LOOK_AGAIN);
+            }
+            found => return found,
+        }
+    }
+}
+
 impl Topics {
     pub(super) fn new(settings: &Settings, runtime: Handle) -> Result<Self, Failure> {
         let admin = client::common(settings).create();
@@ -60,7 +78,7 @@ impl Topics {
         match (find(client, topic), create) {
             (Err(failure), Some(like)) if failure.reason == Reason::UnknownDestination => {
                 self.create(topic, like)?;
-                find(client, topic)
+                await_created(client, topic)
             }
             (found, _) => found,
         }
