@@ -3,7 +3,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long messages gather under load: a tenth of what a confirm takes.
+/// How long messages gather under load: short beside what a confirm takes.
 const GATHER: Duration = Duration::from_micros(150);
 
 /// A queue of many senders and one owner. What bounds it is what bounds its senders: requests in
@@ -45,9 +45,8 @@ impl<T> Mailbox<T> {
 
     /// Takes all messages there are into an empty `batch`, waiting for the first one until then.
     ///
-    /// After a round that had messages (`busy`) it lets them gather for a moment first, and nobody
-    /// has to wake anybody: under load a wake for each event and each confirm costs more than all
-    /// that is done with them.
+    /// After a round that had messages (`busy`) it lets them gather for a moment first, so that under
+    /// load nobody has to wake the owner for each of them.
     pub fn take(&self, batch: &mut Vec<T>, until: Instant, busy: bool) {
         if busy {
             std::thread::sleep(GATHER);
