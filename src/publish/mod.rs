@@ -50,8 +50,8 @@ pub trait Publisher: Send {
 pub struct Handover {
     /// The lane's number for it: given back in its report.
     pub seq: u64,
-    /// Which hand-over of the lane this is, so that a late report of an earlier one can be told.
-    pub attempt: u32,
+    /// How often the lane had begun again by then, wrapping: tells a late report of an earlier hand-over.
+    pub attempt: u16,
     /// What to publish.
     pub event: Arc<Event>,
 }
@@ -64,14 +64,14 @@ pub enum Report {
         /// As in [`Handover::seq`].
         seq: u64,
         /// As in [`Handover::attempt`].
-        attempt: u32,
+        attempt: u16,
     },
     /// It was not published, or may not have been.
     Failed {
         /// As in [`Handover::seq`].
         seq: u64,
         /// As in [`Handover::attempt`].
-        attempt: u32,
+        attempt: u16,
         /// Why.
         failure: Failure,
     },

@@ -466,6 +466,11 @@ fn a_frozen_kafka_costs_a_503_within_the_deadline_and_nothing_once_it_is_known()
         began.elapsed() < Duration::from_secs(1),
         "once an outage is known, nobody waits for its deadline"
     );
+    bridge.await_log(&["WARN", "kafka:minchat.message.sent.v1", "no confirm came"]);
+    assert!(bridge.metric(&["publish_failures_total", "timeout"]) > 0.0);
+    await_some("the events that librdkafka holds", || {
+        (bridge.metric(&["kafka_queue_events"]) > 0.0).then_some(())
+    });
     node.resume();
     await_some("a 202", || {
         (bridge.post(&message("c1", "after")).status == 202).then_some(())

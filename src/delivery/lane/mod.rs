@@ -116,7 +116,7 @@ struct Entry<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Waiting,
-    HandedOver { at: Instant, attempt: u32 },
+    HandedOver { at: Instant, attempt: u16 },
     Condemned(DeadLetterReason),
     Done,
 }
@@ -153,7 +153,7 @@ pub struct Lane<T> {
     size: usize,
     pending: usize,
     outstanding: usize,
-    attempt: u32,
+    attempt: u16,
     pace: Pace,
     up: Option<bool>,
     /// Somebody waited for the whole deadline, and nothing was confirmed since.
@@ -215,14 +215,9 @@ impl<T> Lane<T> {
         match (&self.trouble, self.up) {
             (Some(trouble), Some(false)) => Some(&trouble.failure.detail),
             (_, Some(false)) => Some("the broker can't be reached"),
-            (trouble, _) if self.overdue => Some(
-                trouble
-                    .as_ref()
-                    .map_or("no confirm came within the deadline", |t| &t.failure.detail),
-            ),
             (trouble, _) => trouble
                 .as_ref()
-                .filter(lasting)
+                .filter(|trouble| self.overdue || lasting(trouble))
                 .map(|t| t.failure.detail.as_str()),
         }
     }
@@ -343,7 +338,7 @@ impl<T> Lane<T> {
         self.line.iter().any(|entry| entry.ticket.is_some())
     }
 
-    fn confirmed(&mut self, now: Instant, seq: u64, attempt: u32, steps: &mut Steps<T>) {
+    fn confirmed(&mut self, now: Instant, seq: u64, attempt: u16, steps: &mut Steps<T>) {
         let Some(index) = self.index(seq) else { return };
         let State::HandedOver {
             at,
@@ -395,7 +390,7 @@ impl<T> Lane<T> {
         &mut self,
         now: Instant,
         seq: u64,
-        attempt: u32,
+        attempt: u16,
         failure: Failure,
         steps: &mut Steps<T>,
     ) {
@@ -484,6 +479,7 @@ impl<T> Lane<T> {
         if self.pace != Pace::Settling || self.outstanding > 0 {
             return;
         }
+        self.attempt = self.attempt.wrapping_add(1);
         if self.rebuild {
             self.rebuild = false;
             self.up = Some(false);
@@ -504,7 +500,6 @@ impl<T> Lane<T> {
         max_envelope: Option<usize>,
         steps: &mut Steps<T>,
     ) {
-        self.attempt = self.attempt.wrapping_add(1);
         let attempt = self.attempt;
         let mut handed = 0;
         let mut repeated = 0;
@@ -546,15 +541,30 @@ impl<T> Lane<T> {
 
     fn answer_the_overdue(&mut self, now: Instant, steps: &mut Steps<T>) {
         self.unanswered = self.unanswered.max(self.first);
+        let mut unconfirmed = false;
         while let Some(entry) = self.line.get_mut((self.unanswered - self.first) as usize) {
             if entry.given + self.bounds.deadline > now {
                 break;
             }
+            self.unanswered += 1;
             if let Some(ticket) = entry.ticket.take() {
                 steps.answers.push((ticket, Answer::Unavailable));
-                self.overdue = true;
+                // What waits for the dead letters says nothing of this destination.
+                unconfirmed |= !matches!(entry.state, State::Condemned(_));
             }
-            self.unanswered += 1;
+        }
+        if unconfirmed {
+            self.overdue = true;
+            steps.notices.push(Notice::Failed(Reason::Timeout));
+            self.in_trouble(now, self.no_confirm(), steps);
+        }
+    }
+
+    fn no_confirm(&self) -> Failure {
+        Failure {
+            class: Class::Retry,
+            reason: Reason::Timeout,
+            detail: format!("no confirm came within {:?}", self.bounds.deadline),
         }
     }
 

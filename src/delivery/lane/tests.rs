@@ -359,3 +359,43 @@ fn what_the_window_does_not_hold_is_refused_at_once() {
         .give(scene.now, event(), 4, size - 1, &mut scene.steps);
     assert!(!took, "neither what the broker's window does not hold");
 }
+
+#[test]
+fn rounds_without_a_failure_are_one_attempt() {
+    let mut scene = Scene::up();
+    let first = scene.given([1]).handed_over();
+    for _ in 0..=u32::from(u16::MAX) {
+        scene.advanced();
+    }
+    let second = scene.given([2]).handed_over();
+    assert_eq!(second[0].attempt, first[0].attempt);
+    scene.confirm(&first[0]).confirm(&second[0]);
+    assert_eq!(scene.lane.pending(), 0);
+}
+
+#[test]
+fn a_silent_broker_is_trouble_that_is_told() {
+    let mut scene = Scene::up();
+    let handed = scene.given([1]).handed_over();
+    scene.after(DEADLINE);
+    let told = |scene: &Scene, begins: &str| {
+        scene
+            .steps
+            .notices
+            .iter()
+            .any(|n| format!("{n:?}").starts_with(begins))
+    };
+    assert!(told(&scene, "TroubleBegan") && told(&scene, "Failed(Timeout)"));
+    assert!(!told(&scene, "TroubleEnded"));
+    scene.confirm(&handed[0]);
+    assert!(told(&scene, "TroubleEnded"));
+}
+
+#[test]
+fn an_event_that_waits_for_the_dead_letters_stops_nobody() {
+    let mut scene = Scene::up();
+    scene.max_envelope = Some(100);
+    scene.given([1]).after(DEADLINE);
+    assert_eq!(scene.answers(), [(1, Answer::Unavailable)]);
+    assert_eq!(scene.lane.outage(scene.now), None);
+}

@@ -13,20 +13,19 @@ use serde::Deserialize;
 use super::errors;
 use crate::publish::{Class, Failure, Report, Reporter};
 
-/// Bits of a delivery's opaque that hold the event's number; above them is the attempt.
-const SEQ_BITS: u32 = 40;
+/// Bits of a delivery's opaque that hold the event's number; the 16 above them are the attempt. At
+/// a million events a second the numbers last for nine years.
+const SEQ_BITS: u32 = 48;
 
 /// What librdkafka gives back with a report.
-pub(super) fn opaque(seq: u64, attempt: u32) -> usize {
-    (usize::try_from(attempt & 0xff_ffff).unwrap_or_default() << SEQ_BITS)
-        | (seq as usize & ((1 << SEQ_BITS) - 1))
+pub(super) fn opaque(seq: u64, attempt: u16) -> usize {
+    (usize::from(attempt) << SEQ_BITS) | (seq as usize & ((1 << SEQ_BITS) - 1))
 }
 
-/// A number that can be told from a lane's by its low bits, and an attempt by its own.
-fn seq_and_attempt(opaque: usize) -> (u64, u32) {
+fn seq_and_attempt(opaque: usize) -> (u64, u16) {
     (
         (opaque & ((1 << SEQ_BITS) - 1)) as u64,
-        (opaque >> SEQ_BITS) as u32,
+        (opaque >> SEQ_BITS) as u16,
     )
 }
 
@@ -223,5 +222,22 @@ impl ClientContext for AskingContext {
 
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(facility, message, "librdkafka");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_opaque_holds_every_attempt_and_every_number_of_a_lane() {
+        for (seq, attempt) in [
+            (0, 0),
+            (1, u16::MAX),
+            ((1 << SEQ_BITS) - 1, 1),
+            (1 << 40, 300),
+        ] {
+            assert_eq!(seq_and_attempt(opaque(seq, attempt)), (seq, attempt));
+        }
     }
 }
