@@ -1,10 +1,7 @@
 //! What a lane's owner is told, by whom ever: a queue that wakes its owner at most once a batch.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
-/// How long messages gather under load: short beside what a confirm takes.
-const GATHER: Duration = Duration::from_micros(150);
+use std::time::Instant;
 
 /// A queue of many senders and one owner. What bounds it is what bounds its senders: requests in
 /// flight at the edge, and the window of events whose reports may come.
@@ -44,13 +41,7 @@ impl<T> Mailbox<T> {
     }
 
     /// Takes all messages there are into an empty `batch`, waiting for the first one until then.
-    ///
-    /// After a round that had messages (`busy`) it lets them gather for a moment first, so that under
-    /// load nobody has to wake the owner for each of them.
-    pub fn take(&self, batch: &mut Vec<T>, until: Instant, busy: bool) {
-        if busy {
-            std::thread::sleep(GATHER);
-        }
+    pub fn take(&self, batch: &mut Vec<T>, until: Instant) {
         let mut queue = self.lock();
         while queue.messages.is_empty() {
             let wait = until.saturating_duration_since(Instant::now());

@@ -55,13 +55,11 @@ impl Owner {
         let mut batch = Vec::new();
         let mut steps = Steps::default();
         let mut stop_at = None;
-        let mut busy = false;
         loop {
             let idle = Instant::now() + HEARTBEAT;
             let wake = self.lane.wakes_at().map_or(idle, |at| at.min(idle));
             self.mailbox
-                .take(&mut batch, stop_at.map_or(wake, |at| wake.min(at)), busy);
-            busy = !batch.is_empty();
+                .take(&mut batch, stop_at.map_or(wake, |at| wake.min(at)));
             let now = Instant::now();
             for message in batch.drain(..) {
                 match message {
