@@ -1,29 +1,29 @@
 //! Wires all rooms together, starts and stops them in order. The only file that knows them all.
 
+mod brokers;
 mod probe;
+mod signals;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use brokers::Publishers;
 pub use probe::{Probed, probe};
+use signals::Signals;
 
 use crate::config::Config;
 use crate::delivery::{Delivery, KeptDeadLetters, Parts};
-use crate::envelope::{EventType, Sealer};
-use crate::http::{self, Behind, Bound, Slug, Stopper};
+use crate::envelope::Sealer;
+use crate::http::{self, Behind, Bound, Slug};
 use crate::metrics::{Labels, Metrics};
-#[cfg(feature = "amqp")]
-use crate::publish::amqp;
 use crate::publish::file;
 #[cfg(feature = "kafka")]
 use crate::publish::kafka;
-use crate::publish::{Publisher, Reporter};
-use crate::route::{Address, Broker, Destination, Table};
+use crate::route::{Broker, Table};
 
 /// How long the brokers are waited for at the end, once nothing is in flight at the edge.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -149,54 +149,6 @@ async fn tell_when_ready(delivery: Delivery) {
     tracing::info!("ready: every destination takes events");
 }
 
-/// What the process is told by signals.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-    stopper: Stopper,
-    delivery: Delivery,
-}
-
-impl Signals {
-    fn listen(stopper: Stopper, delivery: Delivery) -> io::Result<Self> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-            stopper,
-            delivery,
-        })
-    }
-
-    async fn obey(mut self) {
-        let mut asked: Option<Instant> = None;
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => {}
-                _ = self.interrupt.recv() => {}
-                _ = self.hang_up.recv() => {
-                    tracing::info!("SIGHUP: opening the event files anew");
-                    self.delivery.reopen();
-                    continue;
-                }
-            }
-            match asked.replace(Instant::now()) {
-                None => {
-                    tracing::info!(
-                        "stopping: finishing what is in flight; a second signal ends it at once"
-                    );
-                    self.stopper.stop();
-                }
-                Some(_) => {
-                    tracing::warn!("stopping at once");
-                    self.stopper.stop_at_once();
-                }
-            }
-        }
-    }
-}
-
 /// Where the events of this configuration go.
 pub fn table(config: &Config) -> Table {
     let on = [
@@ -275,122 +227,6 @@ fn delivery(
         .map_err(|source| failed("no thread for a lane", source))
 }
 
-/// The brokers that are on.
-#[derive(Clone)]
-struct Publishers {
-    #[cfg(feature = "kafka")]
-    kafka: Option<Arc<kafka::Kafka>>,
-    #[cfg(feature = "amqp")]
-    amqp: Option<amqp::Amqp>,
-    #[cfg(feature = "amqp")]
-    unrouted: String,
-    file: Option<file::settings::Settings>,
-}
-
-/// Makes a publisher that reports to its lane.
-type Maker = Box<dyn FnOnce(Reporter) -> Box<dyn Publisher> + Send>;
-
-impl Publishers {
-    fn start(config: &Config, runtime: &Runtime, metrics: &Arc<Metrics>) -> io::Result<Self> {
-        Ok(Publishers {
-            #[cfg(feature = "kafka")]
-            kafka: match &config.kafka {
-                Some(settings) => {
-                    let metrics = Arc::clone(metrics);
-                    let on_queue = Arc::new(move |events| metrics.kafka_queue_events(events));
-                    Some(Arc::new(kafka::Kafka::start(
-                        settings.clone(),
-                        runtime.handle().clone(),
-                        on_queue,
-                    )?))
-                }
-                None => None,
-            },
-            #[cfg(feature = "amqp")]
-            amqp: config
-                .amqp
-                .as_ref()
-                .map(|settings| start_amqp(settings, config, runtime, metrics)),
-            #[cfg(feature = "amqp")]
-            unrouted: unrouted(config),
-            file: config.file.clone(),
-        })
-    }
-
-    fn maker(&self, destination: &Destination) -> Maker {
-        let (publishers, address) = (self.clone(), destination.address.clone());
-        Box::new(move |reporter| publishers.publisher(&address, reporter))
-    }
-
-    fn publisher(&self, address: &Address, reporter: Reporter) -> Box<dyn Publisher> {
-        const ON: &str = "the table has destinations at brokers that are on alone";
-        match address {
-            #[cfg(feature = "kafka")]
-            Address::Topic(topic) => self.kafka.as_ref().expect(ON).publisher(topic, reporter),
-            #[cfg(feature = "amqp")]
-            Address::Exchange {
-                exchange,
-                routing_key,
-            } => {
-                let destination = amqp_destination(&self.unrouted, exchange, routing_key);
-                Box::new(
-                    self.amqp
-                        .as_ref()
-                        .expect(ON)
-                        .publisher(destination, reporter),
-                )
-            }
-            Address::File(name) => file::publisher(self.file.as_ref().expect(ON), name, reporter),
-            #[cfg(not(all(feature = "kafka", feature = "amqp")))]
-            _ => unreachable!("a broker that is not compiled in is refused with the configuration"),
-        }
-    }
-}
-
-/// Connects to RabbitMQ, with the gauges that its connection moves.
-#[cfg(feature = "amqp")]
-fn start_amqp(
-    settings: &amqp::settings::Settings,
-    config: &Config,
-    runtime: &Runtime,
-    metrics: &Arc<Metrics>,
-) -> amqp::Amqp {
-    let blocked = Arc::clone(metrics);
-    let amqp = amqp::Amqp::new(settings.clone(), runtime.handle().clone(), move |is| {
-        blocked.amqp_connection_blocked(is)
-    });
-    let unrouted_messages = Arc::clone(metrics);
-    amqp.watch_unrouted(vec![unrouted(config)], move |messages| {
-        unrouted_messages.amqp_unrouted_messages(messages);
-    });
-    amqp
-}
-
-/// The alternate exchange of all exchanges that are created, and its queue. It stands beside the
-/// exchanges of the first source.
-#[cfg(feature = "amqp")]
-fn unrouted(config: &Config) -> String {
-    format!(
-        "{}unrouted.v1",
-        config
-            .sources
-            .first()
-            .map_or("minchat.", |source| source.prefix.as_str())
-    )
-}
-
-/// An exchange as its publisher wants it: that of the dead letters gets a queue of its name with it.
-#[cfg(feature = "amqp")]
-fn amqp_destination(unrouted: &str, exchange: &str, routing_key: &str) -> amqp::Destination {
-    let is_for_dead_letters = routing_key == EventType::DeadLetter.name();
-    amqp::Destination {
-        exchange: exchange.to_owned(),
-        routing_key: routing_key.to_owned(),
-        queue: is_for_dead_letters.then(|| exchange.to_owned()),
-        unrouted: unrouted.to_owned(),
-    }
-}
-
 /// The first lines that somebody sees: where to post, where events go, and what to try next.
 fn tell_what_to_do(config: &Config, webhooks: SocketAddr, admin: SocketAddr) {
     for source in &config.sources {
@@ -420,7 +256,25 @@ fn tell_what_to_do(config: &Config, webhooks: SocketAddr, admin: SocketAddr) {
         );
     }
     tracing::info!("metrics, health and version at http://{admin}/metrics, /readyz and /version");
-    tracing::info!("try next: minchat-bridge emit");
+    if config.kafka.is_some() || config.amqp.is_some() {
+        tracing::warn!(
+            "this version keeps no events while a broker is away: webhooks get a 503 then"
+        );
+    }
+    let program = std::env::args()
+        .next()
+        .unwrap_or_else(|| "minchat-bridge".to_owned());
+    for source in config.sources.iter().take(1) {
+        let token = if source.auth.none {
+            ""
+        } else {
+            " --token TOKEN"
+        };
+        tracing::info!(
+            "try next: {program} emit --url http://{webhooks}/webhooks/{}{token}",
+            source.name
+        );
+    }
 }
 
 fn failed(what: impl Into<String>, source: io::Error) -> Failed {

@@ -2,6 +2,8 @@
 
 use tokio::runtime::Builder;
 
+#[cfg(feature = "amqp")]
+use super::brokers;
 use super::{Failed, failed};
 use crate::config::Config;
 use crate::publish::{Failure, file};
@@ -38,7 +40,7 @@ pub fn probe(config: &Config, create: bool) -> Result<Vec<Probed>, Failed> {
     }
     #[cfg(feature = "amqp")]
     if let Some(settings) = &config.amqp {
-        let unrouted = super::unrouted(config);
+        let unrouted = brokers::unrouted(config);
         let wanted: Vec<_> = at(Broker::Amqp)
             .filter_map(|destination| exchange(&unrouted, destination))
             .collect();
@@ -80,7 +82,7 @@ fn exchange(
         Address::Exchange {
             exchange,
             routing_key,
-        } => Some(super::amqp_destination(unrouted, exchange, routing_key)),
+        } => Some(brokers::amqp_destination(unrouted, exchange, routing_key)),
         _ => None,
     }
 }

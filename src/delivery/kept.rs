@@ -1,7 +1,8 @@
 //! The last place for a dead letter: a file of its own, for what its destination will never take.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::envelope::Event;
@@ -35,7 +36,10 @@ impl KeptDeadLetters {
     }
 
     fn write(&self, path: &Path, envelope: &[u8]) -> io::Result<()> {
-        fs::create_dir_all(&self.dir)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.dir)?;
         let taken: u64 = fs::read_dir(&self.dir)?
             .filter_map(|entry| entry.ok()?.metadata().ok())
             .map(|m| m.len())
@@ -47,7 +51,12 @@ impl KeptDeadLetters {
             ));
         }
         let draft = path.with_extension("tmp");
-        let mut file = File::create(&draft)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&draft)?;
         file.write_all(envelope)?;
         file.write_all(b"\n")?;
         file.sync_all()?;

@@ -3,9 +3,9 @@
 use minchat_bridge::minchat::SAMPLES;
 use serde_json::Value;
 
-use crate::client::Request;
+use crate::client::{Connection, Request};
 use crate::payload::sample;
-use crate::process::{Process, await_some};
+use crate::process::{Process, await_some, program};
 
 const NOTHING: &str = "{}\n";
 
@@ -150,6 +150,9 @@ fn what_happens_is_counted() {
     assert_eq!(bridge.post(sample("message-sent.generation-1")).status, 202);
     assert_eq!(bridge.post("nope").status, 400);
     assert_eq!(bridge.post_to("/webhooks/nobody", "{}").status, 404);
+    let open = Connection::open(bridge.webhooks());
+    bridge.await_metric(&["http_connections"], 1.0);
+    drop(open);
     for (series, value) in [
         (&["http_requests_total", "webhooks", "\"202\""][..], 1.0),
         (&["http_requests_total", "webhooks", "\"400\""], 1.0),
@@ -168,6 +171,7 @@ fn what_happens_is_counted() {
         (&["delivery_latency_seconds_count"], 2.0),
         (&["broker_up"], 1.0),
         (&["build_info"], 1.0),
+        (&["http_connections"], 0.0),
         (&["http_requests_in_flight"], 0.0),
         (&["http_in_flight_bytes"], 0.0),
     ] {
@@ -177,4 +181,67 @@ fn what_happens_is_counted() {
     assert!(bridge.metric(&["process_resident_memory_bytes"]) > 1e6);
     bridge.assert_the_books_balance();
     bridge.stop();
+}
+
+#[test]
+fn emit_posts_the_samples_to_a_running_bridge_and_healthcheck_asks_it() {
+    let mut bridge = Process::start(NOTHING);
+    bridge.await_ready();
+    let health = format!("http://{}/livez", bridge.admin());
+    assert_eq!(program(&["healthcheck", "--url"], &[&health]).0, 0);
+    let url = format!("http://{}/webhooks/minchat", bridge.webhooks());
+    let (code, text) = program(
+        &["emit", "--count", "8", "--concurrency", "2", "--url"],
+        &[&url],
+    );
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("published") && text.contains("p99"), "{text}");
+    assert_eq!(bridge.metric(&["webhooks_accepted_total"]), 8.0);
+    assert_eq!(
+        lines(&bridge, "message.sent")[0]["data"]["metadata"]["minchat_bridge_sample"],
+        true
+    );
+    bridge.stop();
+    assert_eq!(program(&["emit", "message.sent", "--url"], &[&url]).0, 69);
+    assert_eq!(program(&["healthcheck", "--url"], &[&health]).0, 69);
+}
+
+#[test]
+fn a_source_with_a_token_file_lets_nobody_else_in() {
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    let file = dir.path().join("tokens");
+    std::fs::write(&file, "first-t0ken\nsecond-t0ken\n").expect("it can be written");
+    let bridge = Process::start(&format!(
+        "sources: {{minchat: {{auth: {{tokens_file: {}}}}}}}\n",
+        file.display()
+    ));
+    bridge.await_ready();
+    let body = sample("message-sent.current");
+    assert_eq!(bridge.post(body).status, 401);
+    assert_eq!(
+        bridge
+            .post_to("/webhooks/minchat?token=third-t0ken", body)
+            .status,
+        401
+    );
+    assert_eq!(
+        bridge
+            .post_to("/webhooks/minchat?token=second-t0ken", body)
+            .status,
+        202
+    );
+    let request =
+        Request::post("/webhooks/minchat", body).with("authorization", "Bearer first-t0ken");
+    assert_eq!(bridge.send(&request).status, 202);
+    let told = [
+        bridge.log(),
+        bridge.ask("/metrics").1,
+        format!("{:?}", lines(&bridge, "message.sent")),
+    ]
+    .concat();
+    assert!(!told.contains("t0ken"), "a secret is never shown");
+    assert_eq!(
+        bridge.metric(&["webhooks_rejected_total", "unauthorized"]),
+        2.0
+    );
 }

@@ -1,16 +1,17 @@
 //! The whole way to Kafka: the binary, and Apache Kafka.
 
 use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use crate::client::{Connection, Request};
 use crate::cluster::Cluster;
-use crate::load::Load;
+use crate::load::{Load, assert_none_is_lost, through_an_outage};
 use crate::node::Node;
-use crate::payload::{message, prefix, sample};
-use crate::process::{Process, await_some};
+use crate::payload::{destinations, message, prefix, sample};
+use crate::process::{Process, await_some, program};
 
 /// A configuration for this cluster and prefix, with further lines in the section `kafka`.
 fn yaml(servers: &str, prefix: &str, kafka: &str, rest: &str) -> String {
@@ -355,15 +356,8 @@ fn a_topic_that_is_deleted_and_made_again_takes_events_again() {
         "publish: {deadline: 2s}\n",
     );
     let bridge = Process::start(&settings.replace(CREATE, ""));
-    for kind in [
-        "message.sent",
-        "conversation.created",
-        "ai-agent.action",
-        "user.daily-active",
-        "unrecognized",
-        "dead-letter",
-    ] {
-        cluster.create(&format!("{prefix}{kind}.v1"), 1, &[]);
+    for name in destinations(&prefix) {
+        cluster.create(&name, 1, &[]);
     }
     bridge.await_ready();
     assert_eq!(bridge.post(&message("c1", "before")).status, 202);
@@ -414,31 +408,12 @@ fn a_kafka_that_is_killed_under_load_leaves_no_202_without_its_event() {
         "publish: {deadline: 2s}\n",
     ));
     bridge.await_ready();
-    let load = Load::start(&bridge, 8);
-    await_some("events before", || (load.accepted() > 500).then_some(()));
-    node.kill();
-    await_some("refusals", || (load.refused() > 50).then_some(()));
-    node.start();
-    let at_return = load.accepted();
-    await_some("events after", || {
-        (load.accepted() > at_return + 500).then_some(())
-    });
-    let (accepted, refused) = load.end();
-    assert!(refused.iter().all(|status| *status == 503), "{refused:?}");
-    bridge.await_metric(&["lane_pending_events"], 0.0);
+    let accepted = through_an_outage(&bridge, || node.kill(), || node.start());
     let records = cluster.read("minchat.message.sent.v1");
-    let there: std::collections::HashSet<&str> = records.iter().map(|record| record.id()).collect();
-    let lost: Vec<_> = accepted
-        .iter()
-        .filter(|id| !there.contains(id.as_str()))
-        .collect();
-    assert!(
-        lost.is_empty(),
-        "{} of {} were lost",
-        lost.len(),
-        accepted.len()
+    assert_none_is_lost(
+        &accepted,
+        records.iter().map(|record| record.id().to_owned()),
     );
-    bridge.assert_the_books_balance();
 }
 
 #[test]
@@ -481,15 +456,8 @@ fn a_frozen_kafka_costs_a_503_within_the_deadline_and_nothing_once_it_is_known()
 fn a_right_that_is_taken_and_given_back_stops_and_starts_its_lane_alone() {
     let node = Node::kafka(&["--user", "bridge:s3cret"]);
     let cluster = Cluster::at(&node.env("KAFKA_BOOTSTRAP_SERVERS"));
-    for kind in [
-        "message.sent",
-        "conversation.created",
-        "ai-agent.action",
-        "user.daily-active",
-        "unrecognized",
-        "dead-letter",
-    ] {
-        cluster.create(&format!("minchat.{kind}.v1"), 1, &[]);
+    for name in destinations("minchat.") {
+        cluster.create(&name, 1, &[]);
     }
     let grant = |verb: &str, topic: &str| {
         node.run(
@@ -612,4 +580,76 @@ fn several_brokers_at_once_and_routes_between_them() {
     );
     assert_eq!(cluster.read(&format!("{prefix}message.sent.v1")).len(), 1);
     bridge.assert_the_books_balance();
+}
+
+#[test]
+fn a_dead_letter_that_its_own_topic_does_not_take_is_kept_as_a_file() {
+    let (cluster, prefix) = (Cluster::shared(), prefix());
+    for name in destinations(&prefix) {
+        cluster.create(&name, 1, &[("max.message.bytes", "8192")]);
+    }
+    let large = message("c1", &"x".repeat(20_000));
+    let kept = yaml(&cluster.servers, &prefix, "", "").replace("spool: {max_size: 0}", "");
+    let bridge = Process::start(&kept);
+    bridge.await_ready();
+    let posted = bridge.post(&large);
+    assert_eq!(posted.json["receipt"], "dead-lettered");
+    let id = posted.json["id"].as_str().expect("a 202 has an id");
+    let file = bridge
+        .path()
+        .join(format!("data/spool/dead-letters/{id}.json"));
+    let dead_letter: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&file).expect("it is there before the answer"))
+            .expect("it is JSON");
+    assert_eq!(dead_letter["data"]["body"], large.as_str());
+    let mode = std::fs::metadata(&file)
+        .expect("it is there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600, "it holds personal messages");
+    bridge.await_metric(&["lane_pending_events"], 0.0);
+    bridge.assert_the_books_balance();
+
+    let nowhere = Process::start(&yaml(
+        &cluster.servers,
+        &prefix,
+        "",
+        "publish: {deadline: 1s}\n",
+    ));
+    nowhere.await_ready();
+    assert_eq!(
+        nowhere.post(&large).status,
+        503,
+        "without a place for it nothing is promised"
+    );
+    assert_eq!(
+        nowhere.post(&message("c1", "small")).status,
+        202,
+        "and the lane goes on"
+    );
+}
+
+#[test]
+fn an_operator_sees_what_is_missing_creates_it_and_sees_that_it_is_there() {
+    let (cluster, prefix) = (Cluster::shared(), prefix());
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    let config = dir.path().join("config.yaml");
+    std::fs::write(&config, yaml(&cluster.servers, &prefix, "", "")).expect("it can be written");
+    let run = |words: &[&str]| program(words, &["--config", config.to_str().expect("it is UTF-8")]);
+    let topic = format!("kafka:{prefix}message.sent.v1");
+    let (code, text) = run(&["topics", "check"]);
+    assert_eq!(code, 69);
+    assert!(
+        text.contains(&format!("[-] {topic}")) && text.contains("does not exist"),
+        "{text}"
+    );
+    assert_eq!(run(&["check", "--connect"]).0, 69);
+    let (code, text) = run(&["topics", "create"]);
+    assert_eq!(code, 0, "{text}");
+    assert!(
+        text.contains(&format!("[+] {topic}")) && text.contains("1048588 bytes"),
+        "{text}"
+    );
+    assert_eq!(run(&["topics", "check"]).0, 0);
+    assert_eq!(run(&["check", "--connect"]).0, 0);
 }

@@ -1,11 +1,12 @@
 //! Load from several connections, and what was answered.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::client::{Connection, Request};
 use crate::payload::message;
-use crate::process::Process;
+use crate::process::{Process, await_some};
 
 /// Posts counted messages over several connections until told to stop; every 202 is noted.
 pub struct Load {
@@ -81,4 +82,34 @@ impl Load {
         let refused = std::mem::take(&mut *self.refused.lock().expect("nobody panics with it"));
         (take(self.accepted), refused)
     }
+}
+
+/// Breaks a broker in the middle of load and mends it; gives the ids of all that was accepted
+/// before, meanwhile and after. Nothing but a 202 or a 503 is ever answered.
+pub fn through_an_outage(
+    bridge: &Process,
+    breaks: impl FnOnce(),
+    mends: impl FnOnce(),
+) -> Vec<String> {
+    let load = Load::start(bridge, 8);
+    await_some("events before", || (load.accepted() > 200).then_some(()));
+    breaks();
+    await_some("refusals", || (load.refused() > 50).then_some(()));
+    mends();
+    let at_return = load.accepted();
+    await_some("events after", || {
+        (load.accepted() > at_return + 200).then_some(())
+    });
+    let (accepted, refused) = load.end();
+    assert!(refused.iter().all(|status| *status == 503), "{refused:?}");
+    bridge.await_metric(&["lane_pending_events"], 0.0);
+    bridge.assert_the_books_balance();
+    accepted
+}
+
+/// Asserts that each of these was consumed.
+pub fn assert_none_is_lost(accepted: &[String], consumed: impl IntoIterator<Item = String>) {
+    let there: HashSet<String> = consumed.into_iter().collect();
+    let lost = accepted.iter().filter(|id| !there.contains(*id)).count();
+    assert_eq!(lost, 0, "of {}", accepted.len());
 }

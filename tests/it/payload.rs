@@ -1,5 +1,6 @@
 //! What the tests post.
 
+use minchat_bridge::envelope::EventType;
 use minchat_bridge::minchat::SAMPLES;
 
 /// A prefix of topics, exchanges and files that no other test has.
@@ -18,4 +19,11 @@ pub fn sample(name: &str) -> &'static str {
         .find(|sample| sample.name == name)
         .expect("there is a sample of that name")
         .json
+}
+
+/// The names of all topics or exchanges of a source with this prefix.
+pub fn destinations(prefix: &str) -> impl Iterator<Item = String> {
+    EventType::ALL
+        .iter()
+        .map(move |event_type| format!("{prefix}{}.v1", event_type.name()))
 }

@@ -27,6 +27,20 @@ pub fn await_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Runs a command of the program to its end: its exit code, and what it wrote to stdout and stderr.
+pub fn program(words: &[&str], more: &[&str]) -> (i32, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_minchat-bridge"))
+        .args(words)
+        .args(more)
+        .output();
+    let output = output.expect("the program can be run");
+    let text = [output.stdout, output.stderr].concat();
+    (
+        output.status.code().expect("it exits"),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
+}
+
 /// A running bridge.
 pub struct Process {
     child: Child,
@@ -101,6 +115,10 @@ impl Process {
 
     pub fn webhooks(&self) -> SocketAddr {
         self.webhooks
+    }
+
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
     }
 
     pub fn path(&self) -> &Path {

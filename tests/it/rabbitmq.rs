@@ -1,13 +1,11 @@
 //! The whole way to RabbitMQ: the binary, and RabbitMQ.
 
-use std::collections::HashSet;
-
 use crate::amqp::client::{Client, id, quorum, shared_url};
 use crate::amqp::node::Node;
 use crate::cluster::Cluster;
-use crate::load::Load;
-use crate::payload::{message, prefix, sample};
-use crate::process::{Process, await_some};
+use crate::load::{assert_none_is_lost, through_an_outage};
+use crate::payload::{destinations, message, prefix, sample};
+use crate::process::{Process, await_some, program};
 
 fn yaml(url: &str, prefix: &str, amqp: &str, rest: &str) -> String {
     format!(
@@ -64,15 +62,8 @@ fn what_no_queue_is_bound_for_is_kept_in_the_unrouted_queue() {
 fn what_no_queue_took_is_never_acknowledged() {
     let (broker, prefix) = (Client::new(&shared_url()), prefix());
     let exchange = format!("{prefix}message.sent.v1");
-    for kind in [
-        "message.sent",
-        "conversation.created",
-        "ai-agent.action",
-        "user.daily-active",
-        "unrecognized",
-        "dead-letter",
-    ] {
-        broker.declare_exchange(&format!("{prefix}{kind}.v1"), lapin::ExchangeKind::Topic);
+    for name in destinations(&prefix) {
+        broker.declare_exchange(&name, lapin::ExchangeKind::Topic);
     }
     let bridge = Process::start(&yaml(
         &shared_url(),
@@ -132,26 +123,12 @@ fn a_rabbitmq_that_is_killed_under_load_leaves_no_202_without_its_event() {
     let broker = Client::new(&node.url);
     broker.declare_queue(exchange, &quorum());
     broker.bind(exchange, exchange, "#", &[]);
-    let load = Load::start(&bridge, 8);
-    await_some("events before", || (load.accepted() > 200).then_some(()));
-    node.sync();
-    node.kill();
-    await_some("refusals", || (load.refused() > 50).then_some(()));
-    node.start_again();
-    let at_return = load.accepted();
-    await_some("events after", || {
-        (load.accepted() > at_return + 200).then_some(())
-    });
-    let (accepted, refused) = load.end();
-    assert!(refused.iter().all(|status| *status == 503), "{refused:?}");
-    bridge.await_metric(&["lane_pending_events"], 0.0);
-    let there: HashSet<String> = Client::new(&node.url)
-        .drain_ids(exchange)
-        .into_iter()
-        .collect();
-    let lost = accepted.iter().filter(|id| !there.contains(*id)).count();
-    assert_eq!(lost, 0, "of {}", accepted.len());
-    bridge.assert_the_books_balance();
+    let kill = || {
+        node.sync();
+        node.kill();
+    };
+    let accepted = through_an_outage(&bridge, kill, || node.start_again());
+    assert_none_is_lost(&accepted, Client::new(&node.url).drain_ids(exchange));
 }
 
 #[test]
@@ -174,4 +151,47 @@ fn an_event_goes_to_kafka_and_to_rabbitmq_at_once() {
         [posted.json["id"].as_str().unwrap_or_default()]
     );
     bridge.assert_the_books_balance();
+}
+
+#[test]
+fn a_memory_alarm_is_seen_and_its_end_too() {
+    let node = Node::start();
+    let bridge = Process::start(&yaml(
+        &node.url,
+        "minchat.",
+        "",
+        "publish: {deadline: 1s}\n",
+    ));
+    bridge.await_ready();
+    node.set_memory_limit("0");
+    // RabbitMQ blocks a connection when something is published on it.
+    await_some("a 503", || {
+        (bridge.post(&message("c1", "blocked")).status == 503).then_some(())
+    });
+    bridge.await_metric(&["amqp_connection_blocked"], 1.0);
+    bridge.await_metric(&["broker_up", "amqp"], 0.0);
+    node.set_memory_limit("0.6");
+    await_some("a 202", || {
+        (bridge.post(&message("c1", "free")).status == 202).then_some(())
+    });
+    bridge.await_metric(&["amqp_connection_blocked"], 0.0);
+    bridge.await_metric(&["broker_up", "amqp"], 1.0);
+    bridge.assert_the_books_balance();
+}
+
+#[test]
+fn an_operator_creates_what_is_missing_and_sees_that_it_is_there() {
+    let prefix = prefix();
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    let config = dir.path().join("config.yaml");
+    std::fs::write(&config, yaml(&shared_url(), &prefix, "", "")).expect("it can be written");
+    let run = |words: &[&str]| program(words, &["--config", config.to_str().expect("it is UTF-8")]);
+    let (code, text) = run(&["topics", "check"]);
+    assert_eq!(code, 69);
+    assert!(
+        text.contains(&format!("[-] amqp:{prefix}message.sent.v1")),
+        "{text}"
+    );
+    assert_eq!(run(&["topics", "create"]).0, 0);
+    assert_eq!(run(&["check", "--connect"]).0, 0);
 }

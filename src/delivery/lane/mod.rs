@@ -5,12 +5,16 @@
 //! what the line holds is bounded by the window.
 //! No I/O, no clock, no task: the owner (`super::owner`) brings the time and carries out the steps.
 
+mod steps;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::envelope::{DeadLetterReason, Event};
 use crate::publish::{Class, Failure, Handover, Reason, Report};
+
+pub use steps::{Answer, Condemned, Notice, Steps};
 
 use super::backoff::Backoff;
 
@@ -23,82 +27,6 @@ pub struct Bounds {
     pub patience: Duration,
     /// What the lane may hold, in bytes of memory.
     pub window: usize,
-}
-
-/// How the wait for one destination ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// The destination has confirmed the event.
-    Published,
-    /// The destination will never take it; its dead letter is confirmed.
-    DeadLettered,
-    /// Nothing is promised: the event may still be published.
-    Unavailable,
-    /// The bridge is stopping and took nothing.
-    Stopping,
-}
-
-impl Answer {
-    /// Whether it promises nothing.
-    pub fn refuses(self) -> bool {
-        matches!(self, Answer::Unavailable | Answer::Stopping)
-    }
-}
-
-/// What there is to do, in the order of the fields.
-#[derive(Debug)]
-pub struct Steps<T> {
-    /// To hand over, in this order.
-    pub publish: Vec<Handover>,
-    /// To tell those who wait.
-    pub answers: Vec<(T, Answer)>,
-    /// To bring to the dead letters; [`Lane::dead_lettered`] is told how that went.
-    pub dead_letters: Vec<Condemned>,
-    /// The publisher's client is of no use any more.
-    pub rebuild: bool,
-    /// For logs and metrics.
-    pub notices: Vec<Notice>,
-}
-
-/// An event that its destination will never take.
-#[derive(Debug)]
-pub struct Condemned {
-    /// The lane's number for it.
-    pub seq: u64,
-    /// The event itself.
-    pub event: Arc<Event>,
-    /// Why, for graphs.
-    pub reason: DeadLetterReason,
-    /// Why, in the broker's words.
-    pub detail: String,
-}
-
-/// Something that operators want to see.
-#[derive(Debug)]
-pub enum Notice {
-    /// An event was confirmed for the first time.
-    Confirmed {
-        /// Bytes of its envelope.
-        bytes: usize,
-        /// Since it was handed over the last time.
-        publishing: Duration,
-        /// Since it was received.
-        latency: Duration,
-    },
-    /// An event left for the dead letters, and they have it.
-    DeadLettered(DeadLetterReason),
-    /// An event was not published at this attempt.
-    Failed(Reason),
-    /// Events are handed over again.
-    Repeated(usize),
-    /// From now on events are not getting through.
-    TroubleBegan(Failure),
-    /// The reason why events don't get through is another one now.
-    TroubleChanged(Failure),
-    /// Events get through again, after so long.
-    TroubleEnded(Duration),
-    /// The destination was reached for the first time.
-    Reached,
 }
 
 #[derive(Debug)]
@@ -162,18 +90,6 @@ pub struct Lane<T> {
     trouble: Option<Trouble>,
     backoff: Backoff,
     again: Vec<(Instant, Condemned)>,
-}
-
-impl<T> Default for Steps<T> {
-    fn default() -> Self {
-        Steps {
-            publish: Vec::new(),
-            answers: Vec::new(),
-            dead_letters: Vec::new(),
-            rebuild: false,
-            notices: Vec::new(),
-        }
-    }
 }
 
 impl<T> Lane<T> {

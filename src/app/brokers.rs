@@ -1,0 +1,142 @@
+//! The brokers that are on, and a publisher for each destination at them.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::runtime::Runtime;
+
+use crate::config::Config;
+#[cfg(feature = "amqp")]
+use crate::envelope::EventType;
+use crate::metrics::Metrics;
+#[cfg(feature = "amqp")]
+use crate::publish::amqp;
+use crate::publish::file;
+#[cfg(feature = "kafka")]
+use crate::publish::kafka;
+use crate::publish::{Publisher, Reporter};
+use crate::route::{Address, Destination};
+
+/// The brokers that are on.
+#[derive(Clone)]
+pub(super) struct Publishers {
+    #[cfg(feature = "kafka")]
+    kafka: Option<Arc<kafka::Kafka>>,
+    #[cfg(feature = "amqp")]
+    amqp: Option<amqp::Amqp>,
+    #[cfg(feature = "amqp")]
+    unrouted: String,
+    file: Option<file::settings::Settings>,
+}
+
+/// Makes a publisher that reports to its lane.
+pub(super) type Maker = Box<dyn FnOnce(Reporter) -> Box<dyn Publisher> + Send>;
+
+impl Publishers {
+    pub(super) fn start(
+        config: &Config,
+        runtime: &Runtime,
+        metrics: &Arc<Metrics>,
+    ) -> io::Result<Self> {
+        Ok(Publishers {
+            #[cfg(feature = "kafka")]
+            kafka: match &config.kafka {
+                Some(settings) => {
+                    let metrics = Arc::clone(metrics);
+                    let on_queue = Arc::new(move |events| metrics.kafka_queue_events(events));
+                    Some(Arc::new(kafka::Kafka::start(
+                        settings.clone(),
+                        runtime.handle().clone(),
+                        on_queue,
+                    )?))
+                }
+                None => None,
+            },
+            #[cfg(feature = "amqp")]
+            amqp: config
+                .amqp
+                .as_ref()
+                .map(|settings| start_amqp(settings, config, runtime, metrics)),
+            #[cfg(feature = "amqp")]
+            unrouted: unrouted(config),
+            file: config.file.clone(),
+        })
+    }
+
+    pub(super) fn maker(&self, destination: &Destination) -> Maker {
+        let (publishers, address) = (self.clone(), destination.address.clone());
+        Box::new(move |reporter| publishers.publisher(&address, reporter))
+    }
+
+    fn publisher(&self, address: &Address, reporter: Reporter) -> Box<dyn Publisher> {
+        const ON: &str = "the table has destinations at brokers that are on alone";
+        match address {
+            #[cfg(feature = "kafka")]
+            Address::Topic(topic) => self.kafka.as_ref().expect(ON).publisher(topic, reporter),
+            #[cfg(feature = "amqp")]
+            Address::Exchange {
+                exchange,
+                routing_key,
+            } => {
+                let destination = amqp_destination(&self.unrouted, exchange, routing_key);
+                Box::new(
+                    self.amqp
+                        .as_ref()
+                        .expect(ON)
+                        .publisher(destination, reporter),
+                )
+            }
+            Address::File(name) => file::publisher(self.file.as_ref().expect(ON), name, reporter),
+            #[cfg(not(all(feature = "kafka", feature = "amqp")))]
+            _ => unreachable!("a broker that is not compiled in is refused with the configuration"),
+        }
+    }
+}
+
+/// Connects to RabbitMQ, with the gauges that its connection moves.
+#[cfg(feature = "amqp")]
+fn start_amqp(
+    settings: &amqp::settings::Settings,
+    config: &Config,
+    runtime: &Runtime,
+    metrics: &Arc<Metrics>,
+) -> amqp::Amqp {
+    let blocked = Arc::clone(metrics);
+    let amqp = amqp::Amqp::new(settings.clone(), runtime.handle().clone(), move |is| {
+        blocked.amqp_connection_blocked(is)
+    });
+    let unrouted_messages = Arc::clone(metrics);
+    amqp.watch_unrouted(vec![unrouted(config)], move |messages| {
+        unrouted_messages.amqp_unrouted_messages(messages);
+    });
+    amqp
+}
+
+/// The alternate exchange of all exchanges that are created, and its queue. It stands beside the
+/// exchanges of the first source.
+#[cfg(feature = "amqp")]
+pub(super) fn unrouted(config: &Config) -> String {
+    format!(
+        "{}unrouted.v1",
+        config
+            .sources
+            .first()
+            .map_or("minchat.", |source| source.prefix.as_str())
+    )
+}
+
+/// An exchange as its publisher wants it: that of the dead letters gets a queue of its name with it.
+#[cfg(feature = "amqp")]
+pub(super) fn amqp_destination(
+    unrouted: &str,
+    exchange: &str,
+    routing_key: &str,
+) -> amqp::Destination {
+    let is_for_dead_letters = routing_key == EventType::DeadLetter.name();
+    amqp::Destination {
+        exchange: exchange.to_owned(),
+        routing_key: routing_key.to_owned(),
+        queue: is_for_dead_letters.then(|| exchange.to_owned()),
+        unrouted: unrouted.to_owned(),
+    }
+}
