@@ -1,5 +1,7 @@
 //! The embedded default: the binary, and files.
 
+use std::process::Command;
+
 use minchat_bridge::minchat::SAMPLES;
 use serde_json::Value;
 
@@ -37,7 +39,20 @@ fn without_any_configuration_events_go_to_files() {
         assert_eq!(last["id"], posted.json["id"]);
     }
     bridge.await_log(&["events go to", "ndjson"]);
-    bridge.await_log(&["try next: minchat-bridge emit"]);
+    let line: Value =
+        serde_json::from_str(&bridge.await_log(&["try next: "])).expect("a line is JSON");
+    let next = line["message"]
+        .as_str()
+        .and_then(|text| text.strip_prefix("try next: "))
+        .expect("it says what");
+    let mut words = next.split(' ');
+    let mut next = Command::new(words.next().expect("a program"));
+    assert!(
+        next.args(words)
+            .status()
+            .expect("it is where the line says")
+            .success()
+    );
     bridge.assert_the_books_balance();
     bridge.stop();
 }
