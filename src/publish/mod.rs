@@ -37,8 +37,7 @@ pub trait Publisher: Send {
         None
     }
 
-    /// Gives the file a new name's worth of attention: opens again what was opened by name.
-    /// For log rotation; publishers that open no file by name ignore it.
+    /// Opens again what was opened by name, after a rotation. Publishers that open no file ignore it.
     fn reopen(&mut self) {}
 
     /// Lets go of the broker within this time. Nothing is handed over afterwards.

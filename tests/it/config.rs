@@ -196,3 +196,22 @@ fn a_reader_that_went_away_is_no_failure() {
         .expect("the program starts");
     assert!(ended.success());
 }
+
+#[test]
+fn each_configuration_in_the_readme_holds() {
+    let readme = include_str!("../../README.md");
+    let snippets: Vec<&str> = readme
+        .split("```yaml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert_eq!(snippets.len(), 2, "Kafka and RabbitMQ");
+    for snippet in snippets {
+        let (dir, path) = file(snippet);
+        fs::write(dir.path().join("password"), "s3cret\n").expect("there is room for a file");
+        let ended = run(bridge(&["check", "--config"])
+            .arg(&path)
+            .current_dir(dir.path()));
+        assert_eq!(ended.code, OK, "{snippet}{}", ended.stderr);
+    }
+}

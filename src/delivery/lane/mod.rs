@@ -138,7 +138,7 @@ impl<T> Lane<T> {
         }
     }
 
-    /// Whether the broker was reached at all since the start.
+    /// Whether the broker can be reached, as far as the publisher knows.
     pub fn reached(&self) -> bool {
         self.up == Some(true)
     }

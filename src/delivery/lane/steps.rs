@@ -33,7 +33,7 @@ pub struct Steps<T> {
     pub publish: Vec<Handover>,
     /// To tell those who wait.
     pub answers: Vec<(T, Answer)>,
-    /// To bring to the dead letters; [`Lane::dead_lettered`] is told how that went.
+    /// To bring to the dead letters; [`super::Lane::dead_lettered`] is told how that went.
     pub dead_letters: Vec<Condemned>,
     /// The publisher's client is of no use any more.
     pub rebuild: bool,
