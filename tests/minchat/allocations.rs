@@ -1,3 +1,7 @@
+use std::time::SystemTime;
+
+use minchat_bridge::envelope::settings::Settings;
+use minchat_bridge::envelope::{Received, Sealer};
 use minchat_bridge::minchat::{Drift, SAMPLES, read};
 
 /// A sample as MinChat sends it, without white space.
@@ -78,5 +82,35 @@ fn memory_stays_in_proportion_to_the_body() {
             counted.bytes_max,
             body.len()
         );
+    }
+}
+
+#[test]
+fn an_event_is_one_allocation() {
+    let settings = Settings {
+        schema_base: "urn:minchat-bridge:schema:".to_owned(),
+    };
+    let sealer = Sealer::new(&settings, [("minchat", "/webhooks/minchat")]);
+    // A thread's generator of random numbers is made with its first id.
+    uuid::Uuid::now_v7();
+    for sample in SAMPLES {
+        let body = compact(sample.json);
+        let mut event = None;
+        let counted = allocation_counter::measure(|| {
+            let payload = read(&body, None).expect("a payload");
+            let received = Received {
+                source: 0,
+                said: None,
+                content_type: Some("application/json"),
+                traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+                tracestate: None,
+                webhook_id: None,
+                body: &body,
+                at: SystemTime::now(),
+            };
+            event = Some(sealer.seal(&received, &payload));
+        });
+        assert_eq!(counted.count_total, 1, "{}", sample.name);
+        assert!(event.is_some());
     }
 }
