@@ -292,7 +292,11 @@ fn an_event_that_the_broker_refuses_for_ever_is_a_dead_letter_and_its_neighbours
     let topic = format!("{prefix}unrecognized.v1");
     // A compacted topic takes no record without a key, and what is not recognized has none.
     cluster.create(&topic, 1, &[("cleanup.policy", "compact")]);
-    let to_it = format!("routes:\n  message.sent: {{kafka: {{topic: {topic}}}}}\n");
+    // The client is rebuilt twice on the way, which takes seconds on a loaded machine: the receipt is waited for.
+    let to_it = format!(
+        "routes:\n  message.sent: {{kafka: {{topic: {topic}}}}}\n\
+         publish: {{deadline: 60s}}\nhttp: {{shutdown_timeout: 70s}}\n"
+    );
     let bridge = Process::start(&yaml(&cluster.servers, &prefix, CREATE, &to_it));
     bridge.await_ready();
     let mut posting = Vec::new();
