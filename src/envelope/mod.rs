@@ -7,6 +7,7 @@
 mod dead_letter;
 mod event;
 pub mod settings;
+mod stored;
 mod trace;
 
 use std::io::Write;

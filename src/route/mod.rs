@@ -55,6 +55,39 @@ impl Destination {
     }
 }
 
+impl Destination {
+    /// A text that names it across restarts, whatever the configuration's order: the broker and the
+    /// parts of the address, each behind a NUL but the first.
+    pub fn to_stored(&self) -> String {
+        let broker = self.broker.name();
+        match &self.address {
+            Address::Topic(name) | Address::File(name) => format!("{broker}\0{name}"),
+            Address::Exchange {
+                exchange,
+                routing_key,
+            } => format!("{broker}\0{exchange}\0{routing_key}"),
+        }
+    }
+
+    /// What [`Self::to_stored`] gave; none if no release wrote that.
+    pub fn from_stored(stored: &str) -> Option<Destination> {
+        let (broker, rest) = stored.split_once('\0')?;
+        let broker = *Broker::ALL.iter().find(|known| known.name() == broker)?;
+        let address = match broker {
+            Broker::Kafka => Address::Topic(rest.to_owned()),
+            Broker::File => Address::File(rest.to_owned()),
+            Broker::Amqp => {
+                let (exchange, routing_key) = rest.split_once('\0')?;
+                Address::Exchange {
+                    exchange: exchange.to_owned(),
+                    routing_key: routing_key.to_owned(),
+                }
+            }
+        };
+        Some(Destination { broker, address })
+    }
+}
+
 impl std::fmt::Display for Destination {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}", self.broker.name(), self.name())
@@ -95,6 +128,18 @@ impl Table {
             table.routes.push(of_source.into());
         }
         table
+    }
+
+    /// The table with these destinations besides, to which nothing leads any more: each has a lane,
+    /// so that what was left for it is still published.
+    #[must_use]
+    pub fn with_unrouted(mut self, destinations: impl IntoIterator<Item = Destination>) -> Table {
+        for destination in destinations {
+            if !self.destinations.contains(&destination) {
+                self.destinations.push(destination);
+            }
+        }
+        self
     }
 
     /// Every destination, each once.
@@ -224,6 +269,18 @@ mod tests {
             names(&table, table.of(1, EventType::DeadLetter)),
             ["kafka:other.dead-letter.v1", "amqp:other.dead-letter.v1"]
         );
+    }
+
+    #[test]
+    fn a_destination_is_found_again_by_its_stored_name() {
+        let table = Table::new(["minchat."], &Broker::ALL, &Settings::default());
+        for destination in table.destinations() {
+            let again = Destination::from_stored(&destination.to_stored());
+            assert_eq!(again.as_ref(), Some(destination));
+        }
+        for unknown in ["", "kafka", "pulsar\0topic", "amqp\0exchange"] {
+            assert_eq!(Destination::from_stored(unknown), None, "{unknown:?}");
+        }
     }
 
     #[test]

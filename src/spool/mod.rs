@@ -1,3 +1,80 @@
-//! The spool.
+//! Durable, ordered storage on disk: for each destination a queue of records in segments, bounded in size.
+//!
+//! Guarantees: a record that was reported as appended is on disk, synced, and comes back after any
+//! crash, in the order of appending, until it is marked as done; what is corrupt is found, set aside
+//! and counted, and never stops the start; all queues together stay within `spool.max_size`.
+//! Leaves to others: what a record means, and why it is kept (`delivery`).
+//!
+//! # On disk
+//!
+//! ```text
+//! <spool.dir>/                       0700, one owner
+//!   lock                             held by the owner (flock)
+//!   <broker>-<name>-<checksum>/      one directory a queue, made at its first record
+//!     00000000000000000000.seg       0600, named by the number of its first record
+//!     mark                           all records below this number are done
+//!   quarantine/                      segments in which something was corrupt, as they were found
+//!   dead-letters/                    what no destination takes
+//! ```
+//!
+//! A **segment** is a header of 4 KiB and then records, one behind the other, each at a multiple of 8.
+//! It grows by zeros that are written ahead, so that a sync has no length to write. All numbers are
+//! little-endian.
+//!
+//! | header, at | |
+//! |---|---|
+//! | 0 | `MCBSPOOL` |
+//! | 8 | version of the format, `u32`: 1 |
+//! | 12 | CRC-32C of the 4,080 bytes behind it, `u32` |
+//! | 16 | salt, `u64`: random, so that a record of another segment is none here |
+//! | 24 | number of the first record, `u64` |
+//! | 32 | length of the queue's name, `u16`, and the name |
+//!
+//! | record, at | |
+//! |---|---|
+//! | 0 | length of the body, `u32`; the highest bit is set on the first record of a write. 0: no more records |
+//! | 4 | CRC-32C of the salt, of the length, and of all that follows, `u32` |
+//! | 8 | number, `u64`: higher than that of the record before |
+//! | 16 | when the event was received, in microseconds since 1970, `u64` |
+//! | 24 | the body |
+//!
+//! A **mark** is two slots of 4 KiB, written in turn, so that a torn write leaves the other one: a
+//! count of the writes (`u64`), the mark (`u64`) and a CRC-32C of both (`u32`). The valid slot with the
+//! higher count holds.
+//!
+//! # Invariants
+//!
+//! - A segment's header and the entry of its directory are synced before its first record is written.
+//! - A record is reported as appended after the sync that covers it, never before.
+//! - What a failed write or sync leaves behind is not written again: the segment ends where the last
+//!   good sync ended, and the next record begins another.
+//! - A mark is synced before a segment that it makes needless is unlinked.
+//! - A queue that is empty leaves no file, and the removal of its mark is synced before the queue can begin anew.
+//! - Recovery takes the records up to the first that does not hold. If a whole one follows that was
+//!   written later, so something was corrupt: the segment is copied to the quarantine, and the whole
+//!   ones are kept. Else the end is a torn write that was never reported.
 
+mod batch;
+pub mod disk;
+mod format;
+mod inspect;
+mod lock;
+mod mark;
+mod queue;
+mod recovery;
+mod segment;
 pub mod settings;
+mod store;
+mod writer;
+
+#[cfg(test)]
+pub(crate) mod simulated;
+#[cfg(test)]
+mod tests;
+
+pub use batch::Batch;
+pub use disk::Disk;
+pub use inspect::{Inspected, Record, discard, inspect};
+pub use queue::{Cursor, Name, Queue, Read};
+pub use store::{Found, OpenError, Refusal, Store};
+pub use writer::{Appended, Spool, Watcher, check};

@@ -1,0 +1,262 @@
+//! The one thread that writes: all that wait are written together, synced once, and answered.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::batch::Batch;
+use super::disk::RealDisk;
+use super::lock::Lock;
+use super::queue::{Cursor, Name, Queue};
+use super::settings::Settings;
+use super::store::{Found, OpenError, Refusal, Store};
+
+/// How often marks are written.
+const TICK: Duration = Duration::from_secs(1);
+/// How long the writer may be silent and still count as living. A sync of a sick disk takes seconds.
+const SILENCE: Duration = Duration::from_secs(30);
+/// `EX_SOFTWARE` of sysexits.h.
+const EX_SOFTWARE: i32 = 70;
+
+/// How an append ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// All records of the batch below this number are on disk, synced.
+    pub upto: u64,
+    /// Why the others are not.
+    pub refusal: Option<Refusal>,
+}
+
+/// What is told of the spool's work, for metrics.
+pub trait Watcher: Send + Sync {
+    /// An append was written and synced, within this time.
+    fn synced(&self, took: Duration);
+    /// So many corrupt places were found since the start.
+    fn corrupt(&self, places: u64);
+}
+
+type Done = Box<dyn FnOnce(Appended) + Send>;
+
+enum Command {
+    Append { queue: usize, batch: Batch, done: Done },
+    Close,
+}
+
+/// The spool of this process. A clone is the same spool.
+#[derive(Clone)]
+pub struct Spool(Arc<Shared>);
+
+struct Shared {
+    dir: PathBuf,
+    commands: Mutex<Sender<Command>>,
+    queues: Vec<Arc<Queue>>,
+    found: Vec<Found>,
+    start: Instant,
+    beat: AtomicU64,
+    ended: AtomicBool,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Spool {
+    /// Takes the directory, recovers what is in it, and starts the writer. There is a queue for
+    /// each of these names, and for each that was found besides.
+    ///
+    /// # Errors
+    /// When the directory can't be used or is in use, or a later release wrote what is in it.
+    pub fn open(settings: &Settings, names: &dyn Fn(&[Found]) -> Vec<Name>, watcher: Arc<dyn Watcher>) -> Result<Spool, OpenError> {
+        let lock = Lock::take(&settings.dir)?;
+        let salt = {
+            use std::hash::{BuildHasher, Hasher};
+            std::hash::RandomState::new().build_hasher().finish()
+        };
+        let (mut store, found) = Store::open(Arc::new(RealDisk), settings, salt)?;
+        watcher.corrupt(store.corrupt());
+        let queues = names(&found).iter().map(|name| store.queue(name).1).collect();
+        let (commands, receiver) = channel();
+        let shared = Arc::new(Shared {
+            dir: settings.dir.clone(),
+            commands: Mutex::new(commands),
+            queues,
+            found,
+            start: Instant::now(),
+            beat: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+            thread: Mutex::default(),
+        });
+        let writer = Writer {
+            store,
+            receiver,
+            watcher,
+            shared: Arc::clone(&shared),
+            next_tick: Instant::now() + TICK,
+            failing: false,
+            _lock: lock,
+        };
+        let thread = std::thread::Builder::new().name("spool".to_owned());
+        let thread = thread.spawn(move || writer.run());
+        let thread = thread.map_err(|error| OpenError::io(&settings.dir, error))?;
+        *shared.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok(Spool(shared))
+    }
+
+    /// What was found on disk at the start.
+    pub fn found(&self) -> &[Found] {
+        &self.0.found
+    }
+
+    /// The queue of this place among the names.
+    pub fn queue(&self, place: usize) -> &Arc<Queue> {
+        &self.0.queues[place]
+    }
+
+    /// A reader of that queue, from this number on.
+    pub fn cursor(&self, place: usize, from: u64) -> Cursor {
+        Cursor::new(Arc::clone(&self.0.queues[place]), from)
+    }
+
+    /// Appends a batch to that queue. `done` is called on the writer's thread once it is on disk,
+    /// synced, or refused.
+    pub fn append(&self, queue: usize, batch: Batch, done: impl FnOnce(Appended) + Send + 'static) {
+        let done = Box::new(done);
+        let sent = self
+            .0
+            .commands
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .send(Command::Append { queue, batch, done });
+        if let Err(unsent) = sent
+            && let Command::Append { batch, done, .. } = unsent.0
+        {
+            done(Appended {
+                upto: batch.records.first().map_or(0, |record| record.number),
+                refusal: Some(Refusal::Disk("the spool is closed".to_owned())),
+            });
+        }
+    }
+
+    /// Whether the writer answered lately.
+    pub fn lives(&self) -> bool {
+        let beat = Duration::from_millis(self.0.beat.load(Ordering::Relaxed));
+        self.0.start.elapsed().saturating_sub(beat) < SILENCE && !self.0.ended.load(Ordering::Acquire)
+    }
+
+    /// Writes the marks, removes what is empty, and ends the writer.
+    pub fn close(&self) {
+        let sent = self.0.commands.lock().unwrap_or_else(PoisonError::into_inner).send(Command::Close);
+        let thread = self.0.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let (Ok(()), Some(thread)) = (sent, thread) {
+            // A writer that panicked has ended the process.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Writer {
+    store: Store,
+    receiver: Receiver<Command>,
+    watcher: Arc<dyn Watcher>,
+    shared: Arc<Shared>,
+    next_tick: Instant,
+    failing: bool,
+    _lock: Lock,
+}
+
+impl Writer {
+    fn run(mut self) {
+        loop {
+            let wait = self.next_tick.saturating_duration_since(Instant::now());
+            let mut batches = Vec::new();
+            let mut dones = Vec::new();
+            let mut closing = false;
+            let mut next = match self.receiver.recv_timeout(wait) {
+                Ok(command) => Some(command),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => Some(Command::Close),
+            };
+            while let Some(command) = next {
+                match command {
+                    Command::Append { queue, batch, done } => {
+                        let (place, _) = self.store.queue(&self.shared.queues[queue].name().clone());
+                        batches.push((place, batch));
+                        dones.push(done);
+                    }
+                    Command::Close => closing = true,
+                }
+                next = self.receiver.try_recv().ok();
+            }
+            self.append(batches, dones);
+            let now = Instant::now();
+            if closing || now >= self.next_tick {
+                self.tick(closing);
+                self.next_tick = now + TICK;
+            }
+            self.beat();
+            if closing {
+                return;
+            }
+        }
+    }
+
+    fn append(&mut self, mut batches: Vec<(usize, Batch)>, dones: Vec<Done>) {
+        if batches.is_empty() {
+            return;
+        }
+        let began = Instant::now();
+        let outcomes = self.store.append(began, &mut batches);
+        self.watcher.synced(began.elapsed());
+        for ((upto, refusal), done) in outcomes.into_iter().zip(dones) {
+            done(Appended { upto, refusal });
+        }
+    }
+
+    fn tick(&mut self, closing: bool) {
+        match self.store.tick(closing) {
+            Ok(()) if self.failing => {
+                self.failing = false;
+                tracing::info!(dir = %self.shared.dir.display(), "the spool's marks can be written again");
+            }
+            Ok(()) => {}
+            Err(error) if !self.failing => {
+                self.failing = true;
+                tracing::warn!(
+                    dir = %self.shared.dir.display(),
+                    %error,
+                    "the spool's marks can't be written: after a crash, events would be published again"
+                );
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn beat(&self) {
+        let since = self.shared.start.elapsed().as_millis();
+        self.shared.beat.store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Writer {
+    /// A writer that panics takes the bridge with it: a restart is better than answers that never come.
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::Release);
+        if std::thread::panicking() {
+            tracing::error!("the spool's writer ended by a panic: ending the bridge");
+            std::process::exit(EX_SOFTWARE);
+        }
+    }
+}
+
+/// Checks that a directory can be a spool's: makes it, writes and syncs a file in it.
+///
+/// # Errors
+/// Why not.
+pub fn check(settings: &Settings) -> io::Result<()> {
+    use super::disk::Disk;
+    RealDisk.create_dir(&settings.dir)?;
+    let probe = settings.dir.join(format!(".probe-{}", std::process::id()));
+    RealDisk.create(&probe)?.sync()?;
+    RealDisk.remove(&probe)
+}
