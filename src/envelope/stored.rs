@@ -67,7 +67,9 @@ impl Sealer {
         let id = Uuid::from_slice(rest.take(16)?).ok()?;
         let received = u64::from_le_bytes(rest.take(8)?.try_into().ok()?);
         let event_type = rest.text()?;
-        let event_type = *EventType::ALL.iter().find(|known| known.name() == event_type)?;
+        let event_type = *EventType::ALL
+            .iter()
+            .find(|known| known.name() == event_type)?;
         let source = rest.text()?;
         let source = self.sources.iter().position(|known| known.name == source);
         let said = rest.text()?;
@@ -82,8 +84,10 @@ impl Sealer {
         let bytes = rest.0.to_vec();
         let spans = [&traceparent, &key, &content_type].into_iter().flatten();
         let ends = spans.chain([&body]).map(|span| span.end);
-        let hold = data_start <= envelope_end && ends.chain([envelope_end]).all(|end| end <= bytes.len());
-        hold.then(|| Event {
+        if data_start > envelope_end || ends.chain([envelope_end]).any(|end| end > bytes.len()) {
+            return None;
+        }
+        Some(Event {
             id,
             event_type,
             source: source.unwrap_or(0),
@@ -173,7 +177,9 @@ mod tests {
     use crate::envelope::{Received, Settings};
 
     fn sealer(sources: &[(&'static str, &'static str)]) -> Sealer {
-        let settings = Settings { schema_base: "urn:test:".to_owned() };
+        let settings = Settings {
+            schema_base: "urn:test:".to_owned(),
+        };
         Sealer::new(&settings, sources.iter().copied())
     }
 
@@ -191,12 +197,30 @@ mod tests {
     }
 
     fn same(one: &Event, other: &Event) {
-        assert_eq!(format!("{:?}", Event { source: 0, ..one.clone() }), format!("{:?}", Event { source: 0, ..other.clone() }));
+        assert_eq!(
+            format!(
+                "{:?}",
+                Event {
+                    source: 0,
+                    ..one.clone()
+                }
+            ),
+            format!(
+                "{:?}",
+                Event {
+                    source: 0,
+                    ..other.clone()
+                }
+            )
+        );
     }
 
     #[test]
     fn an_event_and_a_dead_letter_come_back_as_they_were() {
-        let before = sealer(&[("other", "/webhooks/other"), ("minchat", "/webhooks/minchat")]);
+        let before = sealer(&[
+            ("other", "/webhooks/other"),
+            ("minchat", "/webhooks/minchat"),
+        ]);
         let after = sealer(&[("minchat", "/webhooks/minchat"), ("third", "/third")]);
         let body = br#"{"id":"u1","username":"sam","name":"Sam"}"#;
         let payload = crate::minchat::read(body, None).expect("the body is JSON");
@@ -213,7 +237,9 @@ mod tests {
             let again = after.read_stored(&stored).expect("it was just written");
             same(&again, &event);
             assert_eq!(again.source(), 0, "a source is found by its name");
-            let renamed = sealer(&[("new", "/new")]).read_stored(&stored).expect("a source is not needed");
+            let renamed = sealer(&[("new", "/new")])
+                .read_stored(&stored)
+                .expect("a source is not needed");
             assert_eq!(renamed.source(), 0);
             for length in 0..stored.len() {
                 // What is cut short is no event, or one whose spans still hold: never a panic.

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::OpenError;
-use super::disk::{Disk, RealDisk, ReadOnlyDisk};
+use super::disk::{Disk, ReadOnlyDisk, RealDisk};
 use super::format::{BadHeader, HEADER, Header};
 use super::lock::Lock;
 use super::mark;
@@ -82,7 +82,9 @@ fn look(
     // The mark first: what it passes while the segments are read is shown all the same.
     let path = dir.join(mark::FILE);
     let mark = match there(ReadOnlyDisk::open(&path), &path)? {
-        Some(file) => mark::read(&*file).map_err(|error| OpenError::io(&path, error))?.unwrap_or(0),
+        Some(file) => mark::read(&*file)
+            .map_err(|error| OpenError::io(&path, error))?
+            .unwrap_or(0),
         None => 0,
     };
     let mut inspected: Option<Inspected> = None;
@@ -90,7 +92,10 @@ fn look(
     for (place, (_, path)) in listed.iter().enumerate() {
         let until = listed.get(place + 1).map(|(first, _)| *first);
         let read = there(ReadOnlyDisk::open(path), path)?.map(|file| whole(&*file));
-        let Some(bytes) = read.transpose().map_err(|error| OpenError::io(path, error))? else {
+        let Some(bytes) = read
+            .transpose()
+            .map_err(|error| OpenError::io(path, error))?
+        else {
             continue;
         };
         let mut page = bytes[..bytes.len().min(HEADER)].to_vec();
@@ -98,14 +103,19 @@ fn look(
         let header = match Header::read(&page) {
             Ok(header) => header,
             Err(BadHeader::Version(version)) => {
-                return Err(OpenError::Newer { path: path.clone(), version });
+                return Err(OpenError::Newer {
+                    path: path.clone(),
+                    version,
+                });
             }
             Err(BadHeader::Corrupt) => {
                 corrupt += u64::from(bytes.iter().any(|byte| *byte != 0));
                 continue;
             }
         };
-        let Some(name) = Name::new(header.name.clone()) else { continue };
+        let Some(name) = Name::new(header.name.clone()) else {
+            continue;
+        };
         let scan = scan(&bytes, &header, until);
         let queue = inspected.get_or_insert_with(|| Inspected {
             name,

@@ -15,7 +15,9 @@ pub(super) struct Lock(#[expect(dead_code, reason = "the open file is the lock")
 impl Lock {
     /// Makes the directory its own, and the lock.
     pub(super) fn take(dir: &Path) -> Result<Lock, OpenError> {
-        RealDisk.create_dir(dir).map_err(|error| OpenError::io(dir, error))?;
+        RealDisk
+            .create_dir(dir)
+            .map_err(|error| OpenError::io(dir, error))?;
         let path = dir.join("lock");
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).mode(0o600);
@@ -25,8 +27,14 @@ impl Lock {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut by = String::new();
-                let by = file.read_to_string(&mut by).ok().and_then(|_| by.trim().parse().ok());
-                return Err(OpenError::InUse { dir: dir.to_owned(), by });
+                let by = file
+                    .read_to_string(&mut by)
+                    .ok()
+                    .and_then(|_| by.trim().parse().ok());
+                return Err(OpenError::InUse {
+                    dir: dir.to_owned(),
+                    by,
+                });
             }
             Err(TryLockError::Error(error)) => return Err(OpenError::io(&path, error)),
         }

@@ -160,7 +160,9 @@ impl Cursor {
     /// When the disk can't be read.
     pub fn next_received(&mut self) -> io::Result<Option<u64>> {
         let (from, place) = (self.from, self.place);
-        let read = self.read(1).map(|read| read.records.first().map(|record| record.1));
+        let read = self
+            .read(1)
+            .map(|read| read.records.first().map(|record| record.1));
         (self.from, self.place) = (from, place);
         read
     }
@@ -173,7 +175,9 @@ impl Cursor {
     pub fn read(&mut self, most: usize) -> io::Result<Read<'_>> {
         let mut found = Found::default();
         while found.records.is_empty() {
-            let Some((view, at)) = self.place() else { break };
+            let Some((view, at)) = self.place() else {
+                break;
+            };
             self.fill(&view, at, most)?;
             let at = self.take(&view, at, &mut found)?;
             self.place = Some(Place {

@@ -56,7 +56,8 @@ pub(super) fn recover(
         let file = disk.open(&path).map_err(|error| failed(&path, error))?;
         // A header that was torn lacks zeros at its end at most: it holds.
         let mut page = vec![0; HEADER];
-        file.read_at(&mut page, 0).map_err(|error| failed(&path, error))?;
+        file.read_at(&mut page, 0)
+            .map_err(|error| failed(&path, error))?;
         match Header::read(&page) {
             Ok(header) if header.first == first => readable.push((header, file, path)),
             Err(BadHeader::Version(version)) => return Err(OpenError::Newer { path, version }),
@@ -77,7 +78,9 @@ pub(super) fn recover(
         Err(error) if error.kind() == io::ErrorKind::NotFound => (None, 0),
         Err(error) => return Err(failed(&dir.join(mark::FILE), error)),
     };
-    let name = readable.first().and_then(|(header, ..)| Name::new(header.name.clone()));
+    let name = readable
+        .first()
+        .and_then(|(header, ..)| Name::new(header.name.clone()));
     let Some(name) = name else {
         let is_done = segments(disk, &dir).is_ok_and(|left| left.is_empty());
         if is_done && (corrupt > 0 || mark_file.is_some()) {
@@ -97,7 +100,14 @@ pub(super) fn recover(
     let firsts: Vec<u64> = readable.iter().map(|(header, ..)| header.first).collect();
     for (place, (header, file, path)) in readable.into_iter().enumerate() {
         corrupt += recovered
-            .take(disk, root, header, file, &path, firsts.get(place + 1).copied())
+            .take(
+                disk,
+                root,
+                header,
+                file,
+                &path,
+                firsts.get(place + 1).copied(),
+            )
             .map_err(|error| failed(&path, error))?;
     }
     Ok((Some(recovered), corrupt))
@@ -119,7 +129,10 @@ impl Recovered {
         if scan.corrupt > 0 {
             set_aside(disk, root, &self.dir, path, &*file);
         }
-        let undone = scan.records.iter().find(|record| record.number >= self.mark);
+        let undone = scan
+            .records
+            .iter()
+            .find(|record| record.number >= self.mark);
         self.oldest = self.oldest.or(undone.map(|record| record.received));
         let end = scan.end as u64;
         if (bytes.len() as u64) > end {

@@ -60,7 +60,13 @@ impl Scan {
 
     /// The next record behind a place that holds none, if that place was whole once: when something
     /// was written after it, in another write or in another segment.
-    fn beyond(&self, bytes: &[u8], at: usize, header: &Header, until: Option<u64>) -> Option<RecordAt> {
+    fn beyond(
+        &self,
+        bytes: &[u8],
+        at: usize,
+        header: &Header,
+        until: Option<u64>,
+    ) -> Option<RecordAt> {
         let limit = until.unwrap_or(u64::MAX);
         let found = next_record(bytes, at + 8, header.salt, self.next, limit)?;
         if until.is_some() {
@@ -79,7 +85,13 @@ impl Scan {
 }
 
 /// The first record at or behind `at` whose number is at least `least` and below `limit`.
-pub(super) fn next_record(bytes: &[u8], at: usize, salt: u64, least: u64, limit: u64) -> Option<RecordAt> {
+pub(super) fn next_record(
+    bytes: &[u8],
+    at: usize,
+    salt: u64,
+    least: u64,
+    limit: u64,
+) -> Option<RecordAt> {
     let mut at = at;
     while at + 16 <= bytes.len() {
         let number = u64_at(bytes, at + 8);

@@ -144,9 +144,14 @@ impl Store {
     ///
     /// # Errors
     /// When the directory can't be used, or a later release wrote what is in it. What is corrupt is no error.
-    pub fn open(disk: Arc<dyn Disk>, settings: &Settings, salt: u64) -> Result<(Self, Vec<Found>), OpenError> {
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        settings: &Settings,
+        salt: u64,
+    ) -> Result<(Self, Vec<Found>), OpenError> {
         let dir = settings.dir.clone();
-        disk.create_dir(&dir).map_err(|error| OpenError::io(&dir, error))?;
+        disk.create_dir(&dir)
+            .map_err(|error| OpenError::io(&dir, error))?;
         let mut store = Store {
             disk,
             dir,
@@ -174,7 +179,11 @@ impl Store {
     /// A queue that was recovered. Gives what is left in it.
     fn adopt(&mut self, recovered: Recovered) -> Option<Found> {
         let first = recovered.views.first().map_or(0, |view| view.first);
-        let next = recovered.views.last().map_or(0, |view| view.next).max(recovered.mark);
+        let next = recovered
+            .views
+            .last()
+            .map_or(0, |view| view.next)
+            .max(recovered.mark);
         let mark = recovered.mark.max(first);
         let queue = Queue::new(recovered.name.clone(), mark);
         queue.occupies(recovered.bytes);
@@ -210,7 +219,10 @@ impl Store {
 
     /// The place of a queue, which is made if there is none of this name, and the queue itself.
     pub fn queue(&mut self, name: &Name) -> (usize, Arc<Queue>) {
-        let known = self.queues.iter().position(|owned| owned.queue.name() == name);
+        let known = self
+            .queues
+            .iter()
+            .position(|owned| owned.queue.name() == name);
         let place = known.unwrap_or_else(|| {
             self.queues.push(Owned {
                 queue: Queue::new(name.clone(), 0),
@@ -231,12 +243,19 @@ impl Store {
 
     /// The queues that have something on disk.
     pub fn kept(&self) -> impl Iterator<Item = &Arc<Queue>> {
-        self.queues.iter().filter(|owned| owned.exists).map(|owned| &owned.queue)
+        self.queues
+            .iter()
+            .filter(|owned| owned.exists)
+            .map(|owned| &owned.queue)
     }
 
     /// Appends a batch for each of these queues, and syncs each once. Gives for each, in their
     /// order, the number below which all is on disk now, and why the rest is not.
-    pub fn append(&mut self, now: Instant, batches: &mut [(usize, Batch)]) -> Vec<(u64, Option<Refusal>)> {
+    pub fn append(
+        &mut self,
+        now: Instant,
+        batches: &mut [(usize, Batch)],
+    ) -> Vec<(u64, Option<Refusal>)> {
         let mut refusals: Vec<Option<Refusal>> = Vec::new();
         for (place, batch) in batches.iter_mut() {
             let refusal = self.write(now, *place, batch);
@@ -278,7 +297,12 @@ impl Store {
     }
 
     /// Writes as many records from this one on as the active segment takes. Gives how many.
-    fn write_some(&mut self, place: usize, batch: &mut Batch, from: usize) -> io::Result<Result<usize, Refusal>> {
+    fn write_some(
+        &mut self,
+        place: usize,
+        batch: &mut Batch,
+        from: usize,
+    ) -> io::Result<Result<usize, Refusal>> {
         let start = batch.records[from].start as u64;
         let length = |upto: usize| batch.records[upto].end() as u64 - start;
         let active = self.queues[place].active.as_ref();
@@ -300,15 +324,19 @@ impl Store {
         let (written, allocated) = (active.written, active.allocated);
         let mut end = written + length(upto);
         if end > allocated {
-            let allowed = match self.allowance(place, (written + length(from)).saturating_sub(allocated))? {
-                Ok(allowed) => allocated + allowed,
-                Err(full) => return Ok(Err(full)),
-            };
+            let allowed =
+                match self.allowance(place, (written + length(from)).saturating_sub(allocated))? {
+                    Ok(allowed) => allocated + allowed,
+                    Err(full) => return Ok(Err(full)),
+                };
             while end > allowed && upto > from {
                 upto -= 1;
                 end = written + length(upto);
             }
-            let ahead = end.next_multiple_of(AHEAD).min(SEGMENT.max(end)).min(allowed.max(end));
+            let ahead = end
+                .next_multiple_of(AHEAD)
+                .min(SEGMENT.max(end))
+                .min(allowed.max(end));
             self.queues[place].grow(end, ahead)?;
         }
         let owned = &mut self.queues[place];
@@ -332,7 +360,9 @@ impl Store {
         let of_all = settings.max_size.saturating_sub(all);
         let of_one = (settings.max_size / 2).saturating_sub(owned.queue.bytes());
         let space = self.disk.space(&self.dir)?;
-        let of_disk = space.free.saturating_sub(settings.keep_free.of(space.total));
+        let of_disk = space
+            .free
+            .saturating_sub(settings.keep_free.of(space.total));
         let allowed = of_all.min(of_one).min(of_disk);
         Ok(if allowed >= needed {
             Ok(allowed)
@@ -343,7 +373,9 @@ impl Store {
                 settings.keep_free.of(space.total)
             )))
         } else if allowed == of_one {
-            Err(Refusal::Full("this destination holds half of spool.max_size".to_owned()))
+            Err(Refusal::Full(
+                "this destination holds half of spool.max_size".to_owned(),
+            ))
         } else {
             Err(Refusal::Full("spool.max_size is reached".to_owned()))
         })
@@ -459,7 +491,9 @@ impl Store {
         let mut unlinked = false;
         loop {
             let oldest = owned.queue.index().front().map(|view| view.next);
-            let (Some(next), false) = (oldest, owned.sealed.is_empty()) else { break };
+            let (Some(next), false) = (oldest, owned.sealed.is_empty()) else {
+                break;
+            };
             if next > mark {
                 break;
             }
@@ -479,7 +513,10 @@ impl Store {
 impl Owned {
     /// Writes zeros up to `ahead`, from where the records will end.
     fn grow(&mut self, end: u64, ahead: u64) -> io::Result<()> {
-        let active = self.active.as_mut().expect("it grows while it is written to");
+        let active = self
+            .active
+            .as_mut()
+            .expect("it grows while it is written to");
         if ahead > end {
             let zeros = vec![0; (ahead - end) as usize];
             active.file.write_at(&zeros, end)?;
@@ -490,7 +527,9 @@ impl Owned {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        let Some(active) = self.active.as_mut() else { return Ok(()) };
+        let Some(active) = self.active.as_mut() else {
+            return Ok(());
+        };
         if active.written > active.synced {
             active.file.sync()?;
             active.synced = active.written;
@@ -524,7 +563,9 @@ impl Owned {
             self.count();
         }
         let refusal = match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Refusal::Full(error.to_string()),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Refusal::Full(error.to_string())
+            }
             _ => Refusal::Disk(error.to_string()),
         };
         self.rests = Some((now + REST, refusal.clone()));

@@ -42,7 +42,11 @@ pub trait Watcher: Send + Sync {
 type Done = Box<dyn FnOnce(Appended) + Send>;
 
 enum Command {
-    Append { queue: usize, batch: Batch, done: Done },
+    Append {
+        queue: usize,
+        batch: Batch,
+        done: Done,
+    },
     Close,
 }
 
@@ -67,7 +71,11 @@ impl Spool {
     ///
     /// # Errors
     /// When the directory can't be used or is in use, or a later release wrote what is in it.
-    pub fn open(settings: &Settings, names: &dyn Fn(&[Found]) -> Vec<Name>, watcher: Arc<dyn Watcher>) -> Result<Spool, OpenError> {
+    pub fn open(
+        settings: &Settings,
+        names: &dyn Fn(&[Found]) -> Vec<Name>,
+        watcher: Arc<dyn Watcher>,
+    ) -> Result<Spool, OpenError> {
         let lock = Lock::take(&settings.dir)?;
         let salt = {
             use std::hash::{BuildHasher, Hasher};
@@ -75,7 +83,10 @@ impl Spool {
         };
         let (mut store, found) = Store::open(Arc::new(RealDisk), settings, salt)?;
         watcher.corrupt(store.corrupt());
-        let queues = names(&found).iter().map(|name| store.queue(name).1).collect();
+        let queues = names(&found)
+            .iter()
+            .map(|name| store.queue(name).1)
+            .collect();
         let (commands, receiver) = channel();
         let shared = Arc::new(Shared {
             dir: settings.dir.clone(),
@@ -141,13 +152,24 @@ impl Spool {
     /// Whether the writer answered lately.
     pub fn lives(&self) -> bool {
         let beat = Duration::from_millis(self.0.beat.load(Ordering::Relaxed));
-        self.0.start.elapsed().saturating_sub(beat) < SILENCE && !self.0.ended.load(Ordering::Acquire)
+        self.0.start.elapsed().saturating_sub(beat) < SILENCE
+            && !self.0.ended.load(Ordering::Acquire)
     }
 
     /// Writes the marks, removes what is empty, and ends the writer.
     pub fn close(&self) {
-        let sent = self.0.commands.lock().unwrap_or_else(PoisonError::into_inner).send(Command::Close);
-        let thread = self.0.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let sent = self
+            .0
+            .commands
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .send(Command::Close);
+        let thread = self
+            .0
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let (Ok(()), Some(thread)) = (sent, thread) {
             // A writer that panicked has ended the process.
             let _ = thread.join();
@@ -180,7 +202,8 @@ impl Writer {
             while let Some(command) = next {
                 match command {
                     Command::Append { queue, batch, done } => {
-                        let (place, _) = self.store.queue(&self.shared.queues[queue].name().clone());
+                        let (place, _) =
+                            self.store.queue(&self.shared.queues[queue].name().clone());
                         batches.push((place, batch));
                         dones.push(done);
                     }
@@ -234,7 +257,9 @@ impl Writer {
 
     fn beat(&self) {
         let since = self.shared.start.elapsed().as_millis();
-        self.shared.beat.store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.shared
+            .beat
+            .store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 
