@@ -67,14 +67,9 @@ pub mod settings;
 mod store;
 mod writer;
 
-#[cfg(test)]
-pub(crate) mod simulated;
-#[cfg(test)]
-mod tests;
-
 pub use batch::Batch;
 pub use disk::Disk;
 pub use inspect::{Inspected, Record, discard, inspect};
 pub use queue::{Cursor, Name, Queue, Read};
 pub use store::{Found, OpenError, Refusal, Store};
-pub use writer::{Appended, Spool, Watcher, check};
+pub use writer::{Appended, Opened, Spool, Watcher};

@@ -83,7 +83,7 @@ pub(super) fn recover(
         .and_then(|(header, ..)| Name::new(header.name.clone()));
     let Some(name) = name else {
         let is_done = segments(disk, &dir).is_ok_and(|left| left.is_empty());
-        if is_done && (corrupt > 0 || mark_file.is_some()) {
+        if is_done {
             clear(disk, root, &dir).map_err(|error| failed(&dir, error))?;
         }
         return Ok((None, corrupt));

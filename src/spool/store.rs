@@ -204,7 +204,7 @@ impl Store {
             appended_lately: false,
         });
         *queue.index() = recovered.views.into();
-        (mark < next).then(|| Found {
+        (mark < next).then_some(Found {
             name: recovered.name,
             first: mark,
             next,
