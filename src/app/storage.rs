@@ -77,7 +77,8 @@ fn show_what_waits_for_nobody(opened: &Opened, found: &Found, metrics: &Metrics)
     let name = match destination(found) {
         Some(destination) => {
             let queue = metrics.queue_without_lane(destination.broker, &destination.name());
-            queue.holds(events, opened.bytes(&found.name), found.oldest);
+            queue.holds(events, opened.bytes(&found.name));
+            queue.oldest(found.oldest);
             destination.to_string()
         }
         None => found.name.as_str().replace('\0', ":"),

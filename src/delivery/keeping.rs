@@ -93,15 +93,20 @@ impl Keeping {
         self.cursor.queue().mark(number);
     }
 
-    /// Shows how much is there. What only the disk tells is looked up once a second.
+    /// Shows how much is there. What only a look at the disk tells is looked up once a second.
     pub(super) fn show(&mut self, now: Instant, lane: &Lane<Ticket>, metrics: &DestinationMetrics) {
-        let (kept, bytes) = (lane.kept(), self.cursor.queue().bytes());
-        let is_empty = kept == 0 && bytes == 0;
-        let lately = self.looked.is_some_and(|at| now < at + LOOK);
-        if is_empty && self.looked.is_none() || !is_empty && lately {
+        let kept = lane.kept();
+        metrics.spool().holds(kept, self.cursor.queue().bytes());
+        if kept == 0 {
+            if self.looked.take().is_some() {
+                metrics.spool().oldest(None);
+            }
             return;
         }
-        self.looked = (!is_empty).then_some(now);
+        if self.looked.is_some_and(|at| now < at + LOOK) {
+            return;
+        }
+        self.looked = Some(now);
         let oldest = match lane.oldest_kept() {
             Some(event) => Some(event.received_micros()),
             None if lane.on_disk() > 0 => {
@@ -111,6 +116,6 @@ impl Keeping {
             }
             None => None,
         };
-        metrics.spool().holds(kept, bytes, oldest);
+        metrics.spool().oldest(oldest);
     }
 }

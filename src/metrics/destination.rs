@@ -38,11 +38,15 @@ pub struct QueueMetrics {
 }
 
 impl QueueMetrics {
-    /// It holds so many events and bytes; the oldest was received at this time, in microseconds since 1970.
-    pub fn holds(&self, events: u64, bytes: u64, oldest: Option<u64>) {
+    /// It holds so many events, and takes up so many bytes.
+    pub fn holds(&self, events: u64, bytes: u64) {
         self.events.set(i64::try_from(events).unwrap_or(i64::MAX));
         self.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
-        self.oldest.set(oldest.unwrap_or(0) as f64 / 1e6);
+    }
+
+    /// Its oldest event was received at this time, in microseconds since 1970.
+    pub fn oldest(&self, received: Option<u64>) {
+        self.oldest.set(received.unwrap_or(0) as f64 / 1e6);
     }
 }
 
