@@ -197,7 +197,8 @@ fn set_aside(disk: &dyn Disk, root: &Path, dir: &Path, path: &Path, file: &dyn D
         to.cut(0)?;
         to.write_at(&bytes, 0)?;
         to.sync()?;
-        disk.sync_dir(&quarantine)
+        disk.sync_dir(&quarantine)?;
+        disk.sync_dir(root)
     })();
     let is_copied = copied.is_ok();
     match copied {
