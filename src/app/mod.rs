@@ -3,6 +3,7 @@
 mod brokers;
 mod probe;
 mod signals;
+mod storage;
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,7 +24,7 @@ use crate::metrics::{Labels, Metrics};
 use crate::publish::file;
 #[cfg(feature = "kafka")]
 use crate::publish::kafka;
-use crate::route::{Broker, Table};
+use crate::route::Table;
 
 /// How long the brokers are waited for at the end, once nothing is in flight at the edge.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -42,6 +43,9 @@ pub enum Failed {
         /// Why it can't be had.
         source: io::Error,
     },
+    /// The spool can't be had.
+    #[error("spool.dir")]
+    Spool(#[source] crate::spool::OpenError),
     /// The metrics contradict each other.
     #[error("the metrics can't be registered")]
     Metrics(#[from] prometheus::Error),
@@ -67,14 +71,27 @@ impl Application {
             .enable_all()
             .build();
         let runtime = runtime.map_err(|source| failed("no runtime can be started", source))?;
-        let table = table(config);
+        let opened = storage::open(config)?;
+        let table = match &opened {
+            Some(opened) => storage::with_what_is_left(table(config), config, opened),
+            None => table(config),
+        };
         let metrics = Arc::new(metrics(config, &table)?);
         let sources = config
             .sources
             .iter()
             .map(|s| (s.name.as_str(), s.uri.as_str()));
         let sealer = Arc::new(Sealer::new(&config.envelope, sources));
-        let delivery = delivery(config, &runtime, table, Arc::clone(&sealer), &metrics)?;
+        let spool = opened.map(|opened| storage::start(opened, config, &table, &metrics));
+        let parts = Parts {
+            settings: config.publish.clone(),
+            table,
+            sealer: Arc::clone(&sealer),
+            metrics: Arc::clone(&metrics),
+            kept: kept(config),
+            spool: spool.transpose()?,
+        };
+        let delivery = delivery(config, &runtime, parts)?;
         let behind = Behind {
             sealer,
             delivery: delivery.clone(),
@@ -125,9 +142,13 @@ impl Application {
             served
         });
         let left = delivery.stop(FLUSH.min(shutdown_timeout));
-        match left {
-            0 => tracing::info!("stopped; every accepted event is published"),
-            left => tracing::warn!(
+        match (left, delivery.spooled()) {
+            (0, spooled @ 1..) => tracing::info!(
+                spooled,
+                "stopped; events wait in the spool, and are published after the next start"
+            ),
+            (0, 0) => tracing::info!("stopped; every accepted event is published"),
+            (left, _) => tracing::warn!(
                 left,
                 "stopped; events were left that no sender was promised"
             ),
@@ -151,18 +172,9 @@ async fn tell_when_ready(delivery: Delivery) {
 
 /// Where the events of this configuration go.
 pub fn table(config: &Config) -> Table {
-    let on = [
-        (Broker::Kafka, config.kafka.is_some()),
-        (Broker::Amqp, config.amqp.is_some()),
-        (Broker::File, config.file.is_some()),
-    ];
-    let brokers: Vec<Broker> = on
-        .into_iter()
-        .filter_map(|(broker, is_on)| is_on.then_some(broker))
-        .collect();
     Table::new(
         config.sources.iter().map(|source| source.prefix.as_str()),
-        &brokers,
+        &config.brokers(),
         &config.routes,
     )
 }
@@ -204,25 +216,16 @@ fn metrics(config: &Config, table: &Table) -> Result<Metrics, prometheus::Error>
     })
 }
 
-fn delivery(
-    config: &Config,
-    runtime: &Runtime,
-    table: Table,
-    sealer: Arc<Sealer>,
-    metrics: &Arc<Metrics>,
-) -> Result<Delivery, Failed> {
-    let publishers = Publishers::start(config, runtime, metrics)
+/// Where dead letters go that no destination takes; none while the spool is off.
+fn kept(config: &Config) -> Option<KeptDeadLetters> {
+    let spool = &config.spool;
+    (spool.max_size > 0)
+        .then(|| KeptDeadLetters::new(spool.dir.join("dead-letters"), spool.max_size))
+}
+
+fn delivery(config: &Config, runtime: &Runtime, parts: Parts) -> Result<Delivery, Failed> {
+    let publishers = Publishers::start(config, runtime, &parts.metrics)
         .map_err(|source| failed("no thread for a broker's client", source))?;
-    let kept = (config.spool.max_size > 0).then(|| {
-        KeptDeadLetters::new(config.spool.dir.join("dead-letters"), config.spool.max_size)
-    });
-    let parts = Parts {
-        settings: config.publish.clone(),
-        table,
-        sealer,
-        metrics: Arc::clone(metrics),
-        kept,
-    };
     Delivery::start(parts, &|destination| publishers.maker(destination))
         .map_err(|source| failed("no thread for a lane", source))
 }
@@ -256,9 +259,10 @@ fn tell_what_to_do(config: &Config, webhooks: SocketAddr, admin: SocketAddr) {
         );
     }
     tracing::info!("metrics, health and version at http://{admin}/metrics, /readyz and /version");
-    if config.kafka.is_some() || config.amqp.is_some() {
-        tracing::warn!(
-            "this version keeps no events while a broker is away: webhooks get a 503 then"
+    if config.spool.max_size > 0 {
+        tracing::info!(
+            "events that a destination does not take now wait in {}",
+            config.spool.dir.display()
         );
     }
     let program = std::env::args()

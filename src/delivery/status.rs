@@ -14,6 +14,8 @@ pub(super) struct LaneStatus {
     beat: AtomicU64,
     ready: AtomicBool,
     detail: Mutex<String>,
+    pending: AtomicUsize,
+    spooled: AtomicU64,
     pub(super) held: AtomicUsize,
     pub(super) ended: AtomicBool,
 }
@@ -25,6 +27,8 @@ impl LaneStatus {
             beat: AtomicU64::new(0),
             ready: AtomicBool::new(false),
             detail: Mutex::new("not reached yet".to_owned()),
+            pending: AtomicUsize::new(0),
+            spooled: AtomicU64::new(0),
             held: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
         }
@@ -38,6 +42,20 @@ impl LaneStatus {
         );
     }
 
+    /// So many events are neither confirmed nor dead-lettered, and the spool has so many of them.
+    pub(super) fn holds(&self, pending: usize, spooled: u64) {
+        self.pending.store(pending, Ordering::Relaxed);
+        self.spooled.store(spooled, Ordering::Relaxed);
+    }
+
+    pub(super) fn spooled(&self) -> u64 {
+        self.spooled.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn pending(&self) -> usize {
+        self.pending.load(Ordering::Relaxed)
+    }
+
     /// Whether the owner answered lately.
     pub(super) fn lives(&self) -> bool {
         let silent = self
@@ -47,23 +65,22 @@ impl LaneStatus {
         silent < SILENCE && !self.ended.load(Ordering::Acquire)
     }
 
-    /// Shows whether the destination takes events, and if not, why.
-    pub(super) fn shows(&self, reached: bool, outage: Option<&str>) {
-        let ready = reached && outage.is_none();
-        let was = self.ready.swap(ready, Ordering::Relaxed);
-        if let Some(outage) = outage {
-            let mut detail = self.detail.lock().unwrap_or_else(PoisonError::into_inner);
-            if *detail != outage {
-                outage.clone_into(&mut detail);
-            }
-        } else if ready != was {
-            let mut detail = self.detail.lock().unwrap_or_else(PoisonError::into_inner);
-            if ready {
-                "takes events"
-            } else {
-                "not reached yet"
-            }
-            .clone_into(&mut detail);
+    /// Shows whether the destination takes events: by its broker, or by the spool.
+    pub(super) fn shows(&self, reached: bool, outage: Option<&str>, spool_takes: bool) {
+        let ready = reached && outage.is_none() || spool_takes;
+        self.ready.store(ready, Ordering::Relaxed);
+        let (by, why) = match (outage, spool_takes) {
+            (Some(outage), true) => ("takes events into the spool: ", outage),
+            (Some(outage), false) => ("", outage),
+            (None, _) if reached => ("takes events", ""),
+            (None, true) => ("takes events into the spool: ", "not reached yet"),
+            (None, false) => ("not reached yet", ""),
+        };
+        let mut detail = self.detail.lock().unwrap_or_else(PoisonError::into_inner);
+        if detail.strip_prefix(by) != Some(why) {
+            detail.clear();
+            detail.push_str(by);
+            detail.push_str(why);
         }
     }
 

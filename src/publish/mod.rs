@@ -37,6 +37,11 @@ pub trait Publisher: Send {
         None
     }
 
+    /// The senders of all events numbered below `upto` were told, or are about to be told, that the
+    /// bridge has them: from now on no event with the same ordering key may overtake one of these.
+    /// Publishers that hand on in order whatever fails ignore it.
+    fn answered(&mut self, _upto: u64) {}
+
     /// Opens again what was opened by name, after a rotation. Publishers that open no file ignore it.
     fn reopen(&mut self) {}
 

@@ -117,7 +117,7 @@ fn look(
             continue;
         };
         let scan = scan(&bytes, &header, until);
-        let queue = inspected.get_or_insert_with(|| Inspected {
+        let queue = inspected.get_or_insert(Inspected {
             name,
             events: 0,
             bytes: 0,

@@ -83,7 +83,7 @@ pub(super) fn recover(
         .and_then(|(header, ..)| Name::new(header.name.clone()));
     let Some(name) = name else {
         let is_done = segments(disk, &dir).is_ok_and(|left| left.is_empty());
-        if is_done && (corrupt > 0 || mark_file.is_some()) {
+        if is_done {
             clear(disk, root, &dir).map_err(|error| failed(&dir, error))?;
         }
         return Ok((None, corrupt));
@@ -197,7 +197,8 @@ fn set_aside(disk: &dyn Disk, root: &Path, dir: &Path, path: &Path, file: &dyn D
         to.cut(0)?;
         to.write_at(&bytes, 0)?;
         to.sync()?;
-        disk.sync_dir(&quarantine)
+        disk.sync_dir(&quarantine)?;
+        disk.sync_dir(root)
     })();
     let is_copied = copied.is_ok();
     match copied {

@@ -15,10 +15,24 @@ use super::queue::{Name, Queue, View};
 use super::recovery::{Recovered, SUFFIX, clear, recover};
 use super::settings::Settings;
 
-/// The size of a segment, in bytes; a record that is larger has one of its own.
-const SEGMENT: u64 = 16 * 1024 * 1024;
-/// How far zeros are written ahead, in bytes.
-const AHEAD: u64 = 1024 * 1024;
+/// How the disk is used, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Of a segment; a record that is larger has one of its own.
+    pub segment: u64,
+    /// How far zeros are written ahead.
+    pub ahead: u64,
+}
+
+impl Sizes {
+    /// What the bridge works with. Segments that are small are unlinked early; zeros that reach far
+    /// spare a sync the length.
+    pub const USUAL: Sizes = Sizes {
+        segment: 16 * 1024 * 1024,
+        ahead: 1024 * 1024,
+    };
+}
+
 /// How long a queue rests after the disk failed, so that a sick disk is not worked to death.
 const REST: Duration = Duration::from_secs(1);
 
@@ -92,7 +106,8 @@ pub struct Found {
     pub name: Name,
     /// The number of the first record that is not done.
     pub first: u64,
-    /// The number behind the last record.
+    /// The number behind the last record: where whoever appends to this queue has to go on, also
+    /// when all is done.
     pub next: u64,
     /// When the first event that is not done was received, in microseconds since 1970.
     pub oldest: Option<u64>,
@@ -103,6 +118,7 @@ pub struct Store {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     settings: Settings,
+    sizes: Sizes,
     queues: Vec<Owned>,
     salt: u64,
     corrupt: u64,
@@ -147,6 +163,7 @@ impl Store {
     pub fn open(
         disk: Arc<dyn Disk>,
         settings: &Settings,
+        sizes: Sizes,
         salt: u64,
     ) -> Result<(Self, Vec<Found>), OpenError> {
         let dir = settings.dir.clone();
@@ -156,6 +173,7 @@ impl Store {
             disk,
             dir,
             settings: settings.clone(),
+            sizes,
             queues: Vec::new(),
             salt,
             corrupt: 0,
@@ -169,15 +187,15 @@ impl Store {
             if is_queue {
                 let (recovered, corrupt) = recover(&*store.disk, &store.dir, path)?;
                 store.corrupt += corrupt;
-                found.extend(recovered.and_then(|recovered| store.adopt(recovered)));
+                found.extend(recovered.map(|recovered| store.adopt(recovered)));
             }
         }
         found.sort_by(|a, b| a.name.cmp(&b.name));
         Ok((store, found))
     }
 
-    /// A queue that was recovered. Gives what is left in it.
-    fn adopt(&mut self, recovered: Recovered) -> Option<Found> {
+    /// A queue that was recovered. Gives what is left in it, which may be nothing.
+    fn adopt(&mut self, recovered: Recovered) -> Found {
         let first = recovered.views.first().map_or(0, |view| view.first);
         let next = recovered
             .views
@@ -204,12 +222,12 @@ impl Store {
             appended_lately: false,
         });
         *queue.index() = recovered.views.into();
-        (mark < next).then(|| Found {
+        Found {
             name: recovered.name,
             first: mark,
             next,
             oldest: recovered.oldest,
-        })
+        }
     }
 
     /// How many corrupt places were found so far.
@@ -307,7 +325,7 @@ impl Store {
         let length = |upto: usize| batch.records[upto].end() as u64 - start;
         let active = self.queues[place].active.as_ref();
         let fits = active.is_some_and(|active| {
-            active.written + length(from) <= SEGMENT || active.written == HEADER as u64
+            active.written + length(from) <= self.sizes.segment || active.written == HEADER as u64
         });
         if !fits {
             if let Err(full) = self.allowance(place, HEADER as u64 + length(from))? {
@@ -316,7 +334,8 @@ impl Store {
             self.begin_segment(place, batch.records[from].number)?;
         }
         let active = self.queues[place].active.as_ref().expect("one was begun");
-        let room = SEGMENT - active.written.min(SEGMENT);
+        let Sizes { segment, ahead } = self.sizes;
+        let room = segment - active.written.min(segment);
         let mut upto = from;
         while upto + 1 < batch.records.len() && length(upto + 1) <= room {
             upto += 1;
@@ -333,11 +352,11 @@ impl Store {
                 upto -= 1;
                 end = written + length(upto);
             }
-            let ahead = end
-                .next_multiple_of(AHEAD)
-                .min(SEGMENT.max(end))
+            let upto_zeros = end
+                .next_multiple_of(ahead)
+                .min(segment.max(end))
                 .min(allowed.max(end));
-            self.queues[place].grow(end, ahead)?;
+            self.queues[place].grow(end, upto_zeros)?;
         }
         let owned = &mut self.queues[place];
         let active = owned.active.as_mut().expect("one was begun");
@@ -552,7 +571,10 @@ impl Owned {
     /// The disk failed: the segment ends where the last good sync ended. Nobody was told of what is behind it.
     fn failed(&mut self, disk: &dyn Disk, now: Instant, error: &io::Error) -> Refusal {
         if let Some(mut active) = self.active.take() {
-            if active.synced == HEADER as u64 && disk.remove(&active.path).is_ok() {
+            if active.synced == HEADER as u64 {
+                // It holds nothing. If it can't be removed now, the segment that takes its number
+                // removes it, or the next start.
+                let _ = disk.remove(&active.path);
                 self.queue.index().pop_back();
             } else {
                 if active.file.cut(active.synced).is_ok() {

@@ -143,12 +143,14 @@ impl Round {
                 let Err(failure) = self.equip(line) else {
                     continue;
                 };
-                if line.client().is_none() {
-                    (line.reporter)(Report::Down(failure.clone()));
-                }
                 if failure.reason.is_of_the_whole_broker() {
+                    let others = lacking.iter().filter(|line| line.client().is_none());
+                    others.for_each(|line| (line.reporter)(Report::Down(failure.clone())));
                     bell.rotate();
                     break;
+                }
+                if line.client().is_none() {
+                    (line.reporter)(Report::Down(failure));
                 }
             }
             if lacking.is_empty() {
