@@ -11,6 +11,9 @@ INSTALL := deploy/install-packages
 WITH_BROKERS := tests/brokers/with-brokers
 SCRIPTS := .ci/run deploy/install-packages $(filter-out %.xml %.properties,$(wildcard tests/brokers/*)) $(wildcard tests/bench/run)
 
+# The Python of the tests of the rules and dashboards, with what their requirements pin.
+VENV := .venv
+
 # A licence, a source or a rule of deny.toml is read differently by another version.
 CARGO_DENY := 0.20.2
 
@@ -48,6 +51,22 @@ check: fmt-check lint doc deny test ## Everything that CI checks
 test: install-run-deps install-test-deps ## Run every test, on real brokers
 	$(WITH_BROKERS) cargo test --locked --all-targets
 	cargo test --locked --doc
+	$(MAKE) monitoring-test
+
+.PHONY: monitoring-test
+monitoring-test: install-run-deps install-test-deps install-monitoring-deps ## Test rules and dashboards, and see them at work: brokers, an outage, Prometheus
+	cargo build --locked
+	$(VENV)/bin/pytest -q tests/monitoring
+
+.PHONY: monitoring-pictures
+monitoring-pictures: monitoring-test ## Draw docs/images from what that test has seen
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement tests/monitoring/requirements-pictures.txt
+	$(VENV)/bin/python tests/monitoring/draw.py target/monitoring/run.json docs/images
+
+.PHONY: monitoring-cost
+monitoring-cost: install-run-deps install-monitoring-deps ## Measure /metrics at 1,000 connections under load
+	cargo build --release --locked
+	tests/monitoring/cost
 
 .PHONY: bench
 bench: install-run-deps install-test-deps ## Measure the parts (criterion), then the whole against a real Kafka
@@ -86,6 +105,17 @@ install-run-deps: install-rust
 install-test-deps:
 	@$(INSTALL) "Java and Maven run Kafka, rabbitmq-server runs RabbitMQ, for the tests and for \`make brokers\`" \
 	    openjdk-17-jre-headless=java:17 maven=mvn rabbitmq-server=/usr/lib/rabbitmq/bin/rabbitmq-server
+
+.PHONY: install-monitoring-deps
+install-monitoring-deps: $(VENV)/installed
+	@$(INSTALL) "promtool and Prometheus test the alerts" prometheus=promtool
+
+$(VENV)/installed: tests/monitoring/requirements.txt
+	@$(INSTALL) "to keep the tests' Python packages apart" python3=python3 python3-venv=python3:venv,ensurepip
+	@echo "Installing pytest and parsers for PromQL and YAML into $(VENV): to test rules and dashboards."
+	@[[ -e $(VENV)/bin/pip ]] || python3 -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 .PHONY: install-lint-deps
 install-lint-deps:

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import promql_parser as promql
@@ -44,19 +45,23 @@ def written_out(text, **instead):
     return text
 
 
+@cache
 def rules():
     """Every rule, in the order of evaluation."""
     return [rule for path in RULES for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
 
 
+@cache
 def alerts():
     return {rule["alert"]: rule for rule in rules() if "alert" in rule}
 
 
+@cache
 def records():
     return {rule["record"]: rule for rule in rules() if "record" in rule}
 
 
+@cache
 def dashboards():
     return {path.stem: json.loads(path.read_text()) for path in DASHBOARDS}
 
@@ -66,6 +71,7 @@ def panels(dashboard):
     return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
 
 
+@cache
 def queries():
     return [
         Query(name, panel["title"], target["refId"], target["expr"], target["legendFormat"])
@@ -107,6 +113,7 @@ class Metric:
     labels: frozenset
 
 
+@cache
 def metrics():
     """The metrics, by the names that their series have."""
     rows = re.findall(r"^\| `(\w+)` \| (counter|gauge|histogram) \| ([^|]*) \|", DOCUMENT.read_text(), re.MULTILINE)
