@@ -56,7 +56,7 @@ test: install-run-deps install-test-deps ## Run every test, on real brokers
 .PHONY: monitoring-test
 monitoring-test: install-run-deps install-test-deps install-monitoring-deps ## Test rules and dashboards, and see them at work: brokers, an outage, Prometheus
 	cargo build --locked
-	$(VENV)/bin/pytest -q tests/monitoring
+	$(VENV)/bin/pytest -q --durations=5 tests/monitoring
 
 .PHONY: monitoring-pictures
 monitoring-pictures: monitoring-test ## Draw docs/images from what that test has seen
