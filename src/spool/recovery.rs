@@ -165,9 +165,14 @@ fn holds_nothing(file: &dyn DiskFile) -> bool {
     whole(file).is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 0))
 }
 
-/// Removes a queue's directory with all that is in it: segments first, in their order, then the rest.
+/// Removes a queue's directory with all that is in it: segments first, in their order, then the
+/// rest. What an earlier call removed before it failed is no error.
 pub(super) fn clear(disk: &dyn Disk, root: &Path, dir: &Path) -> io::Result<()> {
-    for (_, path) in segments(disk, dir)? {
+    let listed = match segments(disk, dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return disk.sync_dir(root),
+        listed => listed?,
+    };
+    for (_, path) in listed {
         disk.remove(&path)?;
     }
     disk.sync_dir(dir)?;

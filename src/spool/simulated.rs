@@ -107,31 +107,6 @@ impl SimulatedDisk {
             .collect()
     }
 
-    pub(crate) fn show(&self, what: &str) {
-        let state = self.lock();
-        for (path, file) in &state.live.files {
-            eprintln!(
-                "{what} {} {} live {} durable {}",
-                path.display(),
-                file,
-                state.files[file].live.len(),
-                state.files[file].durable.len()
-            );
-        }
-        for (path, e) in &state.unsynced {
-            eprintln!(
-                "{what} unsynced {} {}",
-                path.display(),
-                match e {
-                    Entry::Dir(p) => format!("dir {p:?}"),
-                    Entry::NoDir(p) => format!("nodir {p:?}"),
-                    Entry::File(p, f) => format!("file {p:?} {f}"),
-                    Entry::NoFile(p) => format!("nofile {p:?}"),
-                }
-            );
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().expect("nobody panics with it")
     }

@@ -35,6 +35,8 @@ struct Expected {
     /// The number behind the last.
     upto: u64,
     mark: u64,
+    /// The highest mark that was ever set: a mark that seemed lost may come back.
+    done: u64,
 }
 
 struct Scene {
@@ -98,7 +100,7 @@ impl Scene {
             let (first, next) = found.map_or((0, 0), |found| (found.first, found.next));
             let numbers = self.read(place, first, next);
             let expected = &mut self.queues[place];
-            let mut undone = expected.there.range(expected.mark..);
+            let mut undone = expected.there.range(expected.done..);
             let missing: Vec<u64> = undone
                 .by_ref()
                 .copied()
@@ -114,12 +116,13 @@ impl Scene {
                 expected.upto
             );
             assert!(
-                self.corrupt > 0 || first <= expected.mark,
+                self.corrupt > 0 || first <= expected.done,
                 "a mark that nobody set"
             );
-            expected
-                .tried
-                .retain(|number, _| found.is_some() && *number < next);
+            if found.is_none() {
+                expected.tried.clear();
+                expected.done = 0;
+            }
             expected.there = numbers.into_iter().collect();
             (expected.mark, expected.upto) = (first, next);
         }
@@ -212,26 +215,14 @@ impl Scene {
         let place = self.rng.usize(..QUEUES.len());
         let expected = &mut self.queues[place];
         expected.mark = self.rng.u64(expected.mark..=expected.upto);
+        expected.done = expected.done.max(expected.mark);
         let mark = expected.mark;
         self.queue(place).mark(mark);
     }
 
     fn step(&mut self) {
-        if std::env::var("DBG").is_ok() {
-            eprintln!(
-                "-- {:?}",
-                self.queues
-                    .iter()
-                    .map(|q| (q.mark, q.upto, q.there.len()))
-                    .collect::<Vec<_>>()
-            );
-        }
         self.now += Duration::from_millis(self.rng.u64(..400));
-        let dice = self.rng.u32(..100);
-        if std::env::var("DBG").is_ok() {
-            eprintln!("step {dice}");
-        }
-        match dice {
+        match self.rng.u32(..100) {
             0..50 => self.append(),
             50..70 => self.mark(),
             70..80 => {
@@ -268,13 +259,7 @@ impl Scene {
             }
             98 => {
                 self.store = None;
-                if std::env::var("DBG").is_ok() {
-                    self.disk.show("before");
-                }
                 self.disk.crash();
-                if std::env::var("DBG").is_ok() {
-                    self.disk.show("after");
-                }
                 self.open();
             }
             _ => {
