@@ -413,10 +413,12 @@ impl Store {
             owned.exists = true;
         }
         // One that holds nothing is in the way: it was begun at the same number.
-        let in_the_way = owned.queue.index().pop_back_if(|view| view.first == first);
-        if in_the_way.is_some() {
+        let mut index = owned.queue.index();
+        if index.back().is_some_and(|view| view.first == first) {
+            index.pop_back();
             owned.sealed.pop_back();
         }
+        drop(index);
         let path = owned.dir.join(segment_name(first));
         let file = match disk.create(&path) {
             // One that was given up before it held anything, and could not be unlinked then.
