@@ -99,6 +99,11 @@ pub(super) fn recover(
     };
     let firsts: Vec<u64> = readable.iter().map(|(header, ..)| header.first).collect();
     for (place, (header, file, path)) in readable.into_iter().enumerate() {
+        if firsts.get(place + 1).is_some_and(|next| *next <= mark) {
+            // It is done. A crash brought it back; if it can't be removed now, the next start tries.
+            let _ = disk.remove(&path);
+            continue;
+        }
         corrupt += recovered
             .take(
                 disk,

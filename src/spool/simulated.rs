@@ -27,6 +27,7 @@ struct State {
     /// Entries of directories that were made or removed since these were synced.
     unsynced: Vec<(PathBuf, Entry)>,
     faults: Faults,
+    has_forgotten: bool,
     total: u64,
 }
 
@@ -74,6 +75,7 @@ impl SimulatedDisk {
             durable: Names::default(),
             unsynced: Vec::new(),
             faults: Faults::default(),
+            has_forgotten: false,
             total,
         })))
     }
@@ -95,6 +97,12 @@ impl SimulatedDisk {
     /// Flips some bits of some file; none if there is no file with something in it.
     pub(crate) fn flip_bits(&self) -> Option<PathBuf> {
         self.lock().flip_bits()
+    }
+
+    /// Whether a sync has failed: what it should have written may be read, and be gone after a crash
+    /// all the same.
+    pub(crate) fn has_forgotten(&self) -> bool {
+        self.lock().has_forgotten
     }
 
     /// The files that are there, but for those in this directory.
@@ -416,6 +424,7 @@ impl DiskFile for SimulatedFile {
         let mut state = self.disk.lock();
         let of_a_thousand = state.faults.syncs;
         if state.breaks(of_a_thousand) {
+            state.has_forgotten = true;
             let mut rng = state.rng.fork();
             state.content(self.file).fail_to_sync(&mut rng);
             return Err(io::Error::other("simulated"));

@@ -502,34 +502,30 @@ impl Store {
             }
             owned.persisted = mark;
         }
-        if mark >= owned.next && !lately {
-            // Nobody may read what is about to go.
-            owned.queue.index().clear();
-            owned.active = None;
-            owned.sealed.clear();
-            owned.mark_file = None;
-            owned.queue.occupies(0);
-            clear(disk, root, &owned.dir)?;
-            owned.exists = false;
-            owned.persisted = 0;
-            return Ok(());
+        let is_done = mark >= owned.next && !lately;
+        if is_done {
+            owned.seal();
         }
         let mut unlinked = false;
-        loop {
-            let oldest = owned.queue.index().front().map(|view| view.next);
-            let (Some(next), false) = (oldest, owned.sealed.is_empty()) else {
-                break;
-            };
-            if next > mark {
-                break;
-            }
+        while !owned.sealed.is_empty()
+            && owned
+                .queue
+                .index()
+                .front()
+                .is_some_and(|oldest| oldest.next <= mark)
+        {
             disk.remove(&owned.sealed[0].0)?;
             owned.sealed.pop_front();
             owned.queue.index().pop_front();
+            owned.count();
             unlinked = true;
         }
-        if unlinked {
-            owned.count();
+        if is_done {
+            owned.mark_file = None;
+            clear(disk, root, &owned.dir)?;
+            owned.exists = false;
+            owned.persisted = 0;
+        } else if unlinked {
             disk.sync_dir(&owned.dir)?;
         }
         Ok(())
