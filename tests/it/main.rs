@@ -2,6 +2,7 @@
 
 #[cfg(feature = "amqp")]
 mod amqp;
+mod answers;
 mod bridge;
 mod client;
 #[cfg(feature = "kafka")]
@@ -11,6 +12,7 @@ mod file;
 mod http;
 #[cfg(feature = "kafka")]
 mod kafka;
+mod kinds;
 mod load;
 mod node;
 mod payload;
@@ -18,3 +20,4 @@ mod process;
 #[cfg(all(feature = "amqp", feature = "kafka"))]
 mod rabbitmq;
 mod scripted;
+mod start;
