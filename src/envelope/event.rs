@@ -132,6 +132,14 @@ impl Event {
         self.text(self.spans.traceparent.as_ref())
     }
 
+    /// The request's own trace state, when it was valid: it follows its trace context in the envelope.
+    pub(super) fn tracestate(&self) -> Option<String> {
+        let context = self.spans.traceparent.as_ref()?;
+        let state = self.envelope()[context.end..].strip_prefix(b"\",\"tracestate\":")?;
+        let state = serde_json::Deserializer::from_slice(state).into_iter::<String>();
+        state.flatten().next()
+    }
+
     /// The request's content type as it came.
     pub(super) fn content_type(&self) -> Option<&str> {
         self.text(self.spans.content_type.as_ref())
