@@ -93,6 +93,42 @@ fn a_torn_line_is_cut_off_at_the_next_start() {
 }
 
 #[test]
+fn a_full_disk_costs_503s_and_once_there_is_room_events_flow() {
+    let dir = std::sync::Arc::new(tempfile::tempdir().expect("a directory can be made"));
+    let events = dir.path().join("data/events");
+    std::fs::create_dir_all(&events).expect("there is room for a directory");
+    let file = events.join("minchat.message.sent.v1.ndjson");
+    // Whatever is written to it, the disk is full.
+    std::os::unix::fs::symlink("/dev/full", &file).expect("the directory is there");
+    let mut bridge = Process::start_in(dir, "publish: {deadline: 1s}\n");
+    let body = sample("message-sent.current");
+    let posted = bridge.post(body);
+    assert_eq!(
+        (posted.status, posted.json["type"].as_str()),
+        (503, Some("urn:minchat-bridge:problem:storage-unavailable"))
+    );
+    bridge.await_log(&["WARN", "minchat.message.sent.v1", "No space left"]);
+    let (status, text) = bridge.ask("/readyz?verbose");
+    assert_eq!(status, 503, "{text}");
+    assert!(
+        text.contains("[-]file:minchat.message.sent.v1 failed: "),
+        "{text}"
+    );
+    assert_eq!(
+        bridge.post(sample("user-daily-active.current")).status,
+        202,
+        "other lanes go on"
+    );
+    assert!(bridge.metric(&["publish_failures_total", "file", "disk_full"]) > 0.0);
+    assert!(bridge.metric(&["publish_repeated_total", "file"]) > 0.0);
+    std::fs::remove_file(&file).expect("the link is there");
+    await_some("a 202", || (bridge.post(body).status == 202).then_some(()));
+    bridge.await_ready();
+    bridge.assert_the_books_balance();
+    bridge.stop();
+}
+
+#[test]
 fn a_dry_run_tells_everything_and_publishes_nothing() {
     let bridge = Process::start(NOTHING);
     bridge.await_ready();

@@ -21,6 +21,8 @@ fn yaml(servers: &str, prefix: &str, kafka: &str, rest: &str) -> String {
     )
 }
 
+const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
 const CREATE: &str = "  create_topics: {partitions: 3, replication_factor: 1}";
 
 #[test]
@@ -105,11 +107,10 @@ fn the_trace_context_of_a_request_is_in_the_envelope_and_in_the_header() {
     let (cluster, prefix) = (Cluster::shared(), prefix());
     let bridge = Process::start(&yaml(&cluster.servers, &prefix, CREATE, ""));
     bridge.await_ready();
-    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let request = Request::post("/webhooks/minchat", message("c1", "hi"));
     bridge.send(
         &request
-            .with("traceparent", parent)
+            .with("traceparent", PARENT)
             .with("tracestate", "rojo=1"),
     );
     let record = cluster
@@ -118,11 +119,11 @@ fn the_trace_context_of_a_request_is_in_the_envelope_and_in_the_header() {
     assert!(
         record
             .headers
-            .contains(&("traceparent".to_owned(), parent.to_owned()))
+            .contains(&("traceparent".to_owned(), PARENT.to_owned()))
     );
     assert_eq!(
         (&record.value["traceparent"], &record.value["tracestate"]),
-        (&parent.into(), &"rojo=1".into())
+        (&PARENT.into(), &"rojo=1".into())
     );
 }
 
@@ -243,8 +244,13 @@ fn an_event_that_its_topic_does_not_take_is_a_dead_letter_and_the_lane_goes_on()
     cluster.create(&topic, 1, &[("max.message.bytes", "8192")]);
     let bridge = Process::start(&yaml(&cluster.servers, &prefix, CREATE, ""));
     bridge.await_ready();
+    let limit = [topic.as_str(), "\"max_message_bytes\":8192"];
+    bridge.await_log(&["WARN", "http.max_body lets in more", limit[0], limit[1]]);
     let large = message("c1", &"x".repeat(20_000));
-    let posted = bridge.post(&large);
+    let traced = Request::post("/webhooks/minchat", &large)
+        .with("traceparent", PARENT)
+        .with("tracestate", "rojo=\"1\"");
+    let posted = bridge.send(&traced);
     assert_eq!(
         (posted.status, posted.json["receipt"].as_str()),
         (202, Some("dead-lettered"))
@@ -267,6 +273,17 @@ fn an_event_that_its_topic_does_not_take_is_a_dead_letter_and_the_lane_goes_on()
         (&record.value["subject"], record.key.as_deref()),
         (&"chats/c1".into(), Some("c1"))
     );
+    assert_eq!(
+        (&record.value["traceparent"], &record.value["tracestate"]),
+        (&PARENT.into(), &"rojo=\"1\"".into())
+    );
+    for counted in [
+        &["dead_letters_total", &topic, "publish", "too_large"][..],
+        &["webhooks_accepted_total", "message.sent", "dead-lettered"],
+        &["published_total", &format!("{prefix}dead-letter.v1")],
+    ] {
+        assert_eq!(bridge.metric(counted), 1.0, "{counted:?}");
+    }
     for (header, value) in [
         ("topic", topic.as_str()),
         ("stage", "publish"),
@@ -516,6 +533,13 @@ fn a_right_that_is_taken_and_given_back_stops_and_starts_its_lane_alone() {
     await_some("a 202", || {
         (bridge.post(&message("c1", "granted")).status == 202).then_some(())
     });
+    let failures = [
+        "publish_failures_total",
+        "minchat.message.sent.v1",
+        "unauthorized",
+    ];
+    assert!(bridge.metric(&failures) > 0.0);
+    assert!(bridge.metric(&["publish_repeated_total", "kafka"]) > 0.0);
     bridge.assert_the_books_balance();
 }
 
@@ -565,6 +589,10 @@ fn several_brokers_at_once_and_routes_between_them() {
         "published"
     );
     assert_eq!(bridge.post("{}").json["receipt"], "discarded");
+    assert_eq!(
+        bridge.metric(&["webhooks_accepted_total", "unrecognized", "discarded"]),
+        1.0
+    );
     let lines = |kind: &str| {
         let file = bridge
             .path()
@@ -636,9 +664,12 @@ fn a_dead_letter_that_its_own_topic_does_not_take_is_kept_as_a_file() {
 #[test]
 fn an_operator_sees_what_is_missing_creates_it_and_sees_that_it_is_there() {
     let (cluster, prefix) = (Cluster::shared(), prefix());
+    let user = format!("{prefix}user.daily-active.v1");
+    cluster.create(&user, 1, &[("max.message.bytes", "8192")]);
     let dir = tempfile::tempdir().expect("a directory can be made");
     let config = dir.path().join("config.yaml");
-    std::fs::write(&config, yaml(&cluster.servers, &prefix, "", "")).expect("it can be written");
+    std::fs::write(&config, yaml(&cluster.servers, &prefix, CREATE, ""))
+        .expect("it can be written");
     let run = |words: &[&str]| program(words, &["--config", config.to_str().expect("it is UTF-8")]);
     let topic = format!("kafka:{prefix}message.sent.v1");
     let (code, text) = run(&["topics", "check"]);
@@ -651,9 +682,16 @@ fn an_operator_sees_what_is_missing_creates_it_and_sees_that_it_is_there() {
     let (code, text) = run(&["topics", "create"]);
     assert_eq!(code, 0, "{text}");
     assert!(
-        text.contains(&format!("[+] {topic}")) && text.contains("1048588 bytes"),
+        text.contains(&format!(
+            "[+] {topic}: 3 partitions, takes messages of up to 1048588 bytes\n"
+        )),
         "{text}"
     );
+    let other = format!(
+        "[+] kafka:{user}: 1 partitions (kafka.create_topics says 3), takes messages of up to 8192 bytes: \
+         what http.max_body (524288 bytes) lets in beyond that goes to the dead letters\n"
+    );
+    assert!(text.contains(&other), "{text}");
     assert_eq!(run(&["topics", "check"]).0, 0);
     assert_eq!(run(&["check", "--connect"]).0, 0);
 }

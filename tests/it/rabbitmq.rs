@@ -1,5 +1,10 @@
 //! The whole way to RabbitMQ: the binary, and RabbitMQ.
 
+use lapin::message::BasicGetMessage;
+use lapin::types::AMQPValue;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 use crate::amqp::client::{Client, id, quorum, shared_url};
 use crate::amqp::node::Node;
 use crate::cluster::Cluster;
@@ -40,8 +45,44 @@ fn each_kind_is_read_from_a_queue_that_is_bound_to_its_exchange() {
         let envelope: serde_json::Value =
             serde_json::from_slice(&message.delivery.data).expect("it is JSON");
         assert_eq!(envelope["type"], format!("io.minchat.{kind}.v1"));
+        assert_message(&message, &envelope, kind);
     }
     bridge.assert_the_books_balance();
+}
+
+/// What the contract says of a message besides its body.
+fn assert_message(message: &BasicGetMessage, envelope: &serde_json::Value, kind: &str) {
+    let text = |text: &Option<lapin::types::ShortString>| {
+        text.as_ref().map(|text| text.as_str().to_owned())
+    };
+    let told = &message.delivery.properties;
+    for (property, expected) in [
+        (
+            text(told.content_type()),
+            "application/cloudevents+json; charset=UTF-8",
+        ),
+        (
+            text(told.kind()),
+            envelope["type"].as_str().expect("a type"),
+        ),
+        (text(told.app_id()), "minchat-bridge"),
+        (Some(message.delivery.routing_key.to_string()), kind),
+    ] {
+        assert_eq!(property.as_deref(), Some(expected));
+    }
+    assert_eq!(*told.delivery_mode(), Some(2), "it survives a restart");
+    let received = envelope["time"].as_str().expect("a time");
+    let received = OffsetDateTime::parse(received, &Rfc3339).expect("it is one");
+    let stamp = u64::try_from(received.unix_timestamp()).expect("after 1970");
+    assert_eq!(*told.timestamp(), Some(stamp));
+    let headers = told.headers().as_ref().expect("there are headers").inner();
+    let key = headers
+        .get("partitionkey")
+        .and_then(AMQPValue::as_long_string);
+    assert_eq!(
+        key.map(|key| key.to_string()).as_deref(),
+        envelope["partitionkey"].as_str()
+    );
 }
 
 #[test]
@@ -81,6 +122,8 @@ fn what_no_queue_took_is_never_acknowledged() {
         let posted = bridge.post(&message("c1", "now"));
         (posted.status == 202).then_some(posted)
     });
+    assert!(bridge.metric(&["publish_failures_total", &exchange, "returned"]) > 0.0);
+    assert!(bridge.metric(&["publish_repeated_total", "amqp"]) > 0.0);
     let ids = broker.drain_ids(&exchange);
     assert!(
         ids.iter().any(|id| accepted.json["id"] == id.as_str()),

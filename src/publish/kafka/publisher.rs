@@ -18,18 +18,28 @@ pub(super) type Client = ThreadedProducer<Context>;
 /// Bytes of a record besides its value, at most: key, headers, and Kafka's own framing of a batch.
 const FRAMING: usize = 1024;
 
+/// Whether a topic with this `max.message.bytes` takes every event whose body has up to `max_body` bytes.
+pub(super) fn takes_all(max_message: usize, max_body: usize) -> bool {
+    max_body + envelope::ROOM + FRAMING <= max_message
+}
+
 /// What a topic's publisher and the keeper of its client share.
 pub(super) struct TopicLine {
     pub(super) topic: String,
     pub(super) reporter: Reporter,
     client: Mutex<Option<Arc<Client>>>,
     /// The topic's `max.message.bytes`; 0 while it is not known.
-    pub(super) max_message: AtomicUsize,
+    max_message: AtomicUsize,
     /// How many events its client holds.
     pub(super) queued: AtomicI64,
 }
 
 impl TopicLine {
+    /// What the topic takes, as was just read. Whether that is news.
+    pub(super) fn takes(&self, max_message: usize) -> bool {
+        self.max_message.swap(max_message, Ordering::Relaxed) != max_message
+    }
+
     pub(super) fn new(topic: &str, reporter: Reporter) -> Self {
         TopicLine {
             topic: topic.to_owned(),
