@@ -100,7 +100,7 @@ fn a_full_disk_costs_503s_and_once_there_is_room_events_flow() {
     let file = events.join("minchat.message.sent.v1.ndjson");
     // Whatever is written to it, the disk is full.
     std::os::unix::fs::symlink("/dev/full", &file).expect("the directory is there");
-    let mut bridge = Process::start_in(dir, "publish: {deadline: 1s}\n");
+    let mut bridge = Process::start_in(dir, "publish: {deadline: 1s}\nspool: {max_size: 0}\n");
     let body = sample("message-sent.current");
     let posted = bridge.post(body);
     assert_eq!(
