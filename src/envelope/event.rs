@@ -1,5 +1,6 @@
 //! An event: a payload with its kind, id and receipt time, sealed in its envelope.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::SystemTime;
 
@@ -120,6 +121,24 @@ impl Event {
     /// The CloudEvents envelope in structured mode: JSON on one line, without a line feed.
     pub fn envelope(&self) -> &[u8] {
         &self.bytes[..self.spans.envelope_end]
+    }
+
+    /// The envelope's `data` alone, for binary mode.
+    pub fn data(&self) -> &[u8] {
+        let end = self.spans.envelope_end - "}".len();
+        &self.bytes[self.spans.data_start..end]
+    }
+
+    /// What binary mode tells in headers: every attribute by its name, but for `datacontenttype`, which has a
+    /// place of its own there.
+    pub fn header_attributes(&self) -> BTreeMap<String, String> {
+        let attributes: BTreeMap<String, String> = serde_json::from_str(&self.attributes_json())
+            .expect("every attribute is written as a text");
+        let apart = |name: &str| name == "datacontenttype";
+        attributes
+            .into_iter()
+            .filter(|(name, _)| !apart(name))
+            .collect()
     }
 
     /// What keeps related events in order; at most 256 bytes before control characters are written out.

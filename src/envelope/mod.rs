@@ -33,6 +33,9 @@ pub const SCHEMA_VERSION: &str = "1.0";
 /// The JSON media type that an envelope travels under (CloudEvents JSON format 1.0.2, section 3).
 pub const CONTENT_TYPE: &str = "application/cloudevents+json; charset=UTF-8";
 
+/// The media type of an event's `data`: what it travels under alone, in binary mode.
+pub const DATA_CONTENT_TYPE: &str = "application/json";
+
 /// What an envelope takes up besides its data, in bytes: enough for any but one with the longest keys and
 /// trace states there may be.
 pub const ROOM: usize = 768;
@@ -135,7 +138,7 @@ impl Fixed {
                 json_string(&event_type.cloudevents_type())
             ),
             content_and_schema: format!(
-                "\",\"datacontenttype\":\"application/json\",\"dataschema\":{}",
+                "\",\"datacontenttype\":\"{DATA_CONTENT_TYPE}\",\"dataschema\":{}",
                 json_string(&schema_uri(settings, event_type))
             ),
         }

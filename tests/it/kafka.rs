@@ -128,6 +128,51 @@ fn the_trace_context_of_a_request_is_in_the_envelope_and_in_the_header() {
 }
 
 #[test]
+fn in_binary_mode_the_value_is_data_and_the_attributes_are_in_headers() {
+    let (cluster, prefix) = (Cluster::shared(), prefix());
+    let binary = format!("{CREATE}\n  content_mode: binary");
+    let bridge = Process::start(&yaml(&cluster.servers, &prefix, &binary, ""));
+    bridge.await_ready();
+    let body = message("c1", "hi");
+    let request = Request::post("/webhooks/minchat", &body).with("traceparent", PARENT);
+    let posted = bridge.send(&request);
+    assert_eq!(posted.json["receipt"], "published");
+    let record = cluster
+        .await_records(&format!("{prefix}message.sent.v1"), 1)
+        .remove(0);
+    assert_eq!(record.value.to_string(), sorted(&body));
+    assert_eq!(record.key.as_deref(), Some("c1"));
+    let mut headers: HashMap<String, String> = record.headers.into_iter().collect();
+    let time = headers.remove("ce_time").expect("there is always a time");
+    assert!(time.ends_with('Z'), "{time}");
+    let id = posted.json["id"].as_str().expect("a 202 has an id");
+    let expected = [
+        ("content-type", "application/json"),
+        ("ce_specversion", "1.0"),
+        ("ce_id", id),
+        ("ce_source", "/webhooks/minchat"),
+        ("ce_type", "io.minchat.message.sent.v1"),
+        ("ce_subject", "chats/c1"),
+        (
+            "ce_dataschema",
+            "urn:minchat-bridge:schema:message.sent:1.0",
+        ),
+        ("ce_partitionkey", "c1"),
+        ("ce_payloadsha256", &format!("{:x}", Sha256::digest(&body))),
+        ("ce_traceparent", PARENT),
+        ("traceparent", PARENT),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(headers, HashMap::from(expected));
+}
+
+/// JSON as `serde_json` writes it.
+fn sorted(json: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(json).expect("it is JSON");
+    value.to_string()
+}
+
+#[test]
 fn keys_are_in_the_partitions_that_java_clients_choose() {
     let (cluster, prefix) = (Cluster::shared(), prefix());
     let bridge = Process::start(&yaml(&cluster.servers, &prefix, CREATE, ""));

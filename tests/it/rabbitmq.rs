@@ -86,6 +86,43 @@ fn assert_message(message: &BasicGetMessage, envelope: &serde_json::Value, kind:
 }
 
 #[test]
+fn in_binary_mode_the_body_is_data_and_the_attributes_are_in_headers() {
+    let (broker, prefix) = (Client::new(&shared_url()), prefix());
+    let settings = yaml(&shared_url(), &prefix, "  content_mode: binary", "");
+    let bridge = Process::start(&settings);
+    bridge.await_ready();
+    let body = message("c1", "hi");
+    let posted = bridge.post(&body);
+    assert_eq!(posted.json["receipt"], "published");
+    let message = broker
+        .get(&format!("{prefix}unrouted.v1"))
+        .expect("it was confirmed before the answer");
+    assert_eq!(message.delivery.data, body.as_bytes());
+    let told = &message.delivery.properties;
+    let content_type = told.content_type().as_ref().map(|text| text.as_str());
+    assert_eq!(content_type, Some("application/json"));
+    let headers = told.headers().as_ref().expect("there are headers").inner();
+    let header = |name: &str| Some(headers.get(name)?.as_long_string()?.to_string());
+    let time = header("cloudEvents_time").expect("there is always a time");
+    assert!(OffsetDateTime::parse(&time, &Rfc3339).is_ok(), "{time}");
+    let id = posted.json["id"].as_str().expect("a 202 has an id");
+    let schema = "urn:minchat-bridge:schema:message.sent:1.0";
+    for (name, value) in [
+        ("cloudEvents_specversion", "1.0"),
+        ("cloudEvents_id", id),
+        ("cloudEvents_source", "/webhooks/minchat"),
+        ("cloudEvents_type", "io.minchat.message.sent.v1"),
+        ("cloudEvents_subject", "chats/c1"),
+        ("cloudEvents_dataschema", schema),
+        ("cloudEvents_partitionkey", "c1"),
+        ("partitionkey", "c1"),
+    ] {
+        assert_eq!(header(name).as_deref(), Some(value), "{name}");
+    }
+    assert_eq!(header("cloudEvents_datacontenttype"), None);
+}
+
+#[test]
 fn what_no_queue_is_bound_for_is_kept_in_the_unrouted_queue() {
     let (broker, prefix) = (Client::new(&shared_url()), prefix());
     let bridge = Process::start(&yaml(&shared_url(), &prefix, "", ""));

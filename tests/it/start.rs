@@ -67,7 +67,7 @@ fn a_second_signal_ends_it_at_once() {
 #[test]
 fn before_it_stops_it_is_not_ready_and_still_serves() {
     // So long that the test can look; the second signal cuts it short.
-    let mut bridge = Process::start("http: {stop_delay: 60s}\n");
+    let mut bridge = Process::start("http: {stop_delay: 5m}\n");
     bridge.await_ready();
     bridge.signal("TERM");
     await_some("unreadiness", || {

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use super::context::AskingContext;
 use super::keeper::Keeper;
 use super::publisher::{TopicLine, TopicPublisher, takes_all};
-use super::settings::Settings;
+use super::settings::{ContentMode, Settings};
 use super::topics::Topics;
 use super::{client, errors};
 
@@ -17,6 +17,7 @@ use crate::publish::{Failure, Publisher, Reporter};
 /// A Kafka cluster that events are published to.
 pub struct Kafka {
     keeper: Keeper,
+    content_mode: ContentMode,
 }
 
 /// How many events the cluster's clients hold together, for a gauge.
@@ -35,13 +36,14 @@ impl Kafka {
         on_queue: OnQueue,
     ) -> std::io::Result<Self> {
         Ok(Kafka {
+            content_mode: settings.content_mode,
             keeper: Keeper::start(settings, runtime, max_body, on_queue)?,
         })
     }
 
     /// A publisher for one topic.
     pub fn publisher(&self, topic: &str, reporter: Reporter) -> Box<dyn Publisher> {
-        let line = Arc::new(TopicLine::new(topic, reporter));
+        let line = Arc::new(TopicLine::new(topic, self.content_mode, reporter));
         self.keeper.add(Arc::clone(&line));
         Box::new(TopicPublisher {
             line,
