@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::client::{Connection, Request};
 use crate::payload::sample;
 use crate::process::{Process, await_some, program};
+use crate::readme::explained;
 
 const NOTHING: &str = "{}\n";
 
@@ -107,7 +108,12 @@ fn a_full_disk_costs_503s_and_once_there_is_room_events_flow() {
         (posted.status, posted.json["type"].as_str()),
         (503, Some("urn:minchat-bridge:problem:storage-unavailable"))
     );
-    bridge.await_log(&["WARN", "minchat.message.sent.v1", "No space left"]);
+    bridge.await_log(&[
+        "WARN",
+        explained("events don't get through; trying again"),
+        "minchat.message.sent.v1",
+        "No space left",
+    ]);
     let (status, text) = bridge.ask("/readyz?verbose");
     assert_eq!(status, 503, "{text}");
     assert!(
@@ -284,6 +290,17 @@ fn a_source_with_a_token_file_lets_nobody_else_in() {
     let request =
         Request::post("/webhooks/minchat", body).with("authorization", "Bearer first-t0ken");
     assert_eq!(bridge.send(&request).status, 202);
+    let url = format!("http://{}/webhooks/minchat", bridge.webhooks());
+    let emit = |words: &[&str]| program(&["emit", "message.sent", "--url", &url], words);
+    assert_eq!(emit(&[]).0, 78);
+    assert_eq!(emit(&["--token", "third-t0ken"]).0, 78);
+    assert_eq!(emit(&["--token", "second-t0ken", "--rate", "100"]).0, 0);
+    let (code, text) = emit(&["--token", "second-t0ken", "--dry-run"]);
+    assert!(
+        code == 0 && text.contains("  dataschema       urn:"),
+        "{text}"
+    );
+    assert_eq!(lines(&bridge, "message.sent").len(), 3, "and that is all");
     let told = [
         bridge.log(),
         bridge.ask("/metrics").1,
@@ -293,6 +310,6 @@ fn a_source_with_a_token_file_lets_nobody_else_in() {
     assert!(!told.contains("t0ken"), "a secret is never shown");
     assert_eq!(
         bridge.metric(&["webhooks_rejected_total", "unauthorized"]),
-        2.0
+        4.0
     );
 }

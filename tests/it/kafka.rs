@@ -12,6 +12,7 @@ use crate::load::{Load, assert_none_is_lost, through_an_outage};
 use crate::node::Node;
 use crate::payload::{destinations, message, prefix, sample};
 use crate::process::{Process, await_some, program};
+use crate::readme::explained;
 
 /// A configuration for this cluster and prefix, with further lines in the section `kafka`.
 fn yaml(servers: &str, prefix: &str, kafka: &str, rest: &str) -> String {
@@ -304,6 +305,10 @@ fn an_event_that_its_topic_does_not_take_is_a_dead_letter_and_the_lane_goes_on()
         bridge.post(&message("c1", "small")).json["receipt"],
         "published"
     );
+    bridge.await_log(&[
+        explained("the destination will never take this event"),
+        &topic,
+    ]);
     let record = cluster
         .await_records(&format!("{prefix}dead-letter.v1"), 1)
         .remove(0);
@@ -398,7 +403,12 @@ fn a_topic_that_is_missing_is_waited_for() {
     let (cluster, prefix) = (Cluster::shared(), prefix());
     let bridge = Process::start(&yaml(&cluster.servers, &prefix, "", ""));
     let topic = format!("{prefix}message.sent.v1");
-    bridge.await_log(&["ERROR", &topic, "does not exist"]);
+    bridge.await_log(&[
+        "ERROR",
+        explained("the destination takes no events until somebody mends this"),
+        &topic,
+        "does not exist",
+    ]);
     let posted = bridge.post(&message("c1", "too early"));
     assert_eq!(
         (posted.status, posted.json["type"].as_str()),
@@ -449,7 +459,10 @@ fn a_broker_that_is_down_at_start_is_no_error() {
     let servers = node.env("KAFKA_BOOTSTRAP_SERVERS");
     node.stop();
     let bridge = Process::start(&yaml(&servers, "minchat.", CREATE, ""));
-    bridge.await_log(&["WARN", "the broker is out of reach"]);
+    bridge.await_log(&[
+        "WARN",
+        explained("the broker is out of reach; trying again"),
+    ]);
     assert_eq!(bridge.post(&message("c1", "too early")).status, 503);
     assert_eq!(
         (bridge.ask("/livez").0, bridge.ask("/readyz").0),
@@ -507,7 +520,12 @@ fn a_frozen_kafka_costs_a_503_within_the_deadline_and_nothing_once_it_is_known()
         began.elapsed() < Duration::from_secs(1),
         "once an outage is known, nobody waits for its deadline"
     );
-    bridge.await_log(&["WARN", "kafka:minchat.message.sent.v1", "no confirm came"]);
+    bridge.await_log(&[
+        "WARN",
+        "kafka:minchat.message.sent.v1",
+        "no confirm came",
+        explained("events don't get through; trying again"),
+    ]);
     assert!(bridge.metric(&["publish_failures_total", "timeout"]) > 0.0);
     await_some("the events that librdkafka holds", || {
         (bridge.metric(&["kafka_queue_events"]) > 0.0).then_some(())
@@ -567,7 +585,12 @@ fn a_right_that_is_taken_and_given_back_stops_and_starts_its_lane_alone() {
     await_some("a 503", || {
         (bridge.post(&message("c1", "denied")).status == 503).then_some(())
     });
-    bridge.await_log(&["ERROR", "kafka:minchat.message.sent.v1", "unauthorized"]);
+    bridge.await_log(&[
+        "ERROR",
+        explained("the destination takes no events until somebody mends this"),
+        "kafka:minchat.message.sent.v1",
+        "unauthorized",
+    ]);
     assert_eq!(
         bridge.post(sample("user-daily-active.current")).status,
         202,
@@ -594,7 +617,11 @@ fn a_wrong_password_is_said_clearly_and_waited_for() {
     let servers = node.env("KAFKA_SASL_BOOTSTRAP_SERVERS");
     let login = "  security_protocol: sasl_plaintext\n  sasl: {mechanism: SCRAM-SHA-512, username: bridge, password: wr0ng-one}";
     let bridge = Process::start(&yaml(&servers, "minchat.", login, ""));
-    bridge.await_log(&["ERROR", "authentication"]);
+    bridge.await_log(&[
+        "ERROR",
+        explained("the broker takes no events until somebody mends this"),
+        "authentication",
+    ]);
     assert_eq!(bridge.post(&message("c1", "hi")).status, 503);
     assert!(
         !bridge.log().contains("wr0ng-one"),

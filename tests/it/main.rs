@@ -19,5 +19,6 @@ mod payload;
 mod process;
 #[cfg(all(feature = "amqp", feature = "kafka"))]
 mod rabbitmq;
+mod readme;
 mod scripted;
 mod start;
