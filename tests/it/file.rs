@@ -170,7 +170,7 @@ fn two_files_are_never_written_by_two_bridges() {
     let first = Process::start(NOTHING);
     first.await_ready();
     assert_eq!(first.post(sample("message-sent.current")).status, 202);
-    let settings = "publish: {deadline: 1s}\n";
+    let settings = "publish: {deadline: 1s}\nspool: {max_size: 0}\n";
     let second = Process::start_in(first.dir(), settings);
     assert_eq!(second.post(sample("message-sent.current")).status, 503);
     second.await_log(&["ERROR", "another process writes to it"]);
