@@ -186,6 +186,10 @@ fn every_request_that_can_be_refused_is_refused_with_its_problem() {
             count,
         );
     }
+    // The body that is no gzip is kept as one that is not JSON.
+    for (reason, count) in [("too_deep", 1.0), ("malformed_json", 3.0)] {
+        bridge.await_metric(&["dead_letters_total", "parse", reason], count);
+    }
     let at_end = ["http_requests_total", "webhooks_rejected_total"]
         .map(|metric| series(&bridge, &format!("minchat_bridge_{metric}")));
     assert_eq!(at_start, at_end, "every series is there from the start");

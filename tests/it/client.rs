@@ -2,7 +2,8 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
+
+use crate::process::PATIENCE;
 
 /// One connection.
 pub struct Connection {
@@ -22,7 +23,7 @@ impl Connection {
     pub fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the bridge listens");
         stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
+            .set_read_timeout(Some(PATIENCE))
             .expect("a duration over zero is taken");
         stream.set_nodelay(true).expect("it is a TCP socket");
         Connection {

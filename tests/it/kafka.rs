@@ -395,6 +395,10 @@ fn an_event_that_the_broker_refuses_for_ever_is_a_dead_letter_and_its_neighbours
         .await_records(&format!("{prefix}dead-letter.v1"), 1)
         .remove(0);
     assert_eq!(record.value["data"]["reason"], "rejected");
+    assert_eq!(
+        bridge.metric(&["dead_letters_total", "publish", "rejected"]),
+        1.0
+    );
     bridge.assert_the_books_balance();
 }
 
@@ -468,6 +472,7 @@ fn a_broker_that_is_down_at_start_is_no_error() {
         (bridge.ask("/livez").0, bridge.ask("/readyz").0),
         (200, 503)
     );
+    assert_eq!(bridge.metric(&["broker_up", "kafka"]), 0.0);
     node.start();
     bridge.await_ready();
     assert_eq!(bridge.post(&message("c1", "now")).status, 202);
@@ -684,6 +689,28 @@ fn several_brokers_at_once_and_routes_between_them() {
     );
     assert_eq!(cluster.read(&format!("{prefix}message.sent.v1")).len(), 1);
     bridge.assert_the_books_balance();
+}
+
+#[test]
+fn an_event_is_refused_while_one_of_its_destinations_is_away() {
+    // Nothing listens on port 1.
+    let rest = "file: {dir: events}\nroutes:\n  user.daily-active: {file: {}}\n";
+    let bridge = Process::start(&yaml("127.0.0.1:1", "minchat.", "", rest));
+    bridge.await_log(&["WARN", "the broker is out of reach"]);
+    let posted = bridge.post(&message("c1", "for both"));
+    assert_eq!(posted.status, 503, "{:?}", posted.json);
+    let posted = bridge.post(sample("user-daily-active.current"));
+    assert_eq!(posted.json["receipt"], "published");
+    let (status, text) = bridge.ask("/readyz");
+    assert_eq!(status, 503);
+    assert!(
+        text.contains("[-]kafka:minchat.message.sent.v1 failed: "),
+        "{text}"
+    );
+    assert!(
+        text.contains("[+]file:minchat.message.sent.v1 ok\n"),
+        "{text}"
+    );
 }
 
 #[test]

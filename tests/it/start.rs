@@ -103,6 +103,21 @@ fn the_admin_listener_tells_version_and_health_and_takes_no_webhooks() {
     );
     let post = Request::post("/webhooks/minchat", "{}").send_to(bridge.admin());
     assert_eq!(post.status, 404);
+    let post = Request::post("/version", "").send_to(bridge.admin());
+    assert_eq!(
+        (post.status, post.header("allow")),
+        (405, Some("GET, HEAD"))
+    );
+    bridge.ask("/livez");
+    for (endpoint, status, count) in [
+        ("version", 200, 1.0),
+        ("version", 405, 1.0),
+        ("livez", 200, 1.0),
+        ("other", 404, 1.0),
+    ] {
+        let series = format!("{{endpoint=\"{endpoint}\",status=\"{status}\"}}");
+        bridge.await_metric(&["http_requests_total", &series], count);
+    }
     for path in ["/livez", "/readyz", "/metrics", "/version"] {
         let get = Request {
             method: "GET",
