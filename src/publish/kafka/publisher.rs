@@ -176,7 +176,7 @@ impl TopicLine {
             headers = with_verdict(headers, verdict);
         }
         let opaque = opaque(handover.seq, handover.attempt);
-        let mut record = BaseRecord::with_opaque_to(&*self.topic, opaque).payload(value);
+        let mut record = BaseRecord::with_opaque_to(&self.topic, opaque).payload(value);
         if let Some(key) = event.ordering_key() {
             record = record.key(key);
         }
