@@ -8,6 +8,8 @@ mod client;
 #[cfg(feature = "kafka")]
 mod cluster;
 mod config;
+#[cfg(all(feature = "amqp", feature = "kafka"))]
+mod faults;
 mod file;
 mod http;
 #[cfg(feature = "kafka")]
