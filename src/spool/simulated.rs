@@ -27,6 +27,7 @@ struct State {
     /// Entries of directories that were made or removed since these were synced.
     unsynced: Vec<(PathBuf, Entry)>,
     faults: Faults,
+    has_forgotten: bool,
     total: u64,
 }
 
@@ -74,6 +75,7 @@ impl SimulatedDisk {
             durable: Names::default(),
             unsynced: Vec::new(),
             faults: Faults::default(),
+            has_forgotten: false,
             total,
         })))
     }
@@ -97,6 +99,12 @@ impl SimulatedDisk {
         self.lock().flip_bits()
     }
 
+    /// Whether a sync has failed: what it should have written may be read, and be gone after a crash
+    /// all the same.
+    pub(crate) fn has_forgotten(&self) -> bool {
+        self.lock().has_forgotten
+    }
+
     /// The files that are there, but for those in this directory.
     pub(crate) fn files_outside(&self, dir: &Path) -> Vec<PathBuf> {
         let state = self.lock();
@@ -105,31 +113,6 @@ impl SimulatedDisk {
             .filter(|path| !path.starts_with(dir))
             .cloned()
             .collect()
-    }
-
-    pub(crate) fn show(&self, what: &str) {
-        let state = self.lock();
-        for (path, file) in &state.live.files {
-            eprintln!(
-                "{what} {} {} live {} durable {}",
-                path.display(),
-                file,
-                state.files[file].live.len(),
-                state.files[file].durable.len()
-            );
-        }
-        for (path, e) in &state.unsynced {
-            eprintln!(
-                "{what} unsynced {} {}",
-                path.display(),
-                match e {
-                    Entry::Dir(p) => format!("dir {p:?}"),
-                    Entry::NoDir(p) => format!("nodir {p:?}"),
-                    Entry::File(p, f) => format!("file {p:?} {f}"),
-                    Entry::NoFile(p) => format!("nofile {p:?}"),
-                }
-            );
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -441,6 +424,7 @@ impl DiskFile for SimulatedFile {
         let mut state = self.disk.lock();
         let of_a_thousand = state.faults.syncs;
         if state.breaks(of_a_thousand) {
+            state.has_forgotten = true;
             let mut rng = state.rng.fork();
             state.content(self.file).fail_to_sync(&mut rng);
             return Err(io::Error::other("simulated"));

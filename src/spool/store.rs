@@ -412,6 +412,13 @@ impl Store {
             disk.sync_dir(root)?;
             owned.exists = true;
         }
+        // One that holds nothing is in the way: it was begun at the same number.
+        let mut index = owned.queue.index();
+        if index.back().is_some_and(|view| view.first == first) {
+            index.pop_back();
+            owned.sealed.pop_back();
+        }
+        drop(index);
         let path = owned.dir.join(segment_name(first));
         let file = match disk.create(&path) {
             // One that was given up before it held anything, and could not be unlinked then.
@@ -495,34 +502,30 @@ impl Store {
             }
             owned.persisted = mark;
         }
-        if mark >= owned.next && !lately {
-            // Nobody may read what is about to go.
-            owned.queue.index().clear();
-            owned.active = None;
-            owned.sealed.clear();
-            owned.mark_file = None;
-            owned.queue.occupies(0);
-            clear(disk, root, &owned.dir)?;
-            owned.exists = false;
-            owned.persisted = 0;
-            return Ok(());
+        let is_done = mark >= owned.next && !lately;
+        if is_done {
+            owned.seal();
         }
         let mut unlinked = false;
-        loop {
-            let oldest = owned.queue.index().front().map(|view| view.next);
-            let (Some(next), false) = (oldest, owned.sealed.is_empty()) else {
-                break;
-            };
-            if next > mark {
-                break;
-            }
+        while !owned.sealed.is_empty()
+            && owned
+                .queue
+                .index()
+                .front()
+                .is_some_and(|oldest| oldest.next <= mark)
+        {
             disk.remove(&owned.sealed[0].0)?;
             owned.sealed.pop_front();
             owned.queue.index().pop_front();
+            owned.count();
             unlinked = true;
         }
-        if unlinked {
-            owned.count();
+        if is_done {
+            owned.mark_file = None;
+            clear(disk, root, &owned.dir)?;
+            owned.exists = false;
+            owned.persisted = 0;
+        } else if unlinked {
             disk.sync_dir(&owned.dir)?;
         }
         Ok(())

@@ -154,7 +154,7 @@ impl<T> Lane<T> {
     /// The oldest event that the spool has, if it is in memory too.
     pub fn oldest_kept(&self) -> Option<&Event> {
         let front = self.line.front()?;
-        matches!(front.kept, Kept::Yes(_)).then_some(&front.event)
+        matches!(front.kept, Kept::Yes(_)).then(|| &**front.event())
     }
 
     /// How the append ended that the last [`Steps::append`] was: all below `upto` is on disk.
@@ -200,7 +200,7 @@ impl<T> Lane<T> {
             let entry = self.spooling.next_arrival().expect("it was just seen");
             alive += 1;
             self.pending += 1;
-            steps.notices.push(taken(&entry.event));
+            steps.notices.push(taken(entry.event()));
             if let Some(ticket) = entry.ticket {
                 steps.answers.push((ticket, Answer::Spooled));
             }
@@ -297,7 +297,7 @@ impl<T> Lane<T> {
             if let Some(number) = entry.kept.number() {
                 self.spooling.loaded = number + 1;
             }
-            steps.notices.push(taken(&entry.event));
+            steps.notices.push(taken(entry.event()));
             self.join(entry);
         }
     }
@@ -375,7 +375,7 @@ impl<T> Lane<T> {
             }
             bytes += entry.size;
             entry.kept = Kept::Appending(number);
-            steps.append.push((number, Arc::clone(&entry.event)));
+            steps.append.push((number, Arc::clone(entry.event())));
             number += 1;
             spooling.loaded = number;
         }
@@ -386,7 +386,7 @@ impl<T> Lane<T> {
             }
             bytes += entry.size;
             entry.kept = Kept::Appending(number);
-            steps.append.push((number, Arc::clone(&entry.event)));
+            steps.append.push((number, Arc::clone(entry.event())));
             number += 1;
         }
         spooling.next = number;
@@ -420,13 +420,15 @@ impl<T> Lane<T> {
             return None;
         }
         let all_handed_over = self.next >= self.end();
-        let room = room
-            .min(self.bounds.window.saturating_sub(self.size))
-            .min(LOAD);
+        // An event takes up about twice as much in memory as on disk.
+        let of_lane = self.bounds.window.saturating_sub(self.size) / 2;
+        let room = (room / 2).min(of_lane).min(LOAD);
         match self.pace {
             _ if self.line.is_empty() => Some(room.max(LEAST)),
-            Pace::Flowing if room >= LEAST || all_handed_over && self.outstanding == 0 => {
-                Some(room.max(LEAST))
+            Pace::Flowing if room >= LEAST => Some(room),
+            // However full the broker's window is, each lane gets on.
+            Pace::Flowing if of_lane >= LEAST && all_handed_over && self.outstanding == 0 => {
+                Some(LEAST)
             }
             _ => None,
         }
