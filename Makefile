@@ -64,9 +64,10 @@ monitoring-pictures: monitoring-test ## Draw docs/images from what that test has
 	$(VENV)/bin/python tests/monitoring/draw.py target/monitoring/run.json docs/images
 
 .PHONY: monitoring-cost
-monitoring-cost: install-run-deps install-monitoring-deps ## Measure /metrics at 1,000 connections under load
+monitoring-cost: install-run-deps install-test-deps install-monitoring-deps ## Measure /metrics at 1,000 connections under load
+	@$(INSTALL) "to generate load for the measurement" wrk
 	cargo build --release --locked
-	tests/monitoring/cost
+	$(VENV)/bin/python tests/monitoring/cost.py
 
 .PHONY: bench
 bench: install-run-deps install-test-deps ## Measure the parts (criterion), then the whole against a real Kafka
