@@ -93,8 +93,10 @@ def draw_tile(axes, panel, run):
     for place, (name, value) in enumerate(values):
         width = 1 / len(values)
         axes.add_patch(plt.Rectangle((place * width, 0), width - 0.02, 0.95, color=color(panel, value), transform=axes.transAxes))
-        words = f"{name}\n{text(panel, value)}" if name else text(panel, value)
-        axes.text((place + 0.48) * width, 0.47, words, ha="center", va="center", fontsize=12, color="white", weight="bold", transform=axes.transAxes)
+        words = [name, text(panel, value)]
+        if panel["options"]["textMode"] == "name":
+            words.pop()
+        axes.text((place + 0.48) * width, 0.47, "\n".join(filter(None, words)), ha="center", va="center", fontsize=12, color="white", weight="bold", transform=axes.transAxes)
 
 
 def draw_panel(axes, panel, run):
