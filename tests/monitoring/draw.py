@@ -118,8 +118,8 @@ def draw_panel(axes, panel, run):
     unit = panel["fieldConfig"]["defaults"]["unit"]
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: readable(value, unit)))
     if found:
-        flat = all(value == 0 for _, points in found for _, value in points)
-        axes.set_ylim(bottom=0, top=1 if flat else None)
+        most = max(value for _, points in found for _, value in points)
+        axes.set_ylim(bottom=0, top=1.1 * most or 1)
     if any(name for name, _ in found):
         axes.legend(loc="upper left", fontsize=6, framealpha=0.7)
     if not found:
