@@ -141,7 +141,7 @@ impl Scene {
         let mut numbers = Vec::new();
         loop {
             let read = cursor
-                .read(self.rng.usize(1..5000))
+                .read(self.rng.usize(1..5000), u64::MAX)
                 .expect("reads don't fail here");
             assert!(
                 read.lost == 0 || self.corrupt > 0 || self.flipped,

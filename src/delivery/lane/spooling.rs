@@ -4,6 +4,7 @@
 //! from there to below `synced` are on disk alone; those from there to below `next` are being appended.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -146,9 +147,9 @@ impl<T> Lane<T> {
             .min(self.spooling.synced)
     }
 
-    /// The first number that was not read back yet.
-    pub fn loaded_upto(&self) -> u64 {
-        self.spooling.loaded
+    /// The numbers of what only the spool has. What it has beyond them the lane was not told of yet.
+    pub fn on_disk_alone(&self) -> Range<u64> {
+        self.spooling.loaded..self.spooling.synced.max(self.spooling.loaded)
     }
 
     /// The oldest event that the spool has, if it is in memory too.

@@ -17,7 +17,7 @@ use crate::envelope::Event;
 use crate::publish::Report;
 use crate::spool::settings::Settings;
 use crate::spool::simulated::SimulatedDisk;
-use crate::spool::{Batch, Cursor, Name, Sizes, Store};
+use crate::spool::{Batch, Cursor, Name, Refusal, Sizes, Store};
 use crate::units::Percent;
 
 const WINDOW: usize = 300_000;
@@ -38,6 +38,8 @@ pub(super) struct Bridge {
     cursor: Cursor,
     /// What the spool's writer was asked for and has not done yet; nothing if that is nothing.
     appending: Vec<(u64, Arc<Event>)>,
+    /// How the append ended that the spool's writer did, and the owner has not heard of yet.
+    appended: Option<(u64, Option<Refusal>)>,
     /// What the publisher reported and the owner has not heard yet.
     pub(super) reports: VecDeque<Report>,
 }
@@ -89,6 +91,7 @@ impl Bridge {
             place,
             cursor: Cursor::new(queue, backlog.first),
             appending: Vec::new(),
+            appended: None,
             reports: VecDeque::new(),
         }
     }
@@ -136,6 +139,9 @@ impl Bridge {
         facts: &mut Facts,
     ) {
         if rng.u8(..3) > 0 {
+            self.hear_of_the_append(now);
+        }
+        if rng.u8(..3) > 0 {
             self.write(now);
         }
         let heard = rng.usize(..=self.reports.len());
@@ -164,7 +170,10 @@ impl Bridge {
 
     fn carry_out(&mut self, rng: &mut Rng, now: Instant, broker: &mut Broker, facts: &mut Facts) {
         if !self.steps.append.is_empty() {
-            assert!(self.appending.is_empty(), "one append at a time");
+            assert!(
+                self.appending.is_empty() && self.appended.is_none(),
+                "one append at a time"
+            );
             self.appending = std::mem::take(&mut self.steps.append);
         }
         if let Some(upto) = self.steps.answered.take() {
@@ -210,13 +219,22 @@ impl Bridge {
         }
         let place = self.place;
         let outcome = self.store().append(now, &mut [(place, batch)]).remove(0);
-        self.lane
-            .appended(now, outcome.0, outcome.1, &mut self.steps);
+        self.appended = Some(outcome);
+    }
+
+    fn hear_of_the_append(&mut self, now: Instant) {
+        if let Some((upto, refusal)) = self.appended.take() {
+            self.lane.appended(now, upto, refusal, &mut self.steps);
+        }
     }
 
     fn load(&mut self, bytes: usize) -> Loaded {
-        self.cursor.skip_to(self.lane.loaded_upto());
-        let read = self.cursor.read(bytes).expect("reads don't fail here");
+        let numbers = self.lane.on_disk_alone();
+        self.cursor.skip_to(numbers.start);
+        let read = self
+            .cursor
+            .read(bytes, numbers.end)
+            .expect("reads don't fail here");
         let events = read.records.iter().map(|(number, _, body)| {
             let event = sealer().read_stored(body).expect("it was written so");
             (*number, Arc::new(event), Duration::ZERO)
@@ -229,7 +247,9 @@ impl Bridge {
     }
 
     pub(super) fn assert_nothing_is_left(&mut self, now: Instant) {
+        self.hear_of_the_append(now);
         self.write(now);
+        self.hear_of_the_append(now);
         self.cursor.queue().mark(self.lane.mark());
         assert_eq!(
             (self.lane.kept(), self.lane.size(), self.lane.on_disk()),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 
 use super::senders::{Ledger, payload};
-use crate::process::{Process, await_some};
+use crate::process::{PATIENCE, Process, await_some};
 
 /// What a consumer has of an event: its envelope as it came.
 #[derive(Clone, Debug)]
@@ -127,10 +127,15 @@ impl Cost {
     /// After the fault: memory within 20 % and 10 MiB, descriptors equal.
     pub fn assert_restored(self, bridge: &Process) {
         let most = self.resident + self.resident / 5 + (10 << 20);
-        await_some(&format!("H: as it was before, {self:?}"), || {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
             let now = Cost::of(bridge);
-            (now.resident <= most && now.descriptors <= self.descriptors).then_some(())
-        });
+            if now.resident <= most && now.descriptors <= self.descriptors {
+                return;
+            }
+            assert!(Instant::now() < deadline, "H: {self:?} before, {now:?} now");
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 }
 
