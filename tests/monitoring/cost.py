@@ -61,8 +61,9 @@ def measure(bridge, script, seconds):
         loaded, text = scrapes(bridge, seconds - 4)
         output = wrk.communicate()[0]
     rate = re.search(r"Requests/sec:\s+(\S+)", output)
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
     series = sum(not line.startswith("#") for line in text.splitlines())
-    print(f"{len(text)} bytes, {series} series; {connections:.0f} connections, {rate[1]} webhooks a second")
+    print(f"{len(text)} bytes, {series} series; {connections:.0f} connections, {rate[1]} webhooks a second, {refused[1] if refused else 0} of them refused")
     for name, took in [("idle", idle), ("under load", loaded)]:
         at = lambda share: took[min(len(took) - 1, int(len(took) * share))]
         print(f"/metrics {name}: {len(took)} answers, p50 {at(0.5):.2f} ms, p99 {at(0.99):.2f} ms, most {took[-1]:.2f} ms; promised {PROMISED_MS} ms")
