@@ -787,7 +787,7 @@ fn an_operator_sees_what_is_missing_creates_it_and_sees_that_it_is_there() {
         "{text}"
     );
     let other = format!(
-        "[+] kafka:{user}: 1 partitions (kafka.create_topics says 3), takes messages of up to 8192 bytes: \
+        "[+] kafka:{user}: 1 partition (kafka.create_topics says 3), takes messages of up to 8192 bytes: \
          what http.max_body (524288 bytes) lets in beyond that goes to the dead letters\n"
     );
     assert!(text.contains(&other), "{text}");

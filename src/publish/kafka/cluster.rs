@@ -103,7 +103,10 @@ fn described(
     max_message: Option<usize>,
     max_body: usize,
 ) -> String {
-    let mut text = format!("{partitions} partitions");
+    let mut text = match partitions {
+        1 => "1 partition".to_owned(),
+        _ => format!("{partitions} partitions"),
+    };
     if let Some(wanted) = wanted.filter(|wanted| usize::try_from(*wanted) != Ok(partitions)) {
         text += &format!(" (kafka.create_topics says {wanted})");
     }
