@@ -194,6 +194,10 @@ impl<T> Lane<T> {
             Report::Down(failure) => {
                 self.up = Some(false);
                 self.rebuild |= failure.class == Class::Rebuild;
+                let told = self.trouble.as_ref().map(|trouble| trouble.failure.reason);
+                if told != Some(failure.reason) {
+                    steps.notices.push(Notice::Failed(failure.reason));
+                }
                 self.in_trouble(now, failure, steps);
             }
         }
