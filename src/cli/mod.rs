@@ -10,9 +10,12 @@ pub mod emit;
 mod exit;
 pub mod healthcheck;
 mod man;
+mod moment;
 mod output;
 mod serve;
 mod settings;
+mod spool;
+mod table;
 mod target;
 #[cfg(test)]
 mod tiny_server;
@@ -43,6 +46,7 @@ enum Command {
     Check(check::Args),
     Config(config::Args),
     Emit(emit::Args),
+    Spool(spool::Args),
     Topics(topics::Args),
     Healthcheck(healthcheck::Args),
     Completions(completions::Args),
@@ -68,6 +72,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Config(args) => config::run(args),
         Command::Emit(args) => emit::run(args),
+        Command::Spool(args) => spool::run(args),
         Command::Topics(args) => topics::run(args),
         Command::Healthcheck(args) => healthcheck::run(args),
         Command::Completions(args) => completions::run(args),

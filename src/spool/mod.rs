@@ -55,6 +55,7 @@
 //!   ones are kept. Else the end is a torn write that was never reported.
 
 mod batch;
+mod claim;
 pub mod disk;
 mod format;
 mod inspect;
@@ -68,8 +69,9 @@ mod store;
 mod writer;
 
 pub use batch::Batch;
+pub use claim::Claim;
 pub use disk::Disk;
-pub use inspect::{Inspected, Record, discard, inspect};
+pub use inspect::{Inspected, Record, inspect, quarantine};
 pub use queue::{Cursor, Name, Queue, Read};
 pub use store::{Found, OpenError, Refusal, Store};
 pub use writer::{Appended, Opened, Spool, Watcher};

@@ -41,6 +41,16 @@ pub enum OpenError {
         /// The other process, if it told.
         by: Option<u32>,
     },
+    /// Another user has it.
+    #[error("{}: belongs to another user (uid {owner}; this process has uid {us})", dir.display())]
+    Owner {
+        /// The directory of the spool.
+        dir: PathBuf,
+        /// That user.
+        owner: u32,
+        /// The user of this process.
+        us: u32,
+    },
     /// A later release wrote it.
     #[error("{}: written by a later release, in version {version} of the format; this one reads up to 1", path.display())]
     Newer {

@@ -6,6 +6,7 @@ mod bridge;
 mod client;
 #[cfg(feature = "kafka")]
 mod cluster;
+mod command;
 mod config;
 mod file;
 mod http;
@@ -18,3 +19,5 @@ mod process;
 #[cfg(all(feature = "amqp", feature = "kafka"))]
 mod rabbitmq;
 mod scripted;
+#[cfg(feature = "kafka")]
+mod spool_commands;
