@@ -219,3 +219,88 @@ fn there<T>(result: io::Result<T>, path: &Path) -> Result<Option<T>, OpenError> 
         Err(error) => Err(OpenError::io(path, error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::super::format::{RECORD_HEAD, begin_record, record_len, seal_record};
+    use super::*;
+
+    /// A file that is written to between one read and the next.
+    struct Written(Mutex<Vec<Vec<u8>>>);
+
+    impl DiskFile for Written {
+        fn length(&self) -> io::Result<u64> {
+            Ok(self.0.lock().expect("nobody panics with it")[0].len() as u64)
+        }
+
+        fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+            assert_eq!(at, 0, "it is read whole");
+            let mut views = self.0.lock().expect("nobody panics with it");
+            let view = match views.len() {
+                1 => views[0].clone(),
+                _ => views.remove(0),
+            };
+            buffer.copy_from_slice(&view[..buffer.len()]);
+            Ok(buffer.len())
+        }
+
+        fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+            unreachable!("a look changes nothing")
+        }
+
+        fn cut(&self, _: u64) -> io::Result<()> {
+            unreachable!("a look changes nothing")
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            unreachable!("a look changes nothing")
+        }
+    }
+
+    const HEAD: Header = Header {
+        salt: 7,
+        first: 0,
+        name: String::new(),
+    };
+
+    fn three_writes() -> Vec<u8> {
+        let mut bytes = Header {
+            name: "kafka\0topic".to_owned(),
+            ..HEAD
+        }
+        .write();
+        for number in 0..3 {
+            let start = bytes.len();
+            begin_record(&mut bytes, number, 1);
+            bytes.extend_from_slice(b"body");
+            bytes.resize(start + record_len(4), 0);
+            seal_record(&mut bytes[start..], 4, HEAD.salt, true);
+        }
+        bytes
+    }
+
+    fn looked_at(views: Vec<Vec<u8>>) -> Inspected {
+        let mut queue = Inspected::default();
+        let file = Written(Mutex::new(views));
+        let looked = queue.look_at(&file, Path::new("segment"), None, 0, &mut |_| {
+            ControlFlow::Continue(())
+        });
+        assert!(looked.is_ok_and(|more| more.is_continue()));
+        queue
+    }
+
+    #[test]
+    fn a_place_that_was_written_behind_the_reader_is_not_corrupt() {
+        let whole = three_writes();
+        let second = HEADER + record_len(4);
+        let mut overtaken = whole.clone();
+        overtaken[second..second + RECORD_HEAD].fill(0);
+        let queue = looked_at(vec![overtaken.clone(), whole]);
+        assert_eq!((queue.events, queue.corrupt.len()), (3, 0));
+
+        let queue = looked_at(vec![overtaken]);
+        assert_eq!((queue.events, queue.corrupt.len()), (2, 1));
+    }
+}

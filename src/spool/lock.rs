@@ -1,6 +1,6 @@
 //! One owner for a directory.
 
-use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -22,18 +22,11 @@ impl Lock {
         let path = dir.join("lock");
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).mode(0o600);
-        let mut file = match options.open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                let owner = path.metadata().or_else(|_| dir.metadata());
-                return Err(owner
-                    .ok()
-                    .and_then(|about| another_user(dir, &about))
-                    .unwrap_or_else(|| OpenError::io(&path, error)));
-            }
-            opened => opened.map_err(|error| OpenError::io(&path, error))?,
-        };
+        let mut file = options
+            .open(&path)
+            .map_err(|error| OpenError::io(&path, error))?;
         if let Ok(about) = file.metadata()
-            && let Some(refusal) = another_user(dir, &about)
+            && let Some(refusal) = OpenError::owner(dir, &about)
             && owner_of_new_files(dir).is_ok_and(|owner| owner != about.uid())
         {
             return Err(refusal);
@@ -71,14 +64,4 @@ fn owner_of_new_files(dir: &Path) -> io::Result<u32> {
     let owner = made.metadata().map(|about| about.uid());
     std::fs::remove_file(&path)?;
     owner
-}
-
-/// The refusal, if this file or directory is another user's.
-fn another_user(dir: &Path, about: &Metadata) -> Option<OpenError> {
-    let (owner, us) = (about.uid(), rustix::process::geteuid().as_raw());
-    (owner != us).then(|| OpenError::Owner {
-        dir: dir.to_owned(),
-        owner,
-        us,
-    })
 }

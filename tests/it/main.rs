@@ -21,3 +21,5 @@ mod rabbitmq;
 mod scripted;
 #[cfg(feature = "kafka")]
 mod spool_commands;
+#[cfg(all(feature = "amqp", feature = "kafka"))]
+mod spool_left;

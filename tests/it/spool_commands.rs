@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::command::{Ran, command, configure, run};
+use crate::load::Load;
 use crate::payload::{message, sample};
-use crate::process::Process;
+use crate::process::{Process, await_some};
 
 /// Kafka is where nobody listens.
 pub const AWAY: &str = "sources: {minchat: {auth: {none: true}}}\n\
@@ -92,6 +93,22 @@ fn a_live_spool_is_listed_verified_and_exported_and_stays_as_it_is() {
     bridge.stop();
     let of_one = run(dir, &["spool", "export", "--destination", MESSAGES]).with(0);
     assert_eq!(ids(&of_one), posted);
+}
+
+#[test]
+fn a_spool_that_is_being_written_to_is_found_whole() {
+    let bridge = Process::start(AWAY);
+    let load = Load::start(&bridge, 16);
+    await_some("events", || (load.accepted() > 100).then_some(()));
+    for _ in 0..20 {
+        run(bridge.path(), &["spool", "verify"]).with(0);
+        let exported = run(bridge.path(), &["spool", "export"]).with(0);
+        assert!(exported.stdout.lines().count() > 100);
+    }
+    let (accepted, refused) = load.end();
+    assert!(refused.is_empty(), "{refused:?}");
+    let exported = run(bridge.path(), &["spool", "export"]).with(0);
+    assert_eq!(exported.stdout.lines().count(), accepted.len());
 }
 
 #[test]
