@@ -1,6 +1,7 @@
 //! Wires all rooms together, starts and stops them in order. The only file that knows them all.
 
 mod brokers;
+mod dead_letters;
 mod drain;
 mod probe;
 mod signals;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 use brokers::Publishers;
+pub use dead_letters::{Place, Replayed, Unread, dead_letters, replay};
 pub use drain::{Drained, drain};
 pub use probe::{Probed, probe};
 use signals::Signals;

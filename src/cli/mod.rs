@@ -6,6 +6,7 @@
 mod check;
 mod completions;
 mod config;
+mod dead_letters;
 pub mod emit;
 mod exit;
 pub mod healthcheck;
@@ -47,6 +48,7 @@ enum Command {
     Config(config::Args),
     Emit(emit::Args),
     Spool(spool::Args),
+    DeadLetters(dead_letters::Args),
     Topics(topics::Args),
     Healthcheck(healthcheck::Args),
     Completions(completions::Args),
@@ -73,6 +75,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Config(args) => config::run(args),
         Command::Emit(args) => emit::run(args),
         Command::Spool(args) => spool::run(args),
+        Command::DeadLetters(args) => dead_letters::run(args),
         Command::Topics(args) => topics::run(args),
         Command::Healthcheck(args) => healthcheck::run(args),
         Command::Completions(args) => completions::run(args),

@@ -8,6 +8,8 @@ mod client;
 mod cluster;
 mod command;
 mod config;
+#[cfg(all(feature = "amqp", feature = "kafka"))]
+mod dead_letters;
 mod file;
 mod http;
 #[cfg(feature = "kafka")]
