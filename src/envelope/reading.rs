@@ -207,7 +207,7 @@ mod tests {
     fn what_can_t_become_an_event_says_why() {
         let sealer = sealer(&[("minchat", "/webhooks/minchat")]);
         for body in [&b"nope"[..], b"\xff\xfe {}"] {
-            let why = minchat::read(body, None).err().expect("that is no JSON");
+            let why = minchat::read(body, None).expect_err("that is no JSON");
             let buried = sealer.dead_letter(&received(body), &why);
             let read = DeadLetter::read(buried.envelope()).expect("it is a dead letter");
             assert_eq!(read.body, body);
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn the_dead_letter_of_a_source_that_is_gone_waits() {
         let before = sealer(&[("old", "/webhooks/old")]);
-        let why = minchat::read(b"nope", None).err().expect("that is no JSON");
+        let why = minchat::read(b"nope", None).expect_err("that is no JSON");
         let buried = before.dead_letter(&received(b"{}"), &why);
         let read = DeadLetter::read(buried.envelope()).expect("it is a dead letter");
         assert_eq!(
