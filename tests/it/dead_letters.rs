@@ -7,8 +7,9 @@ use serde_json::Value;
 use crate::amqp::client::{Client, quorum, shared_url};
 use crate::cluster::{Cluster, Record};
 use crate::command::{Ran, configure, run};
+use crate::node::Node;
 use crate::payload::{destinations, message, prefix, sample};
-use crate::process::{Posted, Process};
+use crate::process::{Posted, Process, await_some};
 
 /// Kafka, where topics that are not there are made; and where dead letters go.
 fn yaml(cluster: &Cluster, prefix: &str, dead_letters: &str) -> String {
@@ -60,6 +61,7 @@ fn what_a_topic_was_too_small_for_is_published_again_from_kafka() {
     let (cluster, prefix) = (Cluster::shared(), prefix());
     let topic = format!("{prefix}message.sent.v1");
     cluster.create(&topic, 1, &[("max.message.bytes", "8192")]);
+    cluster.create(&format!("{prefix}dead-letter.v1"), 3, &[]);
     let mut bridge = Process::start(&yaml(&cluster, &prefix, ""));
     bridge.await_ready();
     let first = id(&bridge.post(&large("first")));
@@ -108,6 +110,48 @@ fn what_a_topic_was_too_small_for_is_published_again_from_kafka() {
     assert_is_the_event(&records[1], &first, &json[0]);
     assert_eq!(records[2].id(), second, "a topic stays as it is");
     bridge.stop();
+}
+
+#[test]
+fn the_right_to_read_the_topic_is_all_that_a_look_needs() {
+    let node = Node::kafka(&["--user", "bridge:s3cret"]);
+    let cluster = Cluster::at(&node.env("KAFKA_BOOTSTRAP_SERVERS"));
+    for name in destinations("minchat.") {
+        cluster.create(&name, 1, &[]);
+    }
+    let grant = |topic: &str, operations: [&str; 2]| {
+        let operations = operations.iter().flat_map(|right| ["--operation", right]);
+        let words = [
+            "--add",
+            "--force",
+            "--allow-principal",
+            "User:bridge",
+            "--topic",
+            topic,
+        ];
+        node.run(
+            "acl",
+            &words.into_iter().chain(operations).collect::<Vec<_>>(),
+        );
+    };
+    grant("*", ["Write", "Describe"]);
+    let bridge = Process::start(&format!(
+        "sources: {{minchat: {{auth: {{none: true}}}}}}\nkafka:\n  bootstrap_servers: {}\n  \
+         security_protocol: sasl_plaintext\n  \
+         sasl: {{mechanism: SCRAM-SHA-512, username: bridge, password: s3cret}}\n",
+        node.env("KAFKA_SASL_BOOTSTRAP_SERVERS")
+    ));
+    bridge.await_ready();
+    let broken = id(&bridge.post("nope"));
+    dead_letters(bridge.path(), &["list"]).with(69).says(&[
+        "kafka:minchat.dead-letter.v1 could not be read",
+        "(unauthorized)",
+    ]);
+    grant("minchat.dead-letter.v1", ["Read", "Describe"]);
+    await_some("the right to read", || {
+        let listed = dead_letters(bridge.path(), &["list", "--json"]);
+        (listed.code == 0).then(|| assert_eq!(column(&listed, "id"), [&*broken]))
+    });
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod bridge;
 mod client;
 #[cfg(feature = "kafka")]
 mod cluster;
+#[cfg(feature = "kafka")]
 mod command;
 mod config;
 #[cfg(all(feature = "amqp", feature = "kafka"))]
