@@ -23,7 +23,11 @@ pub(super) fn open(config: &Config) -> Result<Option<Opened>, Failed> {
 /// and is at a broker that is on.
 pub(super) fn with_what_is_left(table: Table, config: &Config, opened: &Opened) -> Table {
     let on = config.brokers();
-    let left = opened.found().iter().filter_map(destination);
+    let undone = opened
+        .found()
+        .iter()
+        .filter(|found| found.first < found.next);
+    let left = undone.filter_map(destination);
     let left: Vec<Destination> = left
         .filter(|destination| on.contains(&destination.broker))
         .filter(|destination| !table.destinations().contains(destination))
@@ -54,17 +58,18 @@ pub(super) fn start(
         })
     });
     let names = names.collect::<Result<Vec<_>, _>>()?;
-    for found in opened
-        .found()
-        .iter()
-        .filter(|found| !names.contains(&found.name))
-    {
+    for found in undone(&opened).filter(|found| !names.contains(&found.name)) {
         show_what_waits_for_nobody(&opened, found, metrics);
     }
     let watcher = Arc::new(SpoolWatcher(Arc::clone(metrics)));
     opened
         .start(&names, watcher)
         .map_err(|source| failed("no thread for the spool's writer", source))
+}
+
+fn undone(opened: &Opened) -> impl Iterator<Item = &Found> {
+    let found = opened.found().iter();
+    found.filter(|found| found.first < found.next)
 }
 
 fn destination(found: &Found) -> Option<Destination> {

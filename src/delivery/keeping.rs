@@ -1,5 +1,6 @@
 //! A lane's place in the spool: brings events there and back, and shows how much is there.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -51,14 +52,19 @@ impl Keeping {
         self.spool.append(self.place, batch, done);
     }
 
-    /// Reads about so many bytes, from this number on. None if the disk can't be read now: a
+    /// Reads about so many bytes, from this number on and below the other. None if the disk can't be read now: a
     /// moment later it is tried again.
-    pub(super) fn load(&mut self, sealer: &Sealer, from: u64, bytes: usize) -> Option<Loaded> {
+    pub(super) fn load(
+        &mut self,
+        sealer: &Sealer,
+        numbers: Range<u64>,
+        bytes: usize,
+    ) -> Option<Loaded> {
         if self.rests_until.is_some_and(|until| Instant::now() < until) {
             return None;
         }
-        self.cursor.skip_to(from);
-        let read = match self.cursor.read(bytes) {
+        self.cursor.skip_to(numbers.start);
+        let read = match self.cursor.read(bytes, numbers.end) {
             Ok(read) => read,
             Err(error) => {
                 if self.rests_until.is_none() {
@@ -110,7 +116,7 @@ impl Keeping {
         let oldest = match lane.oldest_kept() {
             Some(event) => Some(event.received_micros()),
             None if lane.on_disk() > 0 => {
-                self.cursor.skip_to(lane.loaded_upto());
+                self.cursor.skip_to(lane.on_disk_alone().start);
                 // What can't be read now is told when it is loaded.
                 self.cursor.next_received().ok().flatten()
             }

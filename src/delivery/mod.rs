@@ -15,6 +15,8 @@ mod owner;
 mod port;
 mod receipt;
 pub mod settings;
+#[cfg(test)]
+mod simulation;
 mod status;
 mod ticket;
 mod window;

@@ -109,7 +109,7 @@ impl Owner {
             let (Some(bytes), Some(keeping)) = (steps.load.take(), &mut self.keeping) else {
                 break;
             };
-            let loaded = keeping.load(self.delivery.sealer(), self.lane.loaded_upto(), bytes);
+            let loaded = keeping.load(self.delivery.sealer(), self.lane.on_disk_alone(), bytes);
             match loaded {
                 Some(loaded) => self.lane.loaded(now, loaded, steps),
                 None => break,

@@ -102,12 +102,13 @@ impl Sealer {
     /// The dead letter of an event that its destination will never take: same id, same time, and
     /// the same subject and key.
     pub fn dead_letter_of(&self, event: &Event, verdict: Verdict) -> Event {
+        let tracestate = event.tracestate();
         let received = Received {
             source: event.source,
             said: event.said,
             content_type: event.content_type(),
             traceparent: event.traceparent(),
-            tracestate: None,
+            tracestate: tracestate.as_deref(),
             webhook_id: None,
             body: event.body(),
             at: event.received_at,

@@ -35,6 +35,13 @@ pub const SCHEMA_VERSION: &str = "1.0";
 /// The JSON media type that an envelope travels under (CloudEvents JSON format 1.0.2, section 3).
 pub const CONTENT_TYPE: &str = "application/cloudevents+json; charset=UTF-8";
 
+/// The media type of an event's `data`: what it travels under alone, in binary mode.
+pub const DATA_CONTENT_TYPE: &str = "application/json";
+
+/// What an envelope takes up besides its data, in bytes: enough for any but one with the longest keys and
+/// trace states there may be.
+pub const ROOM: usize = 768;
+
 const TIME: &[BorrowedFormatItem<'static>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
 
@@ -138,7 +145,7 @@ impl Fixed {
                 json_string(&event_type.cloudevents_type())
             ),
             content_and_schema: format!(
-                "\",\"datacontenttype\":\"application/json\",\"dataschema\":{}",
+                "\",\"datacontenttype\":\"{DATA_CONTENT_TYPE}\",\"dataschema\":{}",
                 json_string(&schema_uri(settings, event_type))
             ),
         }
@@ -164,11 +171,9 @@ struct Draft {
 }
 
 impl Draft {
-    /// Longest envelope without its variable parts, in bytes: enough that writing never allocates again.
-    const ROOM: usize = 768;
-
     fn with_id(id: Uuid, event_type: EventType, data_len: usize) -> Self {
-        let bytes = Vec::with_capacity(data_len + Self::ROOM);
+        // So much that writing hardly ever allocates again.
+        let bytes = Vec::with_capacity(data_len + ROOM);
         Draft {
             id,
             event_type,

@@ -82,7 +82,8 @@ pub enum Report {
     /// The broker was reached, and events can be handed over.
     Up,
     /// The broker can't be reached, or takes nothing now. Events that are handed over may still
-    /// be confirmed once it is back.
+    /// be confirmed once it is back. Of class [`Class::Rebuild`]: there is no coming back before
+    /// [`Publisher::rebuild`].
     Down(Failure),
 }
 

@@ -13,7 +13,7 @@ use super::disk::RealDisk;
 use super::lock::Lock;
 use super::queue::{Cursor, Name, Queue};
 use super::settings::Settings;
-use super::store::{Found, OpenError, Refusal, Store};
+use super::store::{Found, OpenError, Refusal, Sizes, Store};
 
 /// How often marks are written.
 const TICK: Duration = Duration::from_secs(1);
@@ -138,7 +138,7 @@ impl Spool {
             use std::hash::{BuildHasher, Hasher};
             std::hash::RandomState::new().build_hasher().finish()
         };
-        let (store, found) = Store::open(Arc::new(RealDisk), settings, salt)?;
+        let (store, found) = Store::open(Arc::new(RealDisk), settings, Sizes::USUAL, salt)?;
         Ok(Opened {
             dir: settings.dir.clone(),
             store,

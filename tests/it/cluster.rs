@@ -26,6 +26,8 @@ pub struct Record {
     pub key: Option<String>,
     pub headers: Vec<(String, String)>,
     pub value: Value,
+    /// The value as it came.
+    pub raw: String,
     pub partition: i32,
 }
 
@@ -135,11 +137,12 @@ fn record(message: &impl Message) -> Record {
         });
         pairs.collect()
     });
+    let payload = message.payload().expect("no value is null");
     Record {
         key: message.key().map(text),
         headers: headers.unwrap_or_default(),
-        value: serde_json::from_slice(message.payload().expect("no value is null"))
-            .expect("a value is JSON"),
+        value: serde_json::from_slice(payload).expect("a value is JSON"),
+        raw: text(payload),
         partition: message.partition(),
     }
 }

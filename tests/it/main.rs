@@ -2,6 +2,7 @@
 
 #[cfg(feature = "amqp")]
 mod amqp;
+mod answers;
 mod bridge;
 mod client;
 #[cfg(feature = "kafka")]
@@ -11,18 +12,22 @@ mod command;
 mod config;
 #[cfg(all(feature = "amqp", feature = "kafka"))]
 mod dead_letters;
+mod faults;
 mod file;
 mod http;
 #[cfg(feature = "kafka")]
 mod kafka;
+mod kinds;
 mod load;
 mod node;
 mod payload;
 mod process;
 #[cfg(all(feature = "amqp", feature = "kafka"))]
 mod rabbitmq;
+mod readme;
 mod scripted;
 #[cfg(feature = "kafka")]
 mod spool_commands;
 #[cfg(all(feature = "amqp", feature = "kafka"))]
 mod spool_left;
+mod start;

@@ -114,8 +114,6 @@ fn what_is_not_in_this_version_is_refused_by_name() {
         ("http: {tls: {cert_file: a}}", &["http.tls (config.yaml:1): it is not in this version; leave it out"]),
         ("sources: {minchat: {auth: {none: true, hmac: {}, mtls: {}, standard_webhooks: {}}}}", &["sources.minchat.auth.hmac (config.yaml:1): it is not in this version", "sources.minchat.auth.mtls (config.yaml:1): it is not in this version", "sources.minchat.auth.standard_webhooks (config.yaml:1): it is not in this version"]),
         ("sources: {minchat: {allow_from: [10.0.0.0/8], trusted_proxies: [10.0.0.0/8]}}", &["sources.minchat.allow_from (config.yaml:1): it is not in this version", "sources.minchat.trusted_proxies (config.yaml:1): it is not in this version"]),
-        ("kafka: {bootstrap_servers: a, content_mode: binary}", &["kafka.content_mode (config.yaml:1): binary is not in this version; give structured"]),
-        ("amqp: {uri: 'amqp://a', content_mode: binary}", &["amqp.content_mode (config.yaml:1): binary is not in this version"]),
         ("kafka: {bootstrap_servers: a, security_protocol: sasl_ssl, sasl: {mechanism: OAUTHBEARER, username: u, password: p, oauth: {}}}", &["kafka.sasl.mechanism (config.yaml:1): OAUTHBEARER is not in this version; give PLAIN or SCRAM", "kafka.sasl.oauth (config.yaml:1): it is not in this version"]),
     ]);
 }

@@ -7,7 +7,8 @@ use crate::envelope::{DeadLetterReason, Event};
 
 #[derive(Debug)]
 pub(super) struct Entry<T> {
-    pub(super) event: Arc<Event>,
+    /// None once it is done.
+    event: Option<Arc<Event>>,
     /// What it and the copy that the broker's client may hold cost, in bytes.
     pub(super) size: usize,
     /// When it was given to the lane, or came back from the spool.
@@ -51,7 +52,7 @@ impl<T> Entry<T> {
     pub(super) fn new(now: Instant, event: Arc<Event>, ticket: Option<T>) -> Self {
         Entry {
             size: size(&event),
-            event,
+            event: Some(event),
             since: now,
             before: Duration::ZERO,
             ticket,
@@ -61,7 +62,26 @@ impl<T> Entry<T> {
             suspect: false,
         }
     }
+
+    /// The event of an entry that is not done.
+    pub(super) fn event(&self) -> &Arc<Event> {
+        self.event
+            .as_ref()
+            .expect("who asks has seen that it is not done")
+    }
+
+    /// It is done, and keeps its place until all before it are. Gives the bytes that it lets go of.
+    pub(super) fn let_go(&mut self) -> usize {
+        self.state = State::Done;
+        self.event = None;
+        let before = self.size;
+        self.size = before.min(PLACE);
+        before - self.size
+    }
 }
+
+/// What a place in the line costs without its event, in bytes of memory.
+const PLACE: usize = 160;
 
 /// What an event costs a lane, in bytes of memory: itself, and the copy that a client makes of its envelope.
 pub(super) fn size(event: &Event) -> usize {

@@ -171,7 +171,7 @@ impl<T> Lane<T> {
         let spool_takes = self.spool_takes(now);
         let published_soon = self.outage(now).is_none();
         if fits && !self.spooling.has_backlog() && (published_soon || spool_takes) {
-            steps.notices.push(taken(&entry.event));
+            steps.notices.push(taken(entry.event()));
             self.join(entry);
         } else if spool_takes && self.spooling.arrivals_size + entry.size <= self.bounds.arrivals {
             self.spooling.arrive(entry);
@@ -192,6 +192,7 @@ impl<T> Lane<T> {
             Report::Up => self.came_up(now, steps),
             Report::Down(failure) => {
                 self.up = Some(false);
+                self.rebuild |= failure.class == Class::Rebuild;
                 self.in_trouble(now, failure, steps);
             }
         }
@@ -357,7 +358,7 @@ impl<T> Lane<T> {
     /// An event has left the lane, but for the order in which it stands there.
     fn done(&mut self, index: usize, answer: Answer, steps: &mut Steps<T>) {
         let entry = &mut self.line[index];
-        entry.state = State::Done;
+        self.size -= entry.let_go();
         self.pending -= 1;
         if let Kept::Yes(_) = entry.kept {
             self.spooling.left(1, steps);

@@ -26,7 +26,7 @@ impl<T> Lane<T> {
         self.confirmed_at = Some(now);
         let entry = &self.line[index];
         steps.notices.push(Notice::Confirmed {
-            bytes: entry.event.envelope().len(),
+            bytes: entry.event().envelope().len(),
             publishing: now.saturating_duration_since(at),
             latency: now.saturating_duration_since(entry.since) + entry.before,
         });
@@ -110,7 +110,7 @@ impl<T> Lane<T> {
         let seq = self.first + index as u64;
         steps.dead_letters.push(Condemned {
             seq,
-            event: Arc::clone(&entry.event),
+            event: Arc::clone(entry.event()),
             reason,
             detail,
         });
@@ -148,17 +148,20 @@ impl<T> Lane<T> {
         }
     }
 
-    /// After a failure, once everything that was handed over is reported: rest, then begin again.
+    /// After a failure, once everything that was handed over is reported: rebuild what has to be,
+    /// rest, then begin again.
     pub(super) fn settle(&mut self, now: Instant, steps: &mut Steps<T>) {
-        if self.pace != Pace::Settling || self.outstanding > 0 {
+        if self.outstanding > 0 {
             return;
         }
-        self.attempt = self.attempt.wrapping_add(1);
-        if self.rebuild {
-            self.rebuild = false;
+        if std::mem::take(&mut self.rebuild) {
             self.up = Some(false);
             steps.rebuild = true;
         }
+        if self.pace != Pace::Settling {
+            return;
+        }
+        self.attempt = self.attempt.wrapping_add(1);
         let rest = match &self.trouble {
             Some(trouble) => self.backoff.next(trouble.failure.class),
             None => Duration::ZERO,
@@ -213,7 +216,7 @@ impl<T> Lane<T> {
             if entry.state != State::Waiting {
                 continue;
             }
-            let length = entry.event.envelope().len();
+            let length = entry.event().envelope().len();
             if let Some(max) = max_envelope.filter(|max| length > *max) {
                 let detail =
                     format!("the envelope has {length} bytes, and the destination takes {max}");
@@ -227,7 +230,7 @@ impl<T> Lane<T> {
             steps.publish.push(Handover {
                 seq,
                 attempt,
-                event: Arc::clone(&entry.event),
+                event: Arc::clone(entry.event()),
             });
             handed += 1;
         }

@@ -4,6 +4,7 @@
 //! from there to below `synced` are on disk alone; those from there to below `next` are being appended.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -146,15 +147,15 @@ impl<T> Lane<T> {
             .min(self.spooling.synced)
     }
 
-    /// The first number that was not read back yet.
-    pub fn loaded_upto(&self) -> u64 {
-        self.spooling.loaded
+    /// The numbers of what only the spool has. What it has beyond them the lane was not told of yet.
+    pub fn on_disk_alone(&self) -> Range<u64> {
+        self.spooling.loaded..self.spooling.synced.max(self.spooling.loaded)
     }
 
     /// The oldest event that the spool has, if it is in memory too.
     pub fn oldest_kept(&self) -> Option<&Event> {
         let front = self.line.front()?;
-        matches!(front.kept, Kept::Yes(_)).then_some(&front.event)
+        matches!(front.kept, Kept::Yes(_)).then(|| &**front.event())
     }
 
     /// How the append ended that the last [`Steps::append`] was: all below `upto` is on disk.
@@ -200,7 +201,7 @@ impl<T> Lane<T> {
             let entry = self.spooling.next_arrival().expect("it was just seen");
             alive += 1;
             self.pending += 1;
-            steps.notices.push(taken(&entry.event));
+            steps.notices.push(taken(entry.event()));
             if let Some(ticket) = entry.ticket {
                 steps.answers.push((ticket, Answer::Spooled));
             }
@@ -297,7 +298,7 @@ impl<T> Lane<T> {
             if let Some(number) = entry.kept.number() {
                 self.spooling.loaded = number + 1;
             }
-            steps.notices.push(taken(&entry.event));
+            steps.notices.push(taken(entry.event()));
             self.join(entry);
         }
     }
@@ -375,7 +376,7 @@ impl<T> Lane<T> {
             }
             bytes += entry.size;
             entry.kept = Kept::Appending(number);
-            steps.append.push((number, Arc::clone(&entry.event)));
+            steps.append.push((number, Arc::clone(entry.event())));
             number += 1;
             spooling.loaded = number;
         }
@@ -386,7 +387,7 @@ impl<T> Lane<T> {
             }
             bytes += entry.size;
             entry.kept = Kept::Appending(number);
-            steps.append.push((number, Arc::clone(&entry.event)));
+            steps.append.push((number, Arc::clone(entry.event())));
             number += 1;
         }
         spooling.next = number;
@@ -420,13 +421,15 @@ impl<T> Lane<T> {
             return None;
         }
         let all_handed_over = self.next >= self.end();
-        let room = room
-            .min(self.bounds.window.saturating_sub(self.size))
-            .min(LOAD);
+        // An event takes up about twice as much in memory as on disk.
+        let of_lane = self.bounds.window.saturating_sub(self.size) / 2;
+        let room = (room / 2).min(of_lane).min(LOAD);
         match self.pace {
             _ if self.line.is_empty() => Some(room.max(LEAST)),
-            Pace::Flowing if room >= LEAST || all_handed_over && self.outstanding == 0 => {
-                Some(room.max(LEAST))
+            Pace::Flowing if room >= LEAST => Some(room),
+            // However full the broker's window is, each lane gets on.
+            Pace::Flowing if of_lane >= LEAST && all_handed_over && self.outstanding == 0 => {
+                Some(LEAST)
             }
             _ => None,
         }

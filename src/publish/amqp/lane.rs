@@ -209,6 +209,7 @@ impl Lane {
             channel: &session.channel,
             exchange: self.destination.exchange.as_str().into(),
             routing_key: self.destination.routing_key.as_str().into(),
+            content_mode: self.broker.settings().content_mode,
         };
         let mut sending = pin!(batch::send(&target, batch));
         loop {

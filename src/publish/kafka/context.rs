@@ -145,8 +145,12 @@ impl ClientContext for Context {
                 errors::failure(code, reason)
             }
         };
-        if code == Some(Code::AllBrokersDown) || failure.class == Class::Operator {
-            self.went_down(failure);
+        match failure.class {
+            // It would never come up again by itself.
+            Class::Rebuild => self.tell(Report::Down(failure)),
+            Class::Operator => self.went_down(failure),
+            _ if code == Some(Code::AllBrokersDown) => self.went_down(failure),
+            _ => {}
         }
     }
 
