@@ -97,7 +97,9 @@ async fn until_empty(
 fn without_lane(delivery: &Delivery, found: &[Found]) -> Vec<Left> {
     let destinations = delivery.table().destinations();
     let lanes: Vec<_> = destinations.iter().filter_map(queue_name).collect();
-    let others = found.iter().filter(|found| !lanes.contains(&found.name));
+    let others = found
+        .iter()
+        .filter(|found| found.next > found.first && !lanes.contains(&found.name));
     let left = others.map(|found| Left {
         destination: route::shown(found.name.as_str()),
         events: found.next - found.first,

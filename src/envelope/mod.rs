@@ -24,7 +24,7 @@ use uuid::{NoContext, Timestamp, Uuid};
 pub use dead_letter::{DeadLetterReason, Stage};
 use event::Spans;
 pub use event::{Event, EventType, Verdict};
-pub use reading::{DeadLetter, NoEvent};
+pub use reading::{DeadLetter, NoEvent, structured};
 pub use settings::Settings;
 
 use crate::minchat::{Kind, Payload};

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-use super::{Event, EventType, Received, Sealer};
+use super::{Event, EventType, Received, Sealer, json_string};
 use crate::minchat::{self, Kind, Malformed};
 
 /// What a dead letter tells, and the body that it is about.
@@ -37,6 +37,8 @@ pub struct DeadLetter {
     pub traceparent: Option<String>,
     /// What belongs to it.
     pub tracestate: Option<String>,
+    /// The `webhook-id` that was verified.
+    pub webhook_id: Option<String>,
     /// The body, its content-encoding undone.
     pub body: Vec<u8>,
 }
@@ -58,6 +60,7 @@ struct Envelope {
     r#type: String,
     traceparent: Option<String>,
     tracestate: Option<String>,
+    webhookid: Option<String>,
     data: Data,
 }
 
@@ -80,6 +83,24 @@ struct Request {
     content_type: Option<String>,
 }
 
+/// The envelope of an event that travelled in binary mode: these attributes, and its `data`.
+pub fn structured<'a>(
+    attributes: impl IntoIterator<Item = (&'a str, &'a str)>,
+    data: &[u8],
+) -> Vec<u8> {
+    let mut envelope = b"{".to_vec();
+    for (name, value) in attributes {
+        envelope.extend_from_slice(json_string(name).as_bytes());
+        envelope.push(b':');
+        envelope.extend_from_slice(json_string(value).as_bytes());
+        envelope.push(b',');
+    }
+    envelope.extend_from_slice(b"\"data\":");
+    envelope.extend_from_slice(data);
+    envelope.push(b'}');
+    envelope
+}
+
 impl DeadLetter {
     /// Reads a dead letter's envelope. None if the bytes are none.
     pub fn read(envelope: &[u8]) -> Option<DeadLetter> {
@@ -88,6 +109,7 @@ impl DeadLetter {
             r#type,
             traceparent,
             tracestate,
+            webhookid,
             data,
         } = serde_json::from_slice(envelope).ok()?;
         if r#type != EventType::DeadLetter.cloudevents_type() {
@@ -112,6 +134,7 @@ impl DeadLetter {
             content_type: data.request.content_type,
             traceparent,
             tracestate,
+            webhook_id: webhookid,
             body,
         })
     }
@@ -141,7 +164,7 @@ impl Sealer {
             content_type: dead_letter.content_type.as_deref(),
             traceparent: dead_letter.traceparent.as_deref(),
             tracestate: dead_letter.tracestate.as_deref(),
-            webhook_id: None,
+            webhook_id: dead_letter.webhook_id.as_deref(),
             body: &dead_letter.body,
             at: dead_letter.received_at,
         };

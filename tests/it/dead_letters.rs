@@ -113,6 +113,37 @@ fn what_a_topic_was_too_small_for_is_published_again_from_kafka() {
 }
 
 #[test]
+fn dead_letters_of_binary_mode_are_read_too() {
+    let (cluster, prefix) = (Cluster::shared(), prefix());
+    let yaml = format!(
+        "sources: {{minchat: {{prefix: {prefix}, auth: {{none: true}}}}}}\n\
+         kafka: {{bootstrap_servers: \"{}\", create_topics: true, content_mode: binary}}\n\
+         amqp: {{uri: \"{}\", content_mode: binary}}\n",
+        cluster.servers,
+        shared_url()
+    );
+    let mut bridge = Process::start(&yaml);
+    bridge.await_ready();
+    let broken = id(&bridge.post("\u{1F600} nope"));
+    let listed = dead_letters(bridge.path(), &["list", "--json"]).with(0);
+    assert_eq!(column(&listed, "id"), [&*broken, &broken], "{listed:?}");
+    for line in listed.json() {
+        assert_eq!(line["body"], "\u{1F600} nope");
+        assert_eq!(line["reason"], "malformed_json");
+    }
+    let places = column(&listed, "lies_in");
+    let dead_letter = format!("{prefix}dead-letter.v1");
+    assert_eq!(
+        places,
+        [
+            format!("kafka:{dead_letter}"),
+            format!("amqp:{dead_letter}")
+        ]
+    );
+    bridge.stop();
+}
+
+#[test]
 fn the_right_to_read_the_topic_is_all_that_a_look_needs() {
     let node = Node::kafka(&["--user", "bridge:s3cret"]);
     let cluster = Cluster::at(&node.env("KAFKA_BOOTSTRAP_SERVERS"));

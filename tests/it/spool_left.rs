@@ -206,7 +206,10 @@ fn a_spool_of_a_later_release_is_refused_by_everything_and_stays_as_it_is() {
     let segment = segment(dir);
     let mut bytes = std::fs::read(&segment).expect("it is there");
     assert_eq!(bytes[8], 1, "the version of the format");
+    let before = bytes.clone();
     bytes[8] = 2;
+    let sum = crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), &bytes[16..4096]);
+    bytes[12..16].copy_from_slice(&sum.to_le_bytes());
     std::fs::write(&segment, &bytes).expect("it can be written");
     let later = "written by a later release, in version 2 of the format";
     refused(serve(dir)).with(74).says(&[later]);
@@ -218,8 +221,7 @@ fn a_spool_of_a_later_release_is_refused_by_everything_and_stays_as_it_is() {
     let discard = ["spool", "discard", "--yes", "--destination", MESSAGES];
     refused(command(dir, &discard)).with(74).says(&[later]);
     assert!(std::fs::read(&segment).is_ok_and(|now| now == bytes));
-    bytes[8] = 1;
-    std::fs::write(&segment, &bytes).expect("it can be written");
+    std::fs::write(&segment, &before).expect("it can be written");
     run(dir, &["spool", "verify"]).with(0).says(&["2 events"]);
 }
 

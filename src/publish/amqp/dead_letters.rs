@@ -1,5 +1,6 @@
 //! Reading a queue of dead letters, and taking out of it what is of no use any more.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use super::broker::Amqp;
 use super::errors;
 use super::link::Link;
 use super::settings::Settings;
+use crate::envelope::structured;
 use crate::publish::{Class, Failure, Reason, Then};
 
 /// How long the broker may take for one answer.
@@ -29,7 +31,7 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// <https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling>
 const WORN: i64 = 10;
 
-/// Gives the body of each message that is in a queue now to `take`. Messages are got one by one, and
+/// Gives the envelope of each message that is in a queue now to `take`. Messages are got one by one, and
 /// given back at the end; until then nobody else sees them. Only what `take` wants removed is
 /// acknowledged.
 ///
@@ -67,7 +69,7 @@ async fn read_on(
             break;
         };
         let tag = message.delivery.delivery_tag;
-        let then = take(&message.delivery.data).await;
+        let then = take(&envelope(&message)).await;
         if then == Then::Remove || is_worn(&message) && got.renew(message).await? {
             got.acknowledge(tag).await?;
         } else {
@@ -141,6 +143,24 @@ impl Got {
         );
         let confirmed = answer(async { published.await?.await }).await?;
         Ok(matches!(confirmed, Confirmation::Ack(None)))
+    }
+}
+
+/// A message's envelope, in whichever mode it was published.
+fn envelope(message: &BasicGetMessage) -> Cow<'_, [u8]> {
+    let delivery = &message.delivery;
+    let headers = delivery.properties.headers().iter();
+    let attributes = headers
+        .flat_map(FieldTable::inner)
+        .filter_map(|(name, value)| {
+            let name = name.as_str().strip_prefix("cloudEvents_")?;
+            let value = value.as_long_string()?.as_bytes();
+            Some((name, str::from_utf8(value).ok()?))
+        });
+    let mut attributes = attributes.peekable();
+    match attributes.peek() {
+        Some(_) => structured(attributes, &delivery.data).into(),
+        None => Cow::Borrowed(&delivery.data),
     }
 }
 

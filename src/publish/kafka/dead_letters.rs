@@ -1,17 +1,19 @@
 //! Reading a topic of dead letters, from its beginning to where it ends now.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::asking::Asking;
 use super::context::AskingContext;
 use super::settings::Settings;
 use super::{client, errors, topics};
+use crate::envelope::structured;
 use crate::publish::{Class, Failure, Then};
 
 /// How long one question may take, and how long a cluster may be silent.
@@ -19,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a poll waits.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Gives the value of each record in a topic, partition by partition in its order, to `take`.
+/// Gives the envelope of each record in a topic, partition by partition in its order, to `take`.
 /// Partitions are assigned, not subscribed to, and no offset is committed: other consumers notice
 /// nothing, and nothing is taken out.
 ///
@@ -84,8 +86,8 @@ async fn read_with(
                     ends.remove(&record.partition());
                 }
                 if record.offset() < end
-                    && let Some(value) = record.payload()
-                    && take(value).await == Then::Stop
+                    && let Some(envelope) = envelope(&record)
+                    && take(&envelope).await == Then::Stop
                 {
                     return Ok(());
                 }
@@ -94,6 +96,21 @@ async fn read_with(
         heard = Instant::now();
     }
     Ok(())
+}
+
+/// A record's envelope, in whichever mode it was published.
+fn envelope<'a>(record: &'a BorrowedMessage<'_>) -> Option<Cow<'a, [u8]>> {
+    let value = record.payload()?;
+    let headers = record.headers().into_iter().flat_map(Headers::iter);
+    let attributes = headers.filter_map(|header| {
+        let name = header.key.strip_prefix("ce_")?;
+        Some((name, str::from_utf8(header.value?).ok()?))
+    });
+    let mut attributes = attributes.peekable();
+    Some(match attributes.peek() {
+        Some(_) => structured(attributes, value).into(),
+        None => value.into(),
+    })
 }
 
 /// Begins at the beginning of each partition that holds anything. Gives where each of these ends now.
