@@ -1,6 +1,8 @@
 //! Wires all rooms together, starts and stops them in order. The only file that knows them all.
 
 mod brokers;
+mod dead_letters;
+mod drain;
 mod probe;
 mod signals;
 mod storage;
@@ -13,6 +15,8 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 use brokers::Publishers;
+pub use dead_letters::{Place, Replayed, Unread, dead_letters, replay};
+pub use drain::{Drained, drain};
 pub use probe::{Probed, probe};
 use signals::Signals;
 
@@ -25,6 +29,7 @@ use crate::publish::file;
 #[cfg(feature = "kafka")]
 use crate::publish::kafka;
 use crate::route::Table;
+use crate::spool::Opened;
 
 /// How long the brokers are waited for at the end, once nothing is in flight at the edge.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -71,32 +76,8 @@ impl Application {
             .enable_all()
             .build();
         let runtime = runtime.map_err(|source| failed("no runtime can be started", source))?;
-        let opened = storage::open(config)?;
-        let table = match &opened {
-            Some(opened) => storage::with_what_is_left(table(config), config, opened),
-            None => table(config),
-        };
-        let metrics = Arc::new(metrics(config, &table)?);
-        let sources = config
-            .sources
-            .iter()
-            .map(|s| (s.name.as_str(), s.uri.as_str()));
-        let sealer = Arc::new(Sealer::new(&config.envelope, sources));
-        let spool = opened.map(|opened| storage::start(opened, config, &table, &metrics));
-        let parts = Parts {
-            settings: config.publish.clone(),
-            table,
-            sealer: Arc::clone(&sealer),
-            metrics: Arc::clone(&metrics),
-            kept: kept(config),
-            spool: spool.transpose()?,
-        };
-        let delivery = delivery(config, &runtime, parts)?;
-        let behind = Behind {
-            sealer,
-            delivery: delivery.clone(),
-            metrics,
-        };
+        let behind = lanes(config, &runtime, storage::open(config)?)?;
+        let delivery = behind.delivery.clone();
         let guard = runtime.enter();
         let bound = http::bind(&config.http, &config.admin, &config.sources, behind);
         drop(guard);
@@ -197,6 +178,40 @@ pub fn check(config: &Config) -> Result<(), Failed> {
         })?;
     }
     Ok(())
+}
+
+/// Seals payloads as this configuration says.
+pub fn sealer(config: &Config) -> Sealer {
+    let sources = config.sources.iter();
+    Sealer::new(
+        &config.envelope,
+        sources.map(|s| (s.name.as_str(), s.uri.as_str())),
+    )
+}
+
+/// Starts all that stands behind the listeners: the spool's writer, and a lane for each destination.
+fn lanes(config: &Config, runtime: &Runtime, opened: Option<Opened>) -> Result<Behind, Failed> {
+    let table = match &opened {
+        Some(opened) => storage::with_what_is_left(table(config), config, opened),
+        None => table(config),
+    };
+    let metrics = Arc::new(metrics(config, &table)?);
+    let sealer = Arc::new(sealer(config));
+    let spool = opened.map(|opened| storage::start(opened, config, &table, &metrics));
+    let parts = Parts {
+        settings: config.publish.clone(),
+        table,
+        sealer: Arc::clone(&sealer),
+        metrics: Arc::clone(&metrics),
+        kept: kept(config),
+        spool: spool.transpose()?,
+    };
+    let delivery = delivery(config, runtime, parts)?;
+    Ok(Behind {
+        sealer,
+        delivery,
+        metrics,
+    })
 }
 
 fn metrics(config: &Config, table: &Table) -> Result<Metrics, prometheus::Error> {

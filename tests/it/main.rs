@@ -7,8 +7,11 @@ mod bridge;
 mod client;
 #[cfg(feature = "kafka")]
 mod cluster;
+#[cfg(feature = "kafka")]
+mod command;
 mod config;
 #[cfg(all(feature = "amqp", feature = "kafka"))]
+mod dead_letters;
 mod faults;
 mod file;
 mod http;
@@ -23,4 +26,8 @@ mod process;
 mod rabbitmq;
 mod readme;
 mod scripted;
+#[cfg(feature = "kafka")]
+mod spool_commands;
+#[cfg(all(feature = "amqp", feature = "kafka"))]
+mod spool_left;
 mod start;

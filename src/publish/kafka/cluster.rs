@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use rdkafka::producer::{Producer, ThreadedProducer};
 use tokio::runtime::Handle;
 
-use super::context::AskingContext;
+use super::asking::Asking;
+use super::client;
 use super::keeper::Keeper;
 use super::publisher::{TopicLine, TopicPublisher, takes_all};
 use super::settings::{ContentMode, Settings};
 use super::topics::Topics;
-use super::{client, errors};
-
 use crate::publish::{Failure, Publisher, Reporter};
 
 /// A Kafka cluster that events are published to.
@@ -76,16 +74,11 @@ pub fn probe(
     create: bool,
 ) -> Result<Vec<Found>, Failure> {
     let topics_of = Topics::new(settings, runtime.clone())?;
-    let asking = client::common(settings).create_with_context(AskingContext::default());
-    let asking: ThreadedProducer<AskingContext> =
-        asking.map_err(|error| errors::of_event(&error))?;
+    let asking = Asking::new(settings)?;
     let like = settings.create_topics.clone().unwrap_or_default();
     let found = topics.iter().map(|topic| {
         let found = topics_of.find_or_create(asking.client(), topic, create.then_some(&like));
-        let partitions = found.map_err(|failure| match asking.context().last_error() {
-            Some(known) if failure.reason.is_of_the_whole_broker() => known,
-            _ => failure,
-        })?;
+        let partitions = found.map_err(|failure| asking.explain(failure))?;
         Ok(described(
             partitions,
             like.partitions,

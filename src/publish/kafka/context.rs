@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
@@ -215,6 +216,8 @@ impl ProducerContext for AskingContext {
 
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
+
+impl ConsumerContext for AskingContext {}
 
 impl ClientContext for AskingContext {
     fn error(&self, error: KafkaError, reason: &str) {
