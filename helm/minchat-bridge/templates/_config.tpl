@@ -3,18 +3,22 @@
 {{- define "minchat-bridge.secretsDir" -}}/etc/minchat-bridge/secrets{{- end -}}
 {{- define "minchat-bridge.dataDir" -}}/var/lib/minchat-bridge{{- end -}}
 
-{{/* `config` without sections that are null. */}}
+{{/* `config` without what is null, which is how values are taken back, and with the source that the bridge has by default. */}}
 {{- define "minchat-bridge.given" -}}
-{{- $given := dict -}}
-{{- range $key, $value := .Values.config -}}
-{{- if not (kindIs "invalid" $value) }}{{ $_ := set $given $key (deepCopy $value) }}{{ end -}}
+{{- $given := include "minchat-bridge.withoutNulls" .Values.config | fromYaml -}}
+{{- toYaml (set $given "sources" (default (dict "minchat" dict) $given.sources)) -}}
 {{- end -}}
-{{- $sources := dict -}}
-{{- range $name, $source := (default dict $given.sources) -}}
-{{- if not (kindIs "invalid" $source) }}{{ $_ := set $sources $name $source }}{{ end -}}
+
+{{- define "minchat-bridge.withoutNulls" -}}
+{{- $kept := dict -}}
+{{- range $key, $value := . -}}
+{{- if kindIs "map" $value -}}
+{{- $_ := set $kept $key (include "minchat-bridge.withoutNulls" $value | fromYaml) -}}
+{{- else if not (kindIs "invalid" $value) -}}
+{{- $_ := set $kept $key $value -}}
 {{- end -}}
-{{- $_ := set $given "sources" (default (dict "minchat" dict) $sources) -}}
-{{- toYaml $given -}}
+{{- end -}}
+{{- toYaml $kept -}}
 {{- end -}}
 
 {{- define "minchat-bridge.config" -}}
