@@ -44,6 +44,8 @@ def root(binary: Path, linked: dict[str, Path | None], tmp_path_factory: pytest.
         if path:
             place(path, top / str(path).lstrip("/"))
     place(Path("/") / AUTHORITIES, top / AUTHORITIES)
+    # An engine mounts this one.
+    (top / "etc/hosts").write_text("127.0.0.1 localhost\n")
     for empty in ("proc", last("WORKDIR").lstrip("/")):
         (top / empty).mkdir(parents=True)
     return top

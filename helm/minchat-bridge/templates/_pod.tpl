@@ -18,7 +18,7 @@ spec:
   {{- . | nindent 2 }}
   {{- end }}
   serviceAccountName: {{ include "minchat-bridge.serviceAccountName" . }}
-  automountServiceAccountToken: false
+  automountServiceAccountToken: {{ .Values.serviceAccount.automount }}
   enableServiceLinks: false
   terminationGracePeriodSeconds: {{ int .Values.terminationGracePeriodSeconds }}
   {{- with .Values.podSecurityContext }}
