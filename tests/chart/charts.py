@@ -73,7 +73,7 @@ def render(values: Object, **how: Any) -> list[Object]:
     """All objects."""
     rendered = texts(values, **how)
     parts = [text for path, text in rendered.items() if not path.endswith("NOTES.txt")]
-    return [found for text in parts for found in yaml.safe_load_all(text) if found]
+    return [found for text in parts for found in yaml.load_all(text, Loader=yaml.CSafeLoader) if found]
 
 
 def only(objects: list[Object], kind: str, suffix: str = "") -> Object:

@@ -99,5 +99,8 @@ def test_notes_tell_what_is_unusual() -> None:
     assert "lets everybody in" in notes(SETS["file"])
     assert "lets everybody in" not in notes(MINIMAL)
     assert "webhooks are refused with 503" in notes(SETS["stateless"])
+    deleting = {"persistence": {"retentionPolicy": {"whenScaled": "Delete"}}}
+    assert "scaling down deletes the events" in notes(merged(MINIMAL, deleting))
+    assert "scaling down deletes the events" not in notes(MINIMAL)
     assert "image.registry is not set" in notes(MINIMAL)
     assert "image.registry is not set" not in notes(merged(MINIMAL, {"image": {"registry": "r.example.com"}}))

@@ -17,6 +17,8 @@ CONTRADICTIONS: dict[str, tuple[Object, str]] = {
     "no broker": ({"config": {"kafka": None}}, "nowhere to publish to"),
     "no address": ({"config": {"kafka": {"bootstrap_servers": ""}}}, "Set config.kafka.bootstrap_servers"),
     "no AMQP address": ({"config": {"amqp": {}}}, "no address for AMQP"),
+    "certificates of no AMQP": ({"secrets": {"amqp": {"ca": {"existingSecret": "ca"}}}}, "no address for AMQP"),
+    "a login of no AMQP": ({"secrets": {"amqp": {"login": {"existingSecret": "u", "hostKey": ""}}}}, "no address for AMQP"),
     "secrets of no broker": (merged({"config": {"kafka": None, "amqp": {"uri": "amqp://a"}}}, LOGIN), "there is no config.kafka"),
     "a login that is not used": (merged(LOGIN, USER), "plaintext, which does not log in"),
     "a login without a user": (

@@ -90,8 +90,10 @@ there; here is what would only show as a pod that never runs, or as an event tha
 {{- include "minchat-bridge.problem" "secrets.kafka.login has a password, and there is no user. Set config.kafka.sasl.username (for Strimzi, the name of the KafkaUser and of its Secret), or secrets.kafka.login.usernameKey." -}}
 {{- end -}}
 {{- $amqp := default dict .config.amqp -}}
-{{- $rabbit := .root.Values.secrets.amqp.login -}}
-{{- if and (hasKey .config "amqp") (not (or $amqp.uri $amqp.uris)) (not (and $rabbit.existingSecret $rabbit.usernameKey $rabbit.hostKey $rabbit.portKey)) -}}
+{{- $secrets := .root.Values.secrets.amqp -}}
+{{- $rabbit := $secrets.login -}}
+{{- $on := or (hasKey .config "amqp") $rabbit.existingSecret $secrets.certificate.existingSecret $secrets.ca.existingSecret -}}
+{{- if and $on (not (or $amqp.uri $amqp.uris)) (not (and $rabbit.existingSecret $rabbit.usernameKey $rabbit.hostKey $rabbit.portKey)) -}}
 {{- include "minchat-bridge.problem" "There is no address for AMQP. Set config.amqp.uri, or secrets.amqp.login.existingSecret to a Secret with user, host and port." -}}
 {{- end -}}
 {{- end -}}
