@@ -79,7 +79,7 @@ def test_the_certificate_of_strimzis_user_fits_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("name", "uri"),
     [
-        ("rabbitmq-operator", "amqp://default_user_Zz-9_@rabbit.ns.svc:5672"),
+        ("rabbitmq-operator", "amqp://default_user_Zz-9_@rabbit.ns.svc:5673"),
         ("rabbitmq-tls", "amqps://default_user_Zz-9_@rabbit.messaging:5671/prod"),
     ],
 )
