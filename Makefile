@@ -11,6 +11,8 @@ INSTALL := deploy/install-packages
 WITH_BROKERS := tests/brokers/with-brokers
 SCRIPTS := .ci/run deploy/install-packages $(filter-out %.xml %.properties,$(wildcard tests/brokers/*)) $(wildcard tests/bench/run)
 
+# The Python of the tests of the rules and dashboards, with what their requirements pin.
+
 # A licence, a source or a rule of deny.toml is read differently by another version.
 CARGO_DENY := 0.20.2
 
@@ -19,6 +21,7 @@ IMAGE ?= minchat-bridge:dev
 IMAGE_PROFILE ?= dev
 
 VENV := target/venv
+MONITORING_VENV := target/monitoring-venv
 PYTEST := PYTHONDONTWRITEBYTECODE=1 PATH="$$PATH" $(CURDIR)/$(VENV)/bin/python -m pytest -q
 
 # Arguments for `minchat-bridge serve`: make run ARGS="--config my.yaml"
@@ -61,6 +64,23 @@ check: fmt-check lint doc deny test ## Everything that CI checks
 test: install-run-deps install-test-deps chart-test image-test ## Run every test, on real brokers
 	$(WITH_BROKERS) cargo test --locked --all-targets
 	cargo test --locked --doc
+	$(MAKE) monitoring-test
+
+.PHONY: monitoring-test
+monitoring-test: install-run-deps install-test-deps install-monitoring-deps ## Test rules and dashboards, and see them at work: brokers, an outage, Prometheus
+	cargo build --locked
+	$(MONITORING_VENV)/bin/pytest -q --durations=5 tests/monitoring
+
+.PHONY: monitoring-pictures
+monitoring-pictures: monitoring-test ## Draw docs/images from what that test has seen
+	$(MONITORING_VENV)/bin/pip install --quiet --disable-pip-version-check --requirement tests/monitoring/requirements-pictures.txt
+	$(MONITORING_VENV)/bin/python tests/monitoring/draw.py target/monitoring/run.json docs/images
+
+.PHONY: monitoring-cost
+monitoring-cost: install-run-deps install-test-deps install-monitoring-deps ## Measure /metrics at 1,000 connections under load
+	@$(INSTALL) "to generate load for the measurement" wrk
+	cargo build --release --locked
+	$(MONITORING_VENV)/bin/python tests/monitoring/cost.py
 
 .PHONY: chart-test
 chart-test: install-run-deps install-chart-deps ## Render the Helm chart and check what comes out; HELM=/path/to/helm for another Helm
@@ -130,6 +150,17 @@ install-chart-deps:
 	    $(VENV)/bin/pip --disable-pip-version-check install --quiet --no-deps --requirement tests/chart/requirements.txt; \
 	    $(VENV)/bin/pip --disable-pip-version-check check --quiet; \
 	    cp tests/chart/requirements.txt $(VENV)/; }
+
+.PHONY: install-monitoring-deps
+install-monitoring-deps: $(MONITORING_VENV)/installed
+	@$(INSTALL) "promtool and Prometheus test the alerts" prometheus=promtool
+
+$(MONITORING_VENV)/installed: tests/monitoring/requirements.txt
+	@$(INSTALL) "to keep the tests' Python packages apart" python3=python3 python3-venv=python3:venv,ensurepip
+	@echo "Installing pytest and parsers for PromQL and YAML into $(MONITORING_VENV): to test rules and dashboards."
+	@[[ -e $(MONITORING_VENV)/bin/pip ]] || python3 -m venv $(MONITORING_VENV)
+	@$(MONITORING_VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 .PHONY: install-lint-deps
 install-lint-deps:
