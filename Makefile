@@ -11,8 +11,6 @@ INSTALL := deploy/install-packages
 WITH_BROKERS := tests/brokers/with-brokers
 SCRIPTS := .ci/run deploy/install-packages $(filter-out %.xml %.properties,$(wildcard tests/brokers/*)) $(wildcard tests/bench/run)
 
-# The Python of the tests of the rules and dashboards, with what their requirements pin.
-
 # A licence, a source or a rule of deny.toml is read differently by another version.
 CARGO_DENY := 0.20.2
 
@@ -20,6 +18,7 @@ CARGO_DENY := 0.20.2
 IMAGE ?= minchat-bridge:dev
 IMAGE_PROFILE ?= dev
 
+# The Pythons of the tests: of the chart and the image, and of the rules and dashboards, with what their requirements pin.
 VENV := target/venv
 MONITORING_VENV := target/monitoring-venv
 PYTEST := PYTHONDONTWRITEBYTECODE=1 PATH="$$PATH" $(CURDIR)/$(VENV)/bin/python -m pytest -q
