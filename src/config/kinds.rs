@@ -31,10 +31,10 @@ impl Kind {
     /// Checks a value that was given, or a default.
     pub fn check(&self, value: &ValueKind) -> Result<Checked, Wrong> {
         match (self, value) {
-            (Self::Secrets, ValueKind::Array(items)) => secrets::list(&texts(items)?),
-            (Self::Secrets, _) => Err(wrong(
+            (Self::Secrets(rule), ValueKind::Array(items)) => secrets::list(rule, &texts(items)?),
+            (Self::Secrets(rule), _) => Err(wrong(
                 "it is not a list",
-                "give a list of tokens, or the file that holds them",
+                format!("give a list of {}s, or the file that holds them", rule.name),
             )),
             (Self::List(_) | Self::Uris, ValueKind::Array(items)) => {
                 self.check_list(&texts(items)?)
@@ -53,7 +53,7 @@ impl Kind {
     pub fn stand_in(&self) -> ValueKind {
         let text = || ValueKind::String("x".to_owned());
         match self {
-            Self::List(_) | Self::Uri | Self::Uris | Self::Secrets => {
+            Self::List(_) | Self::Uri | Self::Uris | Self::Secrets(_) => {
                 ValueKind::Array(vec![Value::new(None, text())])
             }
             Self::Integer(least, _) => ValueKind::I64(*least),

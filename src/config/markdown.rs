@@ -62,7 +62,7 @@ fn value(kind: &Kind) -> String {
         Kind::Uri => "URI".to_owned(),
         Kind::Uris => "list of URIs".to_owned(),
         Kind::Secret => "secret".to_owned(),
-        Kind::Secrets => "list of secrets".to_owned(),
+        Kind::Secrets(_) => "list of secrets".to_owned(),
         Kind::Later => "not in this version".to_owned(),
     }
 }

@@ -1,7 +1,7 @@
 //! Every setting there is: one row each. What is read, refused, shown and documented follows it.
 
-use super::names;
 use super::path::SettingPath;
+use super::{names, secrets};
 
 /// A row.
 #[derive(Debug)]
@@ -47,14 +47,14 @@ pub(super) enum Kind {
     /// Not shown. Also as `<name>_file`.
     Secret,
     /// The same, as a list; in the file, one a line.
-    Secrets,
+    Secrets(secrets::Rule),
     /// Not in this version.
     Later,
 }
 
 impl Kind {
     pub fn is_secret(&self) -> bool {
-        matches!(self, Self::Secret | Self::Secrets)
+        matches!(self, Self::Secret | Self::Secrets(_))
     }
 }
 
@@ -77,9 +77,11 @@ use Kind::{
 use Otherwise::{Absent, Derived, Is, Needed};
 
 /// Sections that mean something by being there. All other sections always are.
-pub(super) const OPTIONAL_SECTIONS: [&str; 13] = [
+pub(super) const OPTIONAL_SECTIONS: [&str; 15] = [
     "sources.*",
     "sources.*.rate_limit",
+    "sources.*.auth.hmac",
+    "sources.*.auth.standard_webhooks",
     "kafka",
     "kafka.create_topics",
     "kafka.sasl",
@@ -135,13 +137,19 @@ pub(super) static SETTINGS: &[Setting] = &[
     row("sources.*.prefix", Text(names::PREFIX), Derived("`<name>.`"), "What this source's topics, exchanges and files begin with."),
     row("sources.*.rate_limit.per_second", Integer(1, 10_000_000), Needed, "Webhooks a second that this source may post in the long run."),
     row("sources.*.rate_limit.burst", Integer(1, 10_000_000), Needed, "Webhooks that it may post at once after a rest."),
-    row("sources.*.auth.tokens", Secrets, Absent, "Any one lets a request in: as `Authorization: Bearer`, `?token=`, or Basic's password."),
-    row("sources.*.auth.none", Bool, Derived("`true` on loopback without tokens, else `false`"), "Let in whoever reaches the listener."),
-    row("sources.*.auth.hmac", Later, Absent, "Signatures of the body."),
-    row("sources.*.auth.standard_webhooks", Later, Absent, "Signatures by Standard Webhooks."),
+    row("sources.*.auth.tokens", Secrets(secrets::TOKENS), Absent, "Any one lets a request in: as `Authorization: Bearer`, `?token=`, or Basic's password."),
+    row("sources.*.auth.hmac.secrets", Secrets(secrets::KEYS), Needed, "Any one lets in a request whose body it signs, by HMAC-SHA256 over the bytes on the wire."),
+    row("sources.*.auth.hmac.header", Text(names::HEADER), Is("x-signature"), "The header that the signature is in."),
+    row("sources.*.auth.hmac.prefix", Text(names::HEADER_TEXT), Absent, "What stands before it there, such as `sha256=`."),
+    row("sources.*.auth.hmac.encoding", Choice(&["hex", "base64"], &[]), Is("hex"), "How it is written."),
+    row("sources.*.auth.hmac.timestamp_header", Text(names::HEADER), Absent, "A header with the seconds since 1970. Signed is its text, a full stop, and the body then."),
+    row("sources.*.auth.hmac.tolerance", Duration("1s", "24h"), Is("5m"), "How far that may be from the clock."),
+    row("sources.*.auth.standard_webhooks.secrets", Secrets(secrets::WHSEC), Needed, "Any one lets in a request that it signs as Standard Webhooks 1.0 has it: `whsec_` and base64."),
+    row("sources.*.auth.standard_webhooks.tolerance", Duration("1s", "24h"), Is("5m"), "How far `webhook-timestamp` may be from the clock."),
     row("sources.*.auth.mtls", Later, Absent, "Client certificates."),
-    row("sources.*.allow_from", Later, Absent, "Networks that may post."),
-    row("sources.*.trusted_proxies", Later, Absent, "Networks whose `X-Forwarded-For` is believed."),
+    row("sources.*.auth.none", Bool, Derived("`true` on loopback without credentials, else `false`"), "Let in whoever reaches the listener."),
+    row("sources.*.allow_from", List(names::NETWORK), Absent, "Networks that may post, whatever the credentials. Not given: all."),
+    row("sources.*.trusted_proxies", List(names::NETWORK), Absent, "Networks whose `X-Forwarded-For` is believed, from the right."),
     row("kafka.bootstrap_servers", List(names::HOST_PORT), Needed, "Where to meet the cluster: `host:port`, several with commas."),
     row("kafka.create_topics", Switch, Is("false"), "Create topics that are missing at start, with the brokers' defaults or those of the next rows."),
     row("kafka.create_topics.partitions", Integer(1, 100_000), Absent, "Partitions of a topic that is created. Not given: the brokers' default."),

@@ -11,6 +11,7 @@ use actix_web::dev::{Extensions, Server};
 use actix_web::{App, HttpRequest, HttpServer, web};
 
 use super::admin::{self, Admin};
+use super::auth::failures::Failures;
 use super::body::Bounds;
 use super::limits::InFlight;
 use super::open_files;
@@ -140,8 +141,12 @@ fn listener(
     behind: Behind,
     phase: Arc<SharedPhase>,
 ) -> Listener {
+    let failures = Arc::new(Failures::default());
     Listener {
-        sources: sources.iter().map(Source::new).collect(),
+        sources: sources
+            .iter()
+            .map(|source| Source::new(source, failures.clone()))
+            .collect(),
         bounds: Bounds {
             max: settings.max_body,
             timeout: settings.body_timeout,

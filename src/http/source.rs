@@ -1,13 +1,15 @@
 //! One source: who may post to it, and how often.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
-use super::auth::Doors;
-use super::problem::Problem;
+use super::auth::failures::Failures;
+use super::auth::{Doors, Head};
+use super::problem::{Problem, Slug};
 use super::settings::{RateLimit, SourceSettings};
 
 /// A configured source.
@@ -15,14 +17,31 @@ pub(super) struct Source {
     pub(super) name: String,
     pub(super) doors: Doors,
     rate: Option<DefaultDirectRateLimiter>,
+    failures: Arc<Failures>,
 }
 
 impl Source {
-    pub(super) fn new(settings: &SourceSettings) -> Self {
+    /// `failures` are those of all sources: an address has one limit.
+    pub(super) fn new(settings: &SourceSettings, failures: Arc<Failures>) -> Self {
         Self {
             name: settings.name.clone(),
-            doors: Doors::new(&settings.auth),
+            doors: Doors::new(settings),
             rate: settings.rate_limit.as_ref().map(limiter),
+            failures,
+        }
+    }
+
+    /// The problem of a request that nothing let in.
+    pub(super) fn turned_away(&self, head: &Head<'_>) -> Problem {
+        match self.failures.count(self.doors.origin(head)) {
+            Ok(()) => Problem::new(
+                Slug::Unauthorized,
+                "credentials that the source takes are needed",
+            ),
+            Err(wait) => Problem::too_many(
+                "there were too many requests without credentials that the source takes",
+                whole_seconds(wait).max(1),
+            ),
         }
     }
 

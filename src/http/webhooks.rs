@@ -131,12 +131,16 @@ impl Desk {
             request,
             &listener.bounds,
         )?;
-        let mut flight = listener.begin(source)?;
-        let body = body::read(payload, admitted.declared, listener.bounds, &mut flight).await?;
+        let mut flight = listener.begin()?;
+        if !admitted.once_signed {
+            listener.sources[source].take_one()?;
+        }
+        let wire = body::read(payload, admitted.declared, listener.bounds, &mut flight).await?;
+        let webhook_id = admitted.by_signature(&listener.sources[source], &wire)?;
         let body = admitted
             .encoding
-            .undo(body, listener.bounds.max, &mut flight)?;
-        let sealed = listener.seal(source, &admitted, &body);
+            .undo(wire, listener.bounds.max, &mut flight)?;
+        let sealed = listener.seal(source, &admitted, webhook_id, &body);
         drop(body);
         match admitted.dry_run {
             true => listener.rehearse(source, sealed),
@@ -181,24 +185,28 @@ impl Listener {
     }
 
     /// Takes a request in, if the bridge stays and no limit is reached.
-    fn begin(&self, source: usize) -> Result<Flight<'_>, Problem> {
+    fn begin(&self) -> Result<Flight<'_>, Problem> {
         if self.phase.get() == Phase::Stopping {
             return Err(refused(&Refused::Stopping));
         }
-        let flight = self.in_flight.begin()?;
-        self.sources[source].take_one()?;
-        Ok(flight)
+        self.in_flight.begin()
     }
 
     /// Reads the body, and puts what it is in an envelope.
-    fn seal(&self, source: usize, admitted: &Admitted<'_>, body: &Unpacked) -> Sealed {
+    fn seal(
+        &self,
+        source: usize,
+        admitted: &Admitted<'_>,
+        webhook_id: Option<&str>,
+        body: &Unpacked,
+    ) -> Sealed {
         let received = Received {
             source,
             said: admitted.said,
             content_type: admitted.content_type(),
             traceparent: admitted.header("traceparent"),
             tracestate: admitted.header("tracestate"),
-            webhook_id: None,
+            webhook_id,
             body: body.bytes(),
             at: SystemTime::now(),
         };

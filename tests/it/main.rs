@@ -7,6 +7,7 @@ mod client;
 #[cfg(feature = "kafka")]
 mod cluster;
 mod config;
+mod edge;
 mod file;
 mod http;
 #[cfg(feature = "kafka")]

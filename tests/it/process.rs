@@ -97,13 +97,13 @@ impl Process {
         let address = |begins: &str| {
             await_some(begins, || {
                 let log = log.lock().expect("nobody panics with it");
-                let rest = log.split_once(begins)?.1;
+                let rest = log.split_once(begins)?.1.split_once("://")?.1;
                 let address = rest.split('/').next()?;
                 Some(address.parse().expect("an address stands there"))
             })
         };
-        let webhooks = address("post webhooks to http://");
-        let admin = address("version at http://");
+        let webhooks = address("post webhooks to http");
+        let admin = address("version at http");
         Process {
             child,
             dir,

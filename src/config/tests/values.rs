@@ -40,6 +40,18 @@ sources:
       burst: 2000
     auth:
       tokens: [first-token-of-support, second-token-of-support]
+      hmac:
+        secrets: [first-secret-of-support]
+        header: x-hub-signature-256
+        prefix: sha256=
+        encoding: base64
+        timestamp_header: x-timestamp
+        tolerance: 1m
+      standard_webhooks:
+        secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]
+        tolerance: 2m
+    allow_from: [192.0.2.0/24]
+    trusted_proxies: [10.0.0.0/8]
 kafka:
   bootstrap_servers: a:9092,b:9092
   create_topics:
@@ -419,13 +431,22 @@ fn what_is_shown_can_be_loaded_again() {
             "tokens: [first-token-of-support, second-token-of-support]",
             "tokens_file: $DIR/tokens",
         )
+        .replace(
+            "secrets: [first-secret-of-support]",
+            "secrets_file: $DIR/hmac",
+        )
+        .replace(
+            "secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]",
+            "secrets_file: $DIR/standard",
+        )
         .replace("password: kafka-password", "password_file: $DIR/kafka")
         .replace("password: amqp-password", "password_file: $DIR/amqp");
-    let given = ["tokens", "kafka", "amqp"]
+    let given = ["tokens", "hmac", "kafka", "amqp"]
         .iter()
         .fold(everything(&yaml), |given, name| {
             given.file(name, "0123456789abcdef")
-        });
+        })
+        .file("standard", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n");
     let loaded = given.load();
     let shown = to_yaml(&loaded.effective);
     let again = Given::yaml(&shown).load();
