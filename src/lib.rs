@@ -53,6 +53,7 @@
 //! - A setting: a row in `config/table.rs`, and a field of its room's `Settings`.
 
 pub mod app;
+pub mod certificates;
 pub mod cli;
 pub mod config;
 pub mod delivery;

@@ -63,6 +63,16 @@ impl Publishers {
         })
     }
 
+    /// Takes other logins and certificates: what connects from now on uses them.
+    pub(super) fn reload(&self, config: &Config) {
+        #[cfg(feature = "amqp")]
+        if let (Some(amqp), Some(settings)) = (&self.amqp, &config.amqp) {
+            amqp.reload(settings.clone());
+        }
+        #[cfg(not(feature = "amqp"))]
+        let _ = config;
+    }
+
     pub(super) fn maker(&self, destination: &Destination) -> Maker {
         let (publishers, address) = (self.clone(), destination.address.clone());
         Box::new(move |reporter| publishers.publisher(&address, reporter))

@@ -2,6 +2,7 @@
 
 mod brokers;
 mod probe;
+mod reload;
 mod signals;
 
 use std::io;
@@ -13,9 +14,10 @@ use tokio::runtime::{Builder, Runtime};
 
 use brokers::Publishers;
 pub use probe::{Probed, probe};
+use reload::Reload;
 use signals::Signals;
 
-use crate::config::Config;
+use crate::config::{Config, Inputs, Loaded};
 use crate::delivery::{Delivery, KeptDeadLetters, Parts};
 use crate::envelope::Sealer;
 use crate::http::{self, Behind, Bound, Slug};
@@ -52,15 +54,18 @@ pub struct Application {
     runtime: Runtime,
     bound: Bound,
     delivery: Delivery,
+    reload: Reload,
     shutdown_timeout: Duration,
 }
 
 impl Application {
-    /// Binds the listeners and starts the lanes. Brokers that are down are no error.
+    /// Binds the listeners and starts the lanes. Brokers that are down are no error. `inputs` are
+    /// read again to reload.
     ///
     /// # Errors
     /// When the configuration can't work on this machine.
-    pub fn build(config: &Config) -> Result<Self, Failed> {
+    pub fn build(loaded: Loaded, inputs: Inputs) -> Result<Self, Failed> {
+        let config = &loaded.config;
         check(config)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
@@ -74,11 +79,13 @@ impl Application {
             .iter()
             .map(|s| (s.name.as_str(), s.uri.as_str()));
         let sealer = Arc::new(Sealer::new(&config.envelope, sources));
-        let delivery = delivery(config, &runtime, table, Arc::clone(&sealer), &metrics)?;
+        let publishers = Publishers::start(config, &runtime, &metrics)
+            .map_err(|source| failed("no thread for a broker's client", source))?;
+        let delivery = delivery(config, &publishers, table, Arc::clone(&sealer), &metrics)?;
         let behind = Behind {
             sealer,
             delivery: delivery.clone(),
-            metrics,
+            metrics: Arc::clone(&metrics),
         };
         let guard = runtime.enter();
         let bound = http::bind(&config.http, &config.admin, &config.sources, behind);
@@ -93,11 +100,20 @@ impl Application {
             )
         })?;
         tell_what_to_do(config, bound.addresses().webhooks, bound.addresses().admin);
+        let shutdown_timeout = config.http.shutdown_timeout;
+        let reload = Reload {
+            inputs,
+            edge: bound.edge(),
+            publishers,
+            metrics,
+            holds: loaded,
+        };
         Ok(Application {
             runtime,
             bound,
             delivery,
-            shutdown_timeout: config.http.shutdown_timeout,
+            reload,
+            shutdown_timeout,
         })
     }
 
@@ -110,10 +126,14 @@ impl Application {
             runtime,
             bound,
             delivery,
+            reload,
             shutdown_timeout,
         } = self;
+        let reload = reload
+            .start()
+            .map_err(|source| failed("no thread to reload", source))?;
         let served = runtime.block_on(async {
-            let signals = Signals::listen(bound.stopper(), delivery.clone());
+            let signals = Signals::listen(bound.stopper(), delivery.clone(), reload);
             let signals = signals.map_err(|source| failed("signals can't be received", source))?;
             let watching = tokio::spawn(signals.obey());
             tokio::spawn(tell_when_ready(delivery.clone()));
@@ -206,13 +226,11 @@ fn metrics(config: &Config, table: &Table) -> Result<Metrics, prometheus::Error>
 
 fn delivery(
     config: &Config,
-    runtime: &Runtime,
+    publishers: &Publishers,
     table: Table,
     sealer: Arc<Sealer>,
     metrics: &Arc<Metrics>,
 ) -> Result<Delivery, Failed> {
-    let publishers = Publishers::start(config, runtime, metrics)
-        .map_err(|source| failed("no thread for a broker's client", source))?;
     let kept = (config.spool.max_size > 0).then(|| {
         KeptDeadLetters::new(config.spool.dir.join("dead-letters"), config.spool.max_size)
     });
@@ -233,10 +251,11 @@ fn tell_what_to_do(config: &Config, webhooks: SocketAddr, admin: SocketAddr) {
         let access = if source.auth.none {
             "open to everybody who reaches it"
         } else {
-            "with a token"
+            "with credentials"
         };
         tracing::info!(
-            "post webhooks to http://{webhooks}/webhooks/{} ({access})",
+            "post webhooks to {}://{webhooks}/webhooks/{} ({access})",
+            config.http.scheme(),
             source.name
         );
     }
@@ -264,14 +283,16 @@ fn tell_what_to_do(config: &Config, webhooks: SocketAddr, admin: SocketAddr) {
     let program = std::env::args()
         .next()
         .unwrap_or_else(|| "minchat-bridge".to_owned());
-    for source in config.sources.iter().take(1) {
+    let first = config.sources.iter().take(1);
+    for source in first.filter(|source| source.auth.none || !source.auth.tokens.is_empty()) {
         let token = if source.auth.none {
             ""
         } else {
             " --token TOKEN"
         };
         tracing::info!(
-            "try next: {program} emit --url http://{webhooks}/webhooks/{}{token}",
+            "try next: {program} emit --url {}://{webhooks}/webhooks/{}{token}",
+            config.http.scheme(),
             source.name
         );
     }

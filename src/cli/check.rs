@@ -53,8 +53,10 @@ fn summary(loaded: &Loaded) -> String {
         line(
             "webhooks",
             format!(
-                "http://{}/webhooks/{} ({who})",
-                config.http.listen, source.name
+                "{}://{}/webhooks/{} ({who})",
+                config.http.scheme(),
+                config.http.listen,
+                source.name
             ),
         );
     }
@@ -103,7 +105,9 @@ fn credentials(auth: &AuthSettings) -> String {
             "Standard Webhooks secret",
         ),
     ];
-    all.into_iter().flatten().collect::<Vec<_>>().join(" or ")
+    let certificate = auth.mtls.as_ref().map(|_| "client certificate".to_owned());
+    let all = all.into_iter().chain([certificate]).flatten();
+    all.collect::<Vec<_>>().join(" or ")
 }
 
 fn brokers(loaded: &Loaded) -> Vec<(&'static str, String)> {

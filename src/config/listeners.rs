@@ -17,6 +17,7 @@ pub(super) fn check(judge: &mut Judge<'_>) {
             "give each a port of its own",
         );
     }
+    check_client_authority(judge);
     for source in &judge.config.sources {
         let auth = SettingPath::of(["sources", source.name.as_str(), "auth"]);
         let (has_any, none) = (source.auth.has_credentials(), source.auth.none);
@@ -34,6 +35,28 @@ pub(super) fn check(judge: &mut Judge<'_>) {
                 ));
             }
         }
+    }
+}
+
+/// Client certificates need an authority that vouches for them.
+fn check_client_authority(judge: &mut Judge<'_>) {
+    let tls = judge.config.http.tls.as_ref();
+    let authority = tls.is_some_and(|tls| tls.client_ca_file.is_some());
+    let mut sources = judge.config.sources.iter();
+    let by_certificate = sources.find(|source| source.auth.mtls.is_some());
+    match by_certificate {
+        Some(source) if !authority => judge.refuse(
+            &[
+                SettingPath::of(["sources", source.name.as_str(), "auth", "mtls"]),
+                at("http.tls.client_ca_file"),
+            ],
+            "it lets in by client certificates, and there is no http.tls.client_ca_file",
+            "give the authority of the certificates in http.tls.client_ca_file",
+        ),
+        None if authority => judge.warn(
+            "http.tls.client_ca_file is given, and no source has auth.mtls: client certificates let nobody in",
+        ),
+        _ => {}
     }
 }
 

@@ -77,11 +77,13 @@ use Kind::{
 use Otherwise::{Absent, Derived, Is, Needed};
 
 /// Sections that mean something by being there. All other sections always are.
-pub(super) const OPTIONAL_SECTIONS: [&str; 15] = [
+pub(super) const OPTIONAL_SECTIONS: [&str; 17] = [
+    "http.tls",
     "sources.*",
     "sources.*.rate_limit",
     "sources.*.auth.hmac",
     "sources.*.auth.standard_webhooks",
+    "sources.*.auth.mtls",
     "kafka",
     "kafka.create_topics",
     "kafka.sasl",
@@ -130,7 +132,9 @@ pub(super) static SETTINGS: &[Setting] = &[
     row("http.stop_delay", Duration("0", "10m"), Is("0s"), "After SIGTERM: not ready, and still serving, so that a load balancer can look away."),
     row("http.shutdown_timeout", Duration("1s", "10m"), Is("12s"), "How long requests in flight may take to end when stopping."),
     row("http.success_status", Status(&[202, 200, 204]), Is("202"), "The status of an accepted webhook."),
-    row("http.tls", Later, Absent, "TLS on the webhook listener."),
+    row("http.tls.cert_file", File, Needed, "The listener's certificate and its chain, PEM. With this section it speaks TLS 1.2 and 1.3 alone."),
+    row("http.tls.key_file", File, Needed, "Its private key, PEM."),
+    row("http.tls.client_ca_file", File, Absent, "The authority of clients' certificates, PEM, for `sources.*.auth.mtls`."),
     row("admin.listen", Address, Is("127.0.0.1:8081"), "Where health, metrics and documents are served. Not for the public."),
     row("envelope.schema_base", Text(names::URI), Is("urn:minchat-bridge:schema:"), "What `dataschema` begins with."),
     row("sources.*.uri", Text(names::URI_REFERENCE), Derived("`/webhooks/<name>`"), "The attribute `source` of this source's envelopes."),
@@ -146,7 +150,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     row("sources.*.auth.hmac.tolerance", Duration("1s", "24h"), Is("5m"), "How far that may be from the clock."),
     row("sources.*.auth.standard_webhooks.secrets", Secrets(secrets::WHSEC), Needed, "Any one lets in a request that it signs as Standard Webhooks 1.0 has it: `whsec_` and base64."),
     row("sources.*.auth.standard_webhooks.tolerance", Duration("1s", "24h"), Is("5m"), "How far `webhook-timestamp` may be from the clock."),
-    row("sources.*.auth.mtls", Later, Absent, "Client certificates."),
+    row("sources.*.auth.mtls.names", List(names::NON_EMPTY), Absent, "Let in whose client certificate is made out to one of these: DNS name, URI, e-mail address or common name. An empty section: any certificate of the authority."),
     row("sources.*.auth.none", Bool, Derived("`true` on loopback without credentials, else `false`"), "Let in whoever reaches the listener."),
     row("sources.*.allow_from", List(names::NETWORK), Absent, "Networks that may post, whatever the credentials. Not given: all."),
     row("sources.*.trusted_proxies", List(names::NETWORK), Absent, "Networks whose `X-Forwarded-For` is believed, from the right."),

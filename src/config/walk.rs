@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use config::{Value, ValueKind};
 
+use super::files::ReadFile;
 use super::kinds::{Checked, Wrong, wrong};
 use super::layers::Given;
 use super::names;
@@ -32,6 +33,8 @@ pub(super) struct Found {
     /// What was refused: nothing that depends on it is judged.
     pub bad: BTreeSet<SettingPath>,
     pub problems: Vec<Problem>,
+    /// The files that were named.
+    pub files: Vec<ReadFile>,
 }
 
 /// Walks all of it.
@@ -152,6 +155,11 @@ impl Found {
         value: &ValueKind,
         origin: String,
     ) {
+        if let ValueKind::String(file) = value
+            && (is_file || matches!(setting.kind, Kind::File))
+        {
+            self.files.push(ReadFile::about_to_read(file.as_ref()));
+        }
         let checked = match value {
             ValueKind::String(file) if is_file => {
                 secrets::from_file(&setting.kind, file).map(|checked| Checked {

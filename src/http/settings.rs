@@ -54,6 +54,13 @@ pub struct Settings {
     pub tls: Option<TlsSettings>,
 }
 
+impl Settings {
+    /// What a URL of the webhook listener begins with.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+}
+
 /// The section `http.tls`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct TlsSettings {
@@ -94,7 +101,7 @@ pub struct SourceSettings {
 }
 
 /// The section `sources.*.rate_limit`: a token bucket.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct RateLimit {
     /// Webhooks a second, in the long run.
     pub per_second: u32,
@@ -112,6 +119,8 @@ pub struct AuthSettings {
     pub hmac: Option<HmacSettings>,
     /// Signatures by Standard Webhooks 1.0. None: none is looked at.
     pub standard_webhooks: Option<StandardWebhooksSettings>,
+    /// Client certificates. Some only if `http.tls.client_ca_file` is given.
+    pub mtls: Option<MtlsSettings>,
     /// Whoever reaches the listener gets in. True by itself only without credentials and on loopback.
     #[serde(default)]
     pub none: bool,
@@ -120,7 +129,10 @@ pub struct AuthSettings {
 impl AuthSettings {
     /// Whether there is a credential that lets somebody in.
     pub fn has_credentials(&self) -> bool {
-        !self.tokens.is_empty() || self.hmac.is_some() || self.standard_webhooks.is_some()
+        !self.tokens.is_empty()
+            || self.hmac.is_some()
+            || self.standard_webhooks.is_some()
+            || self.mtls.is_some()
     }
 }
 
@@ -162,6 +174,15 @@ pub struct StandardWebhooksSettings {
     /// How far `webhook-timestamp` may be from the clock. 5 min, as the specification's libraries have it.
     #[serde(deserialize_with = "duration_setting")]
     pub tolerance: Duration,
+}
+
+/// The section `sources.*.auth.mtls`.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct MtlsSettings {
+    /// Whom a certificate has to be made out to: one of these as DNS name, URI, e-mail address or
+    /// common name. Empty: whomever the authority made it out to.
+    #[serde(default)]
+    pub names: Vec<String>,
 }
 
 /// Whether a text is a secret of Standard Webhooks.

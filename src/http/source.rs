@@ -1,7 +1,7 @@
 //! One source: who may post to it, and how often.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
@@ -16,19 +16,69 @@ use super::settings::{RateLimit, SourceSettings};
 pub(super) struct Source {
     pub(super) name: String,
     pub(super) doors: Doors,
-    rate: Option<DefaultDirectRateLimiter>,
+    rate: Option<Rate>,
     failures: Arc<Failures>,
+}
+
+/// How much a source may post, and what it has posted lately.
+#[derive(Clone)]
+struct Rate {
+    limit: RateLimit,
+    limiter: Arc<DefaultDirectRateLimiter>,
+}
+
+/// All sources, as they are now.
+pub(super) struct Sources(RwLock<Arc<[Source]>>);
+
+impl Sources {
+    pub(super) fn new(settings: &[SourceSettings]) -> Self {
+        let failures = Arc::new(Failures::default());
+        let sources = settings
+            .iter()
+            .map(|source| Source::new(source, failures.clone()));
+        Self(RwLock::new(sources.collect()))
+    }
+
+    /// Those of now. A request keeps to them, whatever comes meanwhile.
+    pub(super) fn current(&self) -> Arc<[Source]> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The same sources with other settings, one for one.
+    pub(super) fn renewed(&self, settings: &[SourceSettings]) -> Vec<Source> {
+        let current = self.current();
+        let pairs = current.iter().zip(settings);
+        pairs
+            .map(|(source, settings)| source.renewed(settings))
+            .collect()
+    }
+
+    pub(super) fn replace(&self, sources: Vec<Source>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = sources.into();
+    }
 }
 
 impl Source {
     /// `failures` are those of all sources: an address has one limit.
-    pub(super) fn new(settings: &SourceSettings, failures: Arc<Failures>) -> Self {
+    fn new(settings: &SourceSettings, failures: Arc<Failures>) -> Self {
         Self {
             name: settings.name.clone(),
             doors: Doors::new(settings),
-            rate: settings.rate_limit.as_ref().map(limiter),
+            rate: settings.rate_limit.map(Rate::new),
             failures,
         }
+    }
+
+    /// The same source with other settings. What it posted lately counts on under the same limit.
+    fn renewed(&self, settings: &SourceSettings) -> Self {
+        let mut source = Self::new(settings, self.failures.clone());
+        if self.rate.as_ref().map(|rate| rate.limit) == settings.rate_limit {
+            source.rate = self.rate.clone();
+        }
+        source
     }
 
     /// The problem of a request that nothing let in.
@@ -50,7 +100,7 @@ impl Source {
         let Some(rate) = &self.rate else {
             return Ok(());
         };
-        rate.check().map_err(|until| {
+        rate.limiter.check().map_err(|until| {
             let wait = until.wait_time_from(DefaultClock::default().now());
             Problem::too_many(
                 "the source posts more than its rate limit allows",
@@ -60,11 +110,16 @@ impl Source {
     }
 }
 
-fn limiter(limit: &RateLimit) -> DefaultDirectRateLimiter {
-    let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
-    let quota =
-        Quota::per_second(at_least_one(limit.per_second)).allow_burst(at_least_one(limit.burst));
-    RateLimiter::direct(quota)
+impl Rate {
+    fn new(limit: RateLimit) -> Self {
+        let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_second(at_least_one(limit.per_second))
+            .allow_burst(at_least_one(limit.burst));
+        Self {
+            limit,
+            limiter: Arc::new(RateLimiter::direct(quota)),
+        }
+    }
 }
 
 /// For `Retry-After`, which has no fractions: rounded up.
@@ -78,11 +133,11 @@ mod tests {
 
     #[test]
     fn a_source_may_post_its_burst_at_once_and_no_more() {
-        let rate = limiter(&RateLimit {
+        let rate = Rate::new(RateLimit {
             per_second: 1,
             burst: 3,
         });
-        let passed = (0..10).filter(|_| rate.check().is_ok()).count();
+        let passed = (0..10).filter(|_| rate.limiter.check().is_ok()).count();
         assert_eq!(passed, 3);
     }
 

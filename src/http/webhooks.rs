@@ -18,7 +18,7 @@ use super::encoding::Unpacked;
 use super::limits::{Flight, InFlight};
 use super::phase::{Phase, SharedPhase};
 use super::problem::{self, Problem, Slug};
-use super::source::Source;
+use super::source::{Source, Sources};
 use super::strangers::Strangers;
 use super::unread;
 use crate::delivery::{Delivery, Port, Refused};
@@ -28,7 +28,7 @@ use crate::minchat::{self, Kind, Malformed, Payload as Read};
 
 /// What all workers of the webhook listener share.
 pub(super) struct Listener {
-    pub(super) sources: Vec<Source>,
+    pub(super) sources: Arc<Sources>,
     pub(super) bounds: Bounds,
     pub(super) head_size: usize,
     pub(super) success: StatusCode,
@@ -95,10 +95,12 @@ impl Desk {
         request: &HttpRequest,
         mut payload: Payload,
     ) -> HttpResponse {
-        let source = address.and_then(|address| self.listener.source(&address));
+        let sources = self.listener.sources.current();
+        let source = address.and_then(|address| place(&sources, &address));
         let outcome = match (address, source) {
-            (Some(address), Some(source)) => {
-                unless_it_panics(self.receive(source, &address, request, &mut payload)).await
+            (Some(address), Some(place)) => {
+                let source = &sources[place];
+                unless_it_panics(self.receive(place, source, &address, request, &mut payload)).await
             }
             _ => Err(Problem::new(
                 Slug::UnknownSource,
@@ -119,32 +121,28 @@ impl Desk {
     /// waited for, so that a client that hangs up can't tear an event.
     async fn receive(
         &self,
-        source: usize,
+        place: usize,
+        source: &Source,
         address: &Address<'_>,
         request: &HttpRequest,
         payload: &mut Payload,
     ) -> Result<Accepted, Problem> {
         let listener = &*self.listener;
-        let admitted = Admitted::by_head(
-            &listener.sources[source],
-            address,
-            request,
-            &listener.bounds,
-        )?;
+        let admitted = Admitted::by_head(source, address, request, &listener.bounds)?;
         let mut flight = listener.begin()?;
         if !admitted.once_signed {
-            listener.sources[source].take_one()?;
+            source.take_one()?;
         }
         let wire = body::read(payload, admitted.declared, listener.bounds, &mut flight).await?;
-        let webhook_id = admitted.by_signature(&listener.sources[source], &wire)?;
+        let webhook_id = admitted.by_signature(source, &wire)?;
         let body = admitted
             .encoding
             .undo(wire, listener.bounds.max, &mut flight)?;
-        let sealed = listener.seal(source, &admitted, webhook_id, &body);
+        let sealed = listener.seal(place, &admitted, webhook_id, &body);
         drop(body);
         match admitted.dry_run {
-            true => listener.rehearse(source, sealed),
-            false => self.deliver(source, sealed).await,
+            true => listener.rehearse(place, sealed),
+            false => self.deliver(place, sealed).await,
         }
     }
 
@@ -177,13 +175,6 @@ impl Desk {
 }
 
 impl Listener {
-    /// The place of the source that a URL names.
-    fn source(&self, address: &Address<'_>) -> Option<usize> {
-        self.sources
-            .iter()
-            .position(|source| source.name == address.source)
-    }
-
     /// Takes a request in, if the bridge stays and no limit is reached.
     fn begin(&self) -> Result<Flight<'_>, Problem> {
         if self.phase.get() == Phase::Stopping {
@@ -259,6 +250,13 @@ impl Listener {
         }
         response
     }
+}
+
+/// The place of the source that a URL names.
+fn place(sources: &[Source], address: &Address<'_>) -> Option<usize> {
+    sources
+        .iter()
+        .position(|source| source.name == address.source)
 }
 
 fn refused(why: &Refused) -> Problem {

@@ -7,6 +7,7 @@
 
 mod broker;
 mod destination;
+mod edge;
 mod families;
 mod http;
 pub mod table;
@@ -55,6 +56,7 @@ pub struct Metrics {
     kafka_queue_events: IntGauge,
     amqp_connection_blocked: IntGauge,
     amqp_unrouted_messages: IntGauge,
+    edge: edge::EdgeMetrics,
 }
 
 impl Metrics {
@@ -80,6 +82,7 @@ impl Metrics {
             kafka_queue_events: families.gauge_if(kafka, &table::KAFKA_QUEUE_EVENTS)?,
             amqp_connection_blocked: families.gauge_if(amqp, &table::AMQP_CONNECTION_BLOCKED)?,
             amqp_unrouted_messages: families.gauge_if(amqp, &table::AMQP_UNROUTED_MESSAGES)?,
+            edge: edge::EdgeMetrics::new(&families)?,
             brokers,
             destinations,
             registry,

@@ -1,7 +1,10 @@
 //! The edge of the real binary: who gets in, and how.
 
 mod origin;
+mod reload;
 mod signatures;
+mod tls;
+mod tls_client;
 
 use serde_json::Value;
 

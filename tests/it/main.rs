@@ -2,6 +2,7 @@
 
 #[cfg(feature = "amqp")]
 mod amqp;
+mod authority;
 mod bridge;
 mod client;
 #[cfg(feature = "kafka")]

@@ -111,8 +111,6 @@ fn names_that_will_not_do_are_told() {
 #[rustfmt::skip]
 fn what_is_not_in_this_version_is_refused_by_name() {
     check(&[
-        ("http: {tls: {cert_file: a}}", &["http.tls (config.yaml:1): it is not in this version; leave it out"]),
-        ("sources: {minchat: {auth: {none: true, mtls: {}}}}", &["sources.minchat.auth.mtls (config.yaml:1): it is not in this version"]),
         ("kafka: {bootstrap_servers: a, content_mode: binary}", &["kafka.content_mode (config.yaml:1): binary is not in this version; give structured"]),
         ("amqp: {uri: 'amqp://a', content_mode: binary}", &["amqp.content_mode (config.yaml:1): binary is not in this version"]),
         ("kafka: {bootstrap_servers: a, security_protocol: sasl_ssl, sasl: {mechanism: OAUTHBEARER, username: u, password: p, oauth: {}}}", &["kafka.sasl.mechanism (config.yaml:1): OAUTHBEARER is not in this version; give PLAIN or SCRAM", "kafka.sasl.oauth (config.yaml:1): it is not in this version"]),
@@ -169,12 +167,12 @@ fn secrets_that_will_not_do_are_told_and_not_quoted() {
         ("sources: {minchat: {auth: {tokens: hunter2}}}", &["sources.minchat.auth.tokens (config.yaml:1): it is not a list; give a list of tokens"]),
         ("sources: {minchat: {auth: {tokens: {hunter2: 1}}}}", &["sources.minchat.auth.tokens (config.yaml:1): it is not a list"]),
         ("sources: {minchat: {auth: {tokens: [[hunter2]]}}}", &["sources.minchat.auth.tokens (config.yaml:1): something in the list is not a text"]),
-        ("sources: {minchat: {auth: {tokens: [a], tokens_file: $DIR/ca.pem}}}", &["sources.minchat.auth.tokens_file (config.yaml:1): sources.minchat.auth.tokens is given too; give one of them"]),
+        ("sources: {minchat: {auth: {tokens: [a], tokens_file: $DIR/secret}}}", &["sources.minchat.auth.tokens_file (config.yaml:1): sources.minchat.auth.tokens is given too; give one of them"]),
         ("sources: {minchat: {auth: {tokens_file: $DIR/none}}}", &["sources.minchat.auth.tokens_file (config.yaml:1): \"none\" can't be read: No such file"]),
         ("sources: {minchat: {auth: {tokens_file: [a]}}}", &["sources.minchat.auth.tokens_file (config.yaml:1): it is not a text; name a file"]),
         ("sources: {minchat: {auth: {hmac: {}}}}", &["sources.minchat.auth.hmac.secrets (config.yaml:1): it is needed, as the section sources.minchat.auth.hmac is there; give it, or sources.minchat.auth.hmac.secrets_file"]),
         ("sources: {minchat: {auth: {hmac: {secrets: [hunter2, hunter2]}}}}", &["sources.minchat.auth.hmac.secrets (config.yaml:1): secret 2 is there twice; give each once"]),
-        ("sources: {minchat: {auth: {hmac: {secrets: [hunter2], secrets_file: $DIR/ca.pem}}}}", &["sources.minchat.auth.hmac.secrets_file (config.yaml:1): sources.minchat.auth.hmac.secrets is given too"]),
+        ("sources: {minchat: {auth: {hmac: {secrets: [hunter2], secrets_file: $DIR/secret}}}}", &["sources.minchat.auth.hmac.secrets_file (config.yaml:1): sources.minchat.auth.hmac.secrets is given too"]),
         ("sources: {minchat: {auth: {standard_webhooks: {secrets: [hunter2]}}}}", &["sources.minchat.auth.standard_webhooks.secrets (config.yaml:1): secret 1 is not of the form whsec_...; give whsec_ and 24 to 64 bytes in base64"]),
         ("sources: {minchat: {auth: {standard_webhooks: {secrets: [whsec_aHVudGVyMg==]}}}}", &["sources.minchat.auth.standard_webhooks.secrets (config.yaml:1): secret 1 is not of the form whsec_..."]),
         ("sources: {minchat: {auth: {standard_webhooks:}}}", &["sources.minchat.auth.standard_webhooks.secrets (config.yaml:1): it is needed"]),
@@ -257,7 +255,7 @@ fn kafka_has_to_fit_together() {
         ("kafka: {}", &["kafka.bootstrap_servers (config.yaml:1): it is needed"]),
         ("kafka: {bootstrap_servers: a, security_protocol: sasl_ssl}", &["kafka.security_protocol (config.yaml:1): sasl_ssl needs a login, and there is no section kafka.sasl; give kafka.sasl.username"]),
         ("kafka: {bootstrap_servers: a, sasl: {username: u, password: p}}", &["kafka.sasl (config.yaml:1): plaintext does not log in, and there is a section kafka.sasl"]),
-        ("kafka: {bootstrap_servers: a, tls: {ca_file: $DIR/config.yaml}}", &["kafka.tls (config.yaml:1): plaintext has no TLS, and there is a section kafka.tls"]),
+        ("kafka: {bootstrap_servers: a, tls: {ca_file: $DIR/ca.pem}}", &["kafka.tls (config.yaml:1): plaintext has no TLS, and there is a section kafka.tls"]),
         ("kafka: {bootstrap_servers: a, security_protocol: ssl, tls: {key_file: $DIR/config.yaml}}", &["kafka.tls.key_file (config.yaml:1): a certificate and its key come together"]),
         ("kafka: {bootstrap_servers: a, security_protocol: SSL}", &["kafka.security_protocol (config.yaml:1): \"SSL\" is not known; give plaintext or ssl or sasl_plaintext or sasl_ssl (did you mean ssl?)"]),
     ]);
@@ -314,6 +312,30 @@ fn properties_that_the_promises_rest_on_are_refused() {
 
 #[test]
 #[rustfmt::skip]
+fn certificates_and_keys_have_to_fit_together() {
+    let both = "cert_file: $DIR/cert.pem, key_file: $DIR/other.pem";
+    for (yaml, expected) in [
+        (format!("http: {{tls: {{{both}}}}}"), &["http.tls.key_file (config.yaml:1): \"other.pem\": the key is not that of the certificate; give the key of the certificate in http.tls.cert_file"][..]),
+        (format!("kafka: {{bootstrap_servers: a, security_protocol: ssl, tls: {{{both}}}}}"), &["kafka.tls.key_file (config.yaml:1): \"other.pem\": the key is not that of the certificate"]),
+        (format!("amqp: {{uri: 'amqps://a', tls: {{{both}}}}}"), &["amqp.tls.key_file (config.yaml:1): \"other.pem\": the key is not that of the certificate"]),
+        ("http: {tls: {cert_file: $DIR/cert.pem, key_file: $DIR/key.pem}}".into(), &[]),
+        ("http: {tls: {cert_file: $DIR/cert.pem}}".into(), &["http.tls.key_file (config.yaml:1): it is needed, as the section http.tls is there"]),
+        ("http: {tls: {cert_file: $DIR/key.pem, key_file: $DIR/key.pem}}".into(), &["http.tls.cert_file (config.yaml:1): \"key.pem\": it holds no certificate (PEM)"]),
+        ("http: {tls: {cert_file: $DIR/cert.pem, key_file: $DIR/cert.pem}}".into(), &["http.tls.key_file (config.yaml:1): \"cert.pem\": it holds no private key (PEM, without a password)"]),
+        ("http: {tls: {cert_file: $DIR/cert.pem, key_file: $DIR/key.pem, client_ca_file: $DIR/config.yaml}}".into(), &["http.tls.client_ca_file (config.yaml:1): \"config.yaml\": it holds no certificate (PEM)"]),
+        ("http: {tls: {cert_file: $DIR/broken.pem, key_file: $DIR/key.pem}}".into(), &["http.tls.cert_file (config.yaml:1): \"broken.pem\": it holds a certificate that can't be read"]),
+        ("kafka: {bootstrap_servers: a, security_protocol: ssl, tls: {ca_file: $DIR/config.yaml}}".into(), &["kafka.tls.ca_file (config.yaml:1): \"config.yaml\": it holds no certificate (PEM)"]),
+        ("sources: {minchat: {auth: {mtls:}}}".into(), &["sources.minchat.auth.mtls (config.yaml:1): it lets in by client certificates, and there is no http.tls.client_ca_file; give"]),
+        ("http: {listen: '0.0.0.0:80', tls: {cert_file: $DIR/cert.pem, key_file: $DIR/key.pem, client_ca_file: $DIR/ca.pem}}\nsources: {minchat: {auth: {mtls:}}}".into(), &[]),
+    ] {
+        let other = rcgen::KeyPair::generate().expect("it takes nothing").serialize_pem();
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        told(&Given::yaml(&yaml).file("other.pem", &other).file("broken.pem", broken), expected, &yaml);
+    }
+}
+
+#[test]
+#[rustfmt::skip]
 fn amqp_has_to_fit_together() {
     check(&[
         ("amqp:", &["amqp (config.yaml:1): neither amqp.uri nor amqp.uris is given"]),
@@ -321,11 +343,11 @@ fn amqp_has_to_fit_together() {
         ("amqp: {uri: 'amqp://u@a'}", &["amqp.uri (config.yaml:1): it names a user without a password; give amqp.password_file"]),
         ("amqp: {uri: 'amqp://u:p@a', password: p}", &["amqp.password (config.yaml:1): a URI has a password too; give it in one place"]),
         ("amqp: {uris: ['amqp://a', 'rabbit']}", &["amqp.uris (config.yaml:1): it does not begin with amqp:// or amqps://"]),
-        ("amqp: {uri: 'amqp://a', tls: {ca_file: $DIR/config.yaml}}", &["amqp.tls (config.yaml:1): no URI is one of amqps://"]),
-        ("amqp: {uri: 'amqps://a', tls: {cert_file: $DIR/config.yaml}}", &["amqp.tls.cert_file (config.yaml:1): a certificate and its key come together"]),
+        ("amqp: {uri: 'amqp://a', tls: {ca_file: $DIR/ca.pem}}", &["amqp.tls (config.yaml:1): no URI is one of amqps://"]),
+        ("amqp: {uri: 'amqps://a', tls: {cert_file: $DIR/cert.pem}}", &["amqp.tls.cert_file (config.yaml:1): a certificate and its key come together"]),
         ("amqp: {uri: 'amqps://a', auth_mechanism: external}", &["amqp.auth_mechanism (config.yaml:1): external logs in by certificate, and not every URI"]),
         ("amqp: {uri: 'amqps://u:p@a', auth_mechanism: external}", &["amqp.auth_mechanism (config.yaml:1): external logs in by certificate, and there is a password"]),
-        ("amqp: {uri: 'amqps://a', auth_mechanism: external, tls: {cert_file: $DIR/config.yaml, key_file: $DIR/config.yaml}}", &[]),
+        ("amqp: {uri: 'amqps://a', auth_mechanism: external, tls: {cert_file: $DIR/cert.pem, key_file: $DIR/key.pem}}", &[]),
         ("amqp: {uri: 'amqp://a', heartbeat: 1.5s}", &["amqp.heartbeat (config.yaml:1): AMQP counts heartbeats in whole seconds"]),
     ]);
 }
@@ -350,13 +372,12 @@ fn routes_have_to_go_somewhere() {
 #[rustfmt::skip]
 fn variables_and_flags_are_told_by_their_names() {
     let yaml = "kafka: {bootstrap_servers: a}\n";
-    let table: [(&str, &str, &str); 9] = [
+    let table: [(&str, &str, &str); 8] = [
         ("MINCHAT_BRIDGE__HTTP__LISTNE", "1", "http.listne (variable MINCHAT_BRIDGE__HTTP__LISTNE): there is no such setting; did you mean http.listen?"),
         ("MINCHAT_BRIDGE__KAFAK__LINGER", "1ms", "kafak.linger (variable MINCHAT_BRIDGE__KAFAK__LINGER): there is no such setting; did you mean kafka?"),
         ("MINCHAT_BRIDGE__HTTP", "1", "http (variable MINCHAT_BRIDGE__HTTP): it is not a section"),
         ("MINCHAT_BRIDGE__HTTP__LISTEN__X", "1", "http.listen.x (variable MINCHAT_BRIDGE__HTTP__LISTEN__X): there is no such setting; did you mean http.listen?"),
         ("MINCHAT_BRIDGE__HTTP__KEEP_ALIVE", "", "http.keep_alive (variable MINCHAT_BRIDGE__HTTP__KEEP_ALIVE): \"\" is not a duration"),
-        ("MINCHAT_BRIDGE__HTTP__TLS__CERT_FILE", "x", "http.tls (variable MINCHAT_BRIDGE__HTTP__TLS__CERT_FILE): it is not in this version"),
         ("MINCHAT_BRIDGE__SOURCES__MINCHAT__AUTH__NONE", "true", "sources.minchat.auth.none (variable MINCHAT_BRIDGE__SOURCES__MINCHAT__AUTH__NONE): sources is set in the file only, as its keys are names of your own; write it into the file"),
         ("MINCHAT_BRIDGE__ROUTES__X", "1", "routes.x (variable MINCHAT_BRIDGE__ROUTES__X): routes is set in the file only"),
         ("MINCHAT_BRIDGE__KAFKA__PROPERTIES__DEBUG", "all", "kafka.properties.debug (variable MINCHAT_BRIDGE__KAFKA__PROPERTIES__DEBUG): kafka.properties is set in the file only"),

@@ -24,6 +24,10 @@ http:
   stop_delay: 1s
   shutdown_timeout: 20s
   success_status: 204
+  tls:
+    cert_file: $DIR/cert.pem
+    key_file: $DIR/key.pem
+    client_ca_file: $DIR/ca.pem
 admin:
   listen: 0.0.0.0:9081
 envelope:
@@ -50,6 +54,8 @@ sources:
       standard_webhooks:
         secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]
         tolerance: 2m
+      mtls:
+        names: [relay.example]
     allow_from: [192.0.2.0/24]
     trusted_proxies: [10.0.0.0/8]
 kafka:
@@ -119,10 +125,7 @@ const ONE_VALUE: [&str; 3] = [
 ];
 
 fn everything(yaml: &str) -> Given {
-    let given = Given::yaml(yaml);
-    ["cert.pem", "key.pem"]
-        .iter()
-        .fold(given, |given, name| given.file(name, "PEM"))
+    Given::yaml(yaml)
 }
 
 #[test]

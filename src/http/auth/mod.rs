@@ -22,7 +22,9 @@ use std::time::SystemTime;
 use actix_web::HttpRequest;
 use actix_web::http::header::HeaderMap;
 
+use super::connection::Connection;
 use super::settings::SourceSettings;
+use super::tls::ClientCertificate;
 use hmac::HmacWay;
 use origin::Origin;
 use standard_webhooks::StandardWebhooks;
@@ -44,6 +46,8 @@ enum Way {
     Hmac(HmacWay),
     /// The same, by a standard.
     StandardWebhooks(StandardWebhooks),
+    /// A client certificate, made out to one of these, or to whomever if there is none.
+    Mtls(Vec<String>),
 }
 
 /// What of a request's head can carry a credential.
@@ -54,6 +58,8 @@ pub(super) struct Head<'a> {
     pub(super) query: Option<&'a str>,
     /// The other end of the connection.
     pub(super) peer: Option<IpAddr>,
+    /// The certificate that the other end has proved to own.
+    pub(super) certificate: Option<&'a ClientCertificate>,
     /// When it came, in seconds since 1970.
     pub(super) now: i64,
 }
@@ -76,6 +82,9 @@ impl<'a> Head<'a> {
             headers: request.headers(),
             query: request.uri().query(),
             peer: request.peer_addr().map(|peer| peer.ip()),
+            certificate: request
+                .conn_data::<Connection>()
+                .and_then(Connection::certificate),
             now: since_1970.map_or(0, |since| {
                 i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
             }),
@@ -98,6 +107,7 @@ impl Doors {
         ways.extend(
             standard.map(|settings| Way::StandardWebhooks(StandardWebhooks::new(settings))),
         );
+        ways.extend(auth.mtls.as_ref().map(|mtls| Way::Mtls(mtls.names.clone())));
         Self {
             origin: Origin::new(&settings.allow_from, &settings.trusted_proxies),
             ways,
@@ -112,11 +122,14 @@ impl Doors {
         let granted = self.ways.iter().any(|way| match way {
             Way::Open => true,
             Way::Tokens(tokens) => tokens.pass(head),
+            Way::Mtls(names) => head.certificate.is_some_and(|certificate| {
+                (names.is_empty() || certificate.has_one_of(names)) && certificate.is_good(head.now)
+            }),
             Way::Hmac(_) | Way::StandardWebhooks(_) => false,
         });
         let is_tried = || {
             self.ways.iter().any(|way| match way {
-                Way::Open | Way::Tokens(_) => false,
+                Way::Open | Way::Tokens(_) | Way::Mtls(_) => false,
                 Way::Hmac(hmac) => hmac.is_tried(head),
                 Way::StandardWebhooks(standard) => standard.is_tried(head),
             })
@@ -131,7 +144,7 @@ impl Doors {
     /// Whether a signature lets the request in, now that the bytes on the wire are there.
     pub(super) fn signed<'h>(&self, head: &Head<'h>, wire: &[u8]) -> Option<Signed<'h>> {
         self.ways.iter().find_map(|way| match way {
-            Way::Open | Way::Tokens(_) => None,
+            Way::Open | Way::Tokens(_) | Way::Mtls(_) => None,
             Way::Hmac(hmac) => hmac.pass(head, wire).then_some(Signed { webhook_id: None }),
             Way::StandardWebhooks(standard) => {
                 let webhook_id = Some(standard.pass(head, wire)?);
@@ -175,6 +188,7 @@ mod tests {
             headers,
             query: None,
             peer: None,
+            certificate: None,
             now,
         }
     }

@@ -276,8 +276,7 @@ fn a_flood_of_wrong_signatures_takes_nothing_from_the_rate_of_a_source() {
         &yaml
             .split("  timed:")
             .next()
-            .expect("there is a first part")
-            .to_owned(),
+            .expect("there is a first part"),
     );
     for _ in 0..20 {
         assert_eq!(
