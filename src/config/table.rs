@@ -123,7 +123,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     row("http.max_connections", Integer(1, 1_000_000), Is("12000"), "Open connections; more have to wait to be accepted."),
     row("http.max_in_flight", Integer(1, 1_000_000), Is("10000"), "Requests between their head and their answer; more get a 429."),
     row("http.max_in_flight_bytes", Size("64KiB", "64GiB"), Is("64MiB"), "Bytes of bodies that those may hold; more get a 429."),
-    row("http.max_body", Size("1KiB", "64MiB"), Is("512KiB"), "Bytes of one body, packed or unpacked; more gets a 413. With its envelope it has to fit the brokers' limits."),
+    row("http.max_body", Size("1KiB", "64MiB"), Is("512KiB"), "Bytes of one body, packed or unpacked; more gets a 413, and so does what unpacks to more than a hundredfold. With its envelope it has to fit the brokers' limits."),
     row("http.head_size", Size("4KiB", "1MiB"), Is("64KiB"), "Bytes of a request's line and headers."),
     row("http.header_timeout", Duration("100ms", "5m"), Is("5s"), "How long a request's head may take."),
     row("http.body_timeout", Duration("100ms", "5m"), Is("5s"), "How long a request's body may take; longer gets a 408."),

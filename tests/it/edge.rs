@@ -1,5 +1,6 @@
 //! The edge of the real binary: who gets in, and how.
 
+mod limits;
 mod origin;
 mod reload;
 mod signatures;

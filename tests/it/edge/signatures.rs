@@ -273,8 +273,7 @@ fn a_flood_of_wrong_signatures_takes_nothing_from_the_rate_of_a_source() {
         "  minchat:\n    rate_limit: {per_second: 1, burst: 2}\n",
     );
     let bridge = Process::start(
-        &yaml
-            .split("  timed:")
+        yaml.split("  timed:")
             .next()
             .expect("there is a first part"),
     );
