@@ -65,11 +65,15 @@ impl Publishers {
 
     /// Takes other logins and certificates: what connects from now on uses them.
     pub(super) fn reload(&self, config: &Config) {
+        #[cfg(feature = "kafka")]
+        if let (Some(kafka), Some(settings)) = (&self.kafka, &config.kafka) {
+            kafka.reload(settings.clone());
+        }
         #[cfg(feature = "amqp")]
         if let (Some(amqp), Some(settings)) = (&self.amqp, &config.amqp) {
             amqp.reload(settings.clone());
         }
-        #[cfg(not(feature = "amqp"))]
+        #[cfg(not(any(feature = "amqp", feature = "kafka")))]
         let _ = config;
     }
 

@@ -1,7 +1,11 @@
 //! The edge of the real binary: who gets in, and how.
 
+#[cfg(feature = "kafka")]
+mod kafka;
 mod limits;
 mod origin;
+#[cfg(feature = "amqp")]
+mod rabbitmq;
 mod reload;
 mod signatures;
 mod tls;
