@@ -1,14 +1,14 @@
 //! What the head of a webhook decides, before a byte of its body is read.
 
 use actix_web::HttpRequest;
-use actix_web::http::Method;
-use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
+use actix_web::http::header::{CONTENT_TYPE, HOST, HeaderMap};
+use actix_web::http::{Method, StatusCode, Version};
 
 use super::address::Address;
 use super::auth::{Entry, Head};
 use super::body::{self, Bounds};
 use super::encoding::Encoding;
-use super::problem::{Problem, Slug};
+use super::problem::{self, Problem, Slug};
 use super::source::Source;
 use crate::minchat::Kind;
 
@@ -92,8 +92,19 @@ fn said_kind(address: &Address<'_>) -> Result<Option<Kind>, Problem> {
     address.kind.map(known).transpose()
 }
 
+/// What the server lets pass, and is no request for all that: a head over `http.head_size`, or one
+/// without exactly one host (RFC 9112, section 3.2).
+pub(super) fn refused_head(request: &HttpRequest, most: usize) -> Option<StatusCode> {
+    if head_size(request) > most {
+        return Some(problem::HEAD_TOO_LARGE);
+    }
+    let hosts = request.headers().get_all(HOST).count();
+    let holds = hosts == 1 || (hosts == 0 && request.version() < Version::HTTP_11);
+    (!holds).then_some(problem::BAD_HEAD)
+}
+
 /// Bytes of a request's line and headers, about as they came.
-pub(super) fn head_size(request: &HttpRequest) -> usize {
+fn head_size(request: &HttpRequest) -> usize {
     const COLON_SPACE_AND_LINE_END: usize = 4;
     let uri = request.uri();
     let line = uri.path().len() + uri.query().map_or(0, str::len);

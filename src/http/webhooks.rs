@@ -12,12 +12,12 @@ use futures_util::FutureExt;
 
 use super::accepted::Accepted;
 use super::address::Address;
-use super::admit::{Admitted, head_size};
+use super::admit::{Admitted, refused_head};
 use super::body::{self, Bounds};
 use super::encoding::Unpacked;
 use super::limits::{Flight, InFlight};
 use super::phase::{Phase, SharedPhase};
-use super::problem::{self, Problem, Slug};
+use super::problem::{Problem, Slug};
 use super::source::{Source, Sources};
 use super::strangers::Strangers;
 use super::unread;
@@ -57,9 +57,9 @@ pub(super) async fn answer(desk: Rc<Desk>, request: HttpRequest, payload: Payloa
     let began = Instant::now();
     let listener = &*desk.listener;
     let address = Address::of(request.uri());
-    let response = match head_size(&request) > listener.head_size {
-        true => head_too_large(payload),
-        false => desk.answer(address, &request, payload).await,
+    let response = match refused_head(&request, listener.head_size) {
+        Some(status) => without_body(status, payload),
+        None => desk.answer(address, &request, payload).await,
     };
     let endpoint = address.map_or(Endpoint::Other, |_| Endpoint::Webhooks);
     listener
@@ -68,9 +68,9 @@ pub(super) async fn answer(desk: Rc<Desk>, request: HttpRequest, payload: Payloa
     response
 }
 
-/// As the server answers heads that are larger still.
-fn head_too_large(payload: Payload) -> HttpResponse {
-    let mut response = HttpResponse::new(problem::HEAD_TOO_LARGE);
+/// As the server answers what is no request.
+fn without_body(status: StatusCode, payload: Payload) -> HttpResponse {
+    let mut response = HttpResponse::new(status);
     response
         .head_mut()
         .set_connection_type(ConnectionType::Close);

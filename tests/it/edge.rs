@@ -1,5 +1,6 @@
 //! The edge of the real binary: who gets in, and how.
 
+mod conformance;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod limits;
