@@ -8,6 +8,7 @@ mod origin;
 #[cfg(feature = "amqp")]
 mod rabbitmq;
 mod reload;
+mod secrets;
 mod signatures;
 mod tls;
 mod tls_client;

@@ -85,6 +85,11 @@ impl TlsClient {
 impl TlsConnection {
     /// Sends a request, and gives its answer's status. An error is what became of the connection.
     pub fn exchange(&mut self, request: &[u8]) -> std::io::Result<u16> {
+        Ok(self.exchange_text(request)?.0)
+    }
+
+    /// The same, with the whole answer.
+    pub fn exchange_text(&mut self, request: &[u8]) -> std::io::Result<(u16, String)> {
         self.0.write_all(request)?;
         let mut answer = Vec::new();
         let mut buffer = [0; 4096];
@@ -101,7 +106,7 @@ impl TlsConnection {
                     .find_map(|line| line.strip_prefix("content-length: "));
                 let length: usize = length.map_or(0, |length| length.parse().expect("a number"));
                 if body.len() >= length {
-                    return Ok(head[9..12].parse().expect("a status"));
+                    return Ok((head[9..12].parse().expect("a status"), text.into_owned()));
                 }
             }
         }
