@@ -129,12 +129,13 @@ impl Desk {
     ) -> Result<Accepted, Problem> {
         let listener = &*self.listener;
         let admitted = Admitted::by_head(source, address, request, &listener.bounds)?;
-        let mut flight = listener.begin()?;
+        let mut flight = listener.begin(admitted.once_signed)?;
         if !admitted.once_signed {
             source.take_one()?;
         }
         let wire = body::read(payload, admitted.declared, listener.bounds, &mut flight).await?;
         let webhook_id = admitted.by_signature(source, &wire)?;
+        flight.proven();
         let body = admitted
             .encoding
             .undo(wire, listener.bounds.max, &mut flight)?;
@@ -176,11 +177,11 @@ impl Desk {
 
 impl Listener {
     /// Takes a request in, if the bridge stays and no limit is reached.
-    fn begin(&self) -> Result<Flight<'_>, Problem> {
+    fn begin(&self, unproven: bool) -> Result<Flight<'_>, Problem> {
         if self.phase.get() == Phase::Stopping {
             return Err(refused(&Refused::Stopping));
         }
-        self.in_flight.begin()
+        self.in_flight.begin(unproven)
     }
 
     /// Reads the body, and puts what it is in an envelope.

@@ -25,11 +25,15 @@ struct Setting {
 }
 
 fn setting() -> Setting {
+    setting_with(YAML)
+}
+
+fn setting_with(yaml: &str) -> Setting {
     let (own, clients) = (Authority::new("servers"), Authority::new("clients"));
     let dir = Arc::new(TempDir::new().expect("a directory can be made"));
     own.certify("bridge").write(dir.path(), "own");
     std::fs::write(dir.path().join("clients.pem"), clients.pem()).expect("it can be written");
-    let bridge = Process::start_in(dir, YAML);
+    let bridge = Process::start_in(dir, yaml);
     Setting {
         own,
         clients,
@@ -78,6 +82,23 @@ fn what_is_no_tls_gets_nothing() {
     let rest = connection.rest();
     assert!(!rest.contains("HTTP/1.1"), "{rest:?}");
     assert_eq!(bridge.metric(&["webhooks_accepted_total"]), 0.0);
+}
+
+#[test]
+fn handshakes_that_do_not_come_hold_nobody_up() {
+    // Longer than the client waits for its answer.
+    let yaml = YAML.replace("http: {", "http: {header_timeout: 1m, ");
+    let Setting { own, bridge, .. } = setting_with(&yaml);
+    let silent: Vec<_> = (0..600)
+        .map(|_| std::net::TcpStream::connect(bridge.webhooks()).expect("the bridge listens"))
+        .collect();
+    let client = TlsClient::trusting(own.pem());
+    let mut connection = client
+        .connect(bridge.webhooks())
+        .expect("the handshake is done");
+    let request = post("/webhooks/minchat?token=a-token-that-is-long-enough").bytes();
+    assert_eq!(connection.exchange(&request).expect("an answer"), 202);
+    drop(silent);
 }
 
 #[test]
