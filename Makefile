@@ -13,6 +13,7 @@ SCRIPTS := .ci/run deploy/install-packages $(filter-out %.xml %.properties,$(wil
 
 # A licence, a source or a rule of deny.toml is read differently by another version.
 CARGO_DENY := 0.20.2
+CARGO_CYCLONEDX := 0.5.9
 
 # Arguments for `minchat-bridge serve`: make run ARGS="--config my.yaml"
 ARGS ?=
@@ -75,6 +76,12 @@ doc: install-run-deps ## Build the documentation, with warnings denied
 deny: install-cargo-deny ## Licences, bans and sources of the dependencies (advisories need a database from outside)
 	cargo deny --locked check --hide-inclusion-graph licenses bans sources
 
+.PHONY: sbom
+sbom: install-cargo-cyclonedx ## Write the bill of materials (CycloneDX) of the release binary to target/sbom.cdx.json
+	cargo cyclonedx --quiet --format json --spec-version 1.5 --override-filename sbom.cdx
+	mkdir -p target && mv sbom.cdx.json target/sbom.cdx.json
+	@echo "target/sbom.cdx.json: $$(grep -c '"purl"' target/sbom.cdx.json) packages"
+
 # --- What the targets need ---
 
 .PHONY: install-run-deps
@@ -107,3 +114,10 @@ install-cargo-deny: install-run-deps
 	    echo "Installing cargo-deny $(CARGO_DENY): to check the dependencies' licences. It is built once, in some minutes."; \
 	    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
 	        cargo install --quiet --locked cargo-deny --version $(CARGO_DENY); }
+
+.PHONY: install-cargo-cyclonedx
+install-cargo-cyclonedx: install-rust
+	@[[ "$$(cargo cyclonedx --version 2>/dev/null)" == "cargo-cyclonedx-cyclonedx $(CARGO_CYCLONEDX)" ]] || { \
+	    echo "Installing cargo-cyclonedx $(CARGO_CYCLONEDX): to write the bill of materials. It is built once, in some minutes."; \
+	    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	        cargo install --quiet --locked cargo-cyclonedx --version $(CARGO_CYCLONEDX); }
