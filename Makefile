@@ -43,12 +43,16 @@ build: install-run-deps ## Build the release binary, target/release/minchat-brid
 	cargo build --release --locked
 
 .PHONY: check
-check: fmt-check lint doc deny test ## Everything that CI checks
+check: fmt-check lint doc deny test test-oauth ## Everything that CI checks
 
 .PHONY: test
 test: install-run-deps install-test-deps ## Run every test, on real brokers
 	$(WITH_BROKERS) cargo test --locked --all-targets
 	cargo test --locked --doc
+
+.PHONY: test-oauth
+test-oauth: install-run-deps install-test-deps install-oauth-deps ## Test the feature oauth, on a real Kafka
+	cargo test --locked --features oauth --lib --test it -- edge::oauth a_login_by_tokens
 
 .PHONY: bench
 bench: install-run-deps install-test-deps ## Measure the parts (criterion), then the whole against a real Kafka
@@ -93,6 +97,10 @@ install-run-deps: install-rust
 install-test-deps:
 	@$(INSTALL) "Java and Maven run Kafka, rabbitmq-server runs RabbitMQ, for the tests and for \`make brokers\`" \
 	    openjdk-17-jre-headless=java:17 maven=mvn rabbitmq-server=/usr/lib/rabbitmq/bin/rabbitmq-server
+
+.PHONY: install-oauth-deps
+install-oauth-deps:
+	@$(INSTALL) "librdkafka fetches tokens with it, with the feature oauth" libcurl4-openssl-dev=pkg-config:libcurl
 
 .PHONY: install-lint-deps
 install-lint-deps:

@@ -40,6 +40,17 @@ pub(super) fn check(judge: &mut Judge<'_>) {
         };
         check_files(judge, files);
     }
+    let sasl = config.kafka.as_ref().and_then(|kafka| kafka.sasl.as_ref());
+    if let Some(oauth) = sasl.and_then(|sasl| sasl.oauth.as_ref()) {
+        let files = Files {
+            section: "kafka.sasl.oauth",
+            cert: None,
+            key: None,
+            authority: ("ca_file", oauth.ca_file.as_deref()),
+            by_rustls: false,
+        };
+        check_files(judge, files);
+    }
     if let Some(tls) = config.amqp.as_ref().and_then(|amqp| amqp.tls.as_ref()) {
         let files = Files {
             section: "amqp.tls",

@@ -8,10 +8,7 @@ use super::table::{Kind, Otherwise, SETTINGS};
 pub fn markdown_table() -> String {
     let mut markdown =
         String::from("| setting | value | default | what for |\n|---|---|---|---|\n");
-    for setting in SETTINGS
-        .iter()
-        .filter(|setting| !matches!(setting.kind, Kind::Later))
-    {
+    for setting in SETTINGS {
         let name = setting.path.rsplit('.').next().unwrap_or_default();
         let also = if setting.kind.is_secret() {
             format!(" or `{name}_file`")
@@ -63,6 +60,5 @@ fn value(kind: &Kind) -> String {
         Kind::Uris => "list of URIs".to_owned(),
         Kind::Secret => "secret".to_owned(),
         Kind::Secrets(_) => "list of secrets".to_owned(),
-        Kind::Later => "not in this version".to_owned(),
     }
 }

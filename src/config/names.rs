@@ -115,6 +115,17 @@ pub(super) const HEADER_TEXT: Rule = Rule {
     holds: |text| text.len() <= 100 && text.bytes().all(|byte| byte.is_ascii_graphic()),
 };
 
+/// Where something is fetched.
+pub(super) const HTTP_URL: Rule = Rule {
+    right: "give a URL that begins with https://",
+    holds: |text| {
+        let rest = text
+            .strip_prefix("https://")
+            .or_else(|| text.strip_prefix("http://"));
+        is_uri_text(text) && rest.is_some_and(|rest| !rest.is_empty() && !rest.contains('@'))
+    },
+};
+
 /// A network, or one address.
 pub(super) const NETWORK: Rule = Rule {
     right: "give a network such as 10.0.0.0/8 or 2001:db8::/32, or one address",

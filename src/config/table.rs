@@ -48,8 +48,6 @@ pub(super) enum Kind {
     Secret,
     /// The same, as a list; in the file, one a line.
     Secrets(secrets::Rule),
-    /// Not in this version.
-    Later,
 }
 
 impl Kind {
@@ -71,13 +69,13 @@ pub(super) enum Otherwise {
 }
 
 use Kind::{
-    Address, Bool, Choice, Dir, Duration, File, Integer, Later, List, Percent, Secret, Secrets,
-    Size, Status, Switch, Text, Uri, Uris,
+    Address, Bool, Choice, Dir, Duration, File, Integer, List, Percent, Secret, Secrets, Size,
+    Status, Switch, Text, Uri, Uris,
 };
 use Otherwise::{Absent, Derived, Is, Needed};
 
 /// Sections that mean something by being there. All other sections always are.
-pub(super) const OPTIONAL_SECTIONS: [&str; 17] = [
+pub(super) const OPTIONAL_SECTIONS: [&str; 18] = [
     "http.tls",
     "sources.*",
     "sources.*.rate_limit",
@@ -87,6 +85,7 @@ pub(super) const OPTIONAL_SECTIONS: [&str; 17] = [
     "kafka",
     "kafka.create_topics",
     "kafka.sasl",
+    "kafka.sasl.oauth",
     "kafka.tls",
     "amqp",
     "amqp.tls",
@@ -163,10 +162,14 @@ pub(super) static SETTINGS: &[Setting] = &[
     row("kafka.compression", Choice(&["none", "gzip", "snappy", "lz4", "zstd"], &[]), Is("lz4"), "Codec of the batches."),
     row("kafka.linger", Duration("0", "1s"), Is("0.2ms"), "How long a batch waits for more events. Every answer waits with it."),
     row("kafka.security_protocol", Choice(&["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"], &[]), Is("plaintext"), "How the connection is secured."),
-    row("kafka.sasl.mechanism", Choice(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], &["OAUTHBEARER"]), Is("SCRAM-SHA-512"), "How the bridge logs in."),
-    row("kafka.sasl.username", Text(names::NON_EMPTY), Needed, "As whom."),
-    row("kafka.sasl.password", Secret, Needed, "With what."),
-    row("kafka.sasl.oauth", Later, Absent, "OAUTHBEARER by OIDC."),
+    row("kafka.sasl.mechanism", Choice(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"], &[]), Is("SCRAM-SHA-512"), "How the bridge logs in. OAUTHBEARER needs a build with the feature `oauth`."),
+    row("kafka.sasl.username", Text(names::NON_EMPTY), Absent, "As whom. Needed, but by OAUTHBEARER."),
+    row("kafka.sasl.password", Secret, Absent, "With what. Needed, but by OAUTHBEARER."),
+    row("kafka.sasl.oauth.token_endpoint", Text(names::HTTP_URL), Needed, "Where tokens are fetched, by OIDC's client credentials."),
+    row("kafka.sasl.oauth.client_id", Text(names::NON_EMPTY), Needed, "Who fetches them."),
+    row("kafka.sasl.oauth.client_secret", Secret, Needed, "With what."),
+    row("kafka.sasl.oauth.scope", Text(names::NON_EMPTY), Absent, "For what. Not given: whatever the endpoint gives."),
+    row("kafka.sasl.oauth.ca_file", File, Absent, "The authority of the endpoint's certificate, PEM. Not given: the system's."),
     row("kafka.tls.ca_file", File, Absent, "The authority of the brokers' certificates, PEM. Not given: the system's."),
     row("kafka.tls.cert_file", File, Absent, "The bridge's own certificate, PEM."),
     row("kafka.tls.key_file", File, Absent, "Its private key, PEM."),
@@ -223,11 +226,9 @@ pub(super) fn is_section(path: &SettingPath) -> bool {
     SETTINGS.iter().any(|setting| path.is_above(setting.path))
 }
 
-/// Whether a path is a setting, a section, or within what comes in a later version.
+/// Whether a path is a setting or a section.
 pub(super) fn is_known(path: &SettingPath) -> bool {
-    let is_later =
-        |setting: &&Setting| matches!(setting.kind, Later) && path.begins_like(setting.path);
-    find(path).is_some() || is_section(path) || SETTINGS.iter().any(|setting| is_later(&setting))
+    find(path).is_some() || is_section(path)
 }
 
 /// The keys that a section knows, `*` left out, in the order of the table.
@@ -240,7 +241,7 @@ pub(super) fn keys_of(section: &SettingPath) -> Vec<String> {
     {
         let parts: Vec<&str> = setting.path.split('.').collect();
         let last = parts.len() == depth + 1;
-        if parts[depth] == "*" || (last && matches!(setting.kind, Later)) {
+        if parts[depth] == "*" {
             continue;
         }
         keys.push(parts[depth].to_owned());

@@ -75,13 +75,6 @@ impl Found {
         let is_section = table::is_section(path);
         let origin = given.origin(path, value);
         match (&value.kind, row) {
-            (_, Some((setting, _))) if matches!(setting.kind, Kind::Later) => {
-                let wrong = Wrong {
-                    wrong: "it is not in this version".into(),
-                    right: "leave it out".into(),
-                };
-                self.refuse(path.clone(), origin, wrong);
-            }
             (ValueKind::Table(entries), _) if is_section => {
                 if self.enter(path, &origin) {
                     for (key, value) in entries {

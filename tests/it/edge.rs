@@ -5,6 +5,8 @@ mod crowd;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod limits;
+#[cfg(feature = "oauth")]
+mod oauth;
 mod origin;
 #[cfg(feature = "amqp")]
 mod rabbitmq;

@@ -113,7 +113,6 @@ fn what_is_not_in_this_version_is_refused_by_name() {
     check(&[
         ("kafka: {bootstrap_servers: a, content_mode: binary}", &["kafka.content_mode (config.yaml:1): binary is not in this version; give structured"]),
         ("amqp: {uri: 'amqp://a', content_mode: binary}", &["amqp.content_mode (config.yaml:1): binary is not in this version"]),
-        ("kafka: {bootstrap_servers: a, security_protocol: sasl_ssl, sasl: {mechanism: OAUTHBEARER, username: u, password: p, oauth: {}}}", &["kafka.sasl.mechanism (config.yaml:1): OAUTHBEARER is not in this version; give PLAIN or SCRAM", "kafka.sasl.oauth (config.yaml:1): it is not in this version"]),
     ]);
 }
 
@@ -178,7 +177,7 @@ fn secrets_that_will_not_do_are_told_and_not_quoted() {
         ("sources: {minchat: {auth: {standard_webhooks:}}}", &["sources.minchat.auth.standard_webhooks.secrets (config.yaml:1): it is needed"]),
         ("amqp: {uri: 'amqp://u@a', password: ''}", &["amqp.password (config.yaml:1): it is empty"]),
         ("amqp: {uri: 'amqp://u@a', password: a, password_file: $DIR/config.yaml}", &["amqp.password_file (config.yaml:1): amqp.password is given too"]),
-        ("kafka: {bootstrap_servers: a, security_protocol: sasl_ssl, sasl: {username: u}}", &["kafka.sasl.password (config.yaml:1): it is needed, as the section kafka.sasl is there; give it, or kafka.sasl.password_file"]),
+        ("kafka: {bootstrap_servers: a, security_protocol: sasl_ssl, sasl: {username: u}}", &["kafka.sasl (config.yaml:1): SCRAM-SHA-512 needs it; give kafka.sasl.password_file"]),
         ("amqp: {uri: 'amqp://u:hunter2@a?x'}", &["amqp.uri (config.yaml:1): it has parameters, which are settings of their own; give amqp[s]://"]),
     ]);
 }
@@ -279,7 +278,7 @@ fn properties_that_the_promises_rest_on_are_refused() {
         ),
         (
             "sasl.oauthbearer.client.secret",
-            "it belongs to a way to log in that is not in this version",
+            "there is a setting for it; use kafka.sasl.oauth",
         ),
         ("ssl.keystore.password", "a password would be shown"),
         (
@@ -308,6 +307,33 @@ fn properties_that_the_promises_rest_on_are_refused() {
         "kafka: {bootstrap_servers: a, properties: {max.in.flight: 5, socket.timeout.ms: 1000, debug: broker}}",
         &[],
     )]);
+}
+
+#[test]
+#[rustfmt::skip]
+fn a_login_by_tokens_has_to_be_one() {
+    let oauth = "oauth: {token_endpoint: 'https://idp/token', client_id: bridge, client_secret: hunter2}";
+    let sasl = |sasl: &str| format!("kafka: {{bootstrap_servers: a, security_protocol: sasl_ssl, sasl: {{{sasl}}}}}");
+    let by_token: &[&str] = match cfg!(feature = "oauth") {
+        true => &[],
+        false => &["kafka.sasl.mechanism (config.yaml:1): this build has no OAUTHBEARER; build it with the feature oauth"],
+    };
+    for (yaml, expected) in [
+        (sasl(&format!("mechanism: OAUTHBEARER, {oauth}")), by_token),
+        (sasl(&format!("username: u, password: p, {oauth}")), &["kafka.sasl.oauth (config.yaml:1): SCRAM-SHA-512 does not log in by tokens; give the mechanism OAUTHBEARER"]),
+        (sasl("mechanism: PLAIN, password: p"), &["kafka.sasl (config.yaml:1): PLAIN needs it; give kafka.sasl.username"]),
+        (sasl("username: u, password: p, oauth: {token_endpoint: 'ftp://idp', client_id: bridge, client_secret: hunter2}"), &["kafka.sasl.oauth.token_endpoint (config.yaml:1): \"ftp://idp\" will not do; give a URL that begins with https://"]),
+        (sasl("username: u, password: p, oauth: {token_endpoint: 'https://idp', client_id: bridge}"), &["kafka.sasl.oauth.client_secret (config.yaml:1): it is needed, as the section kafka.sasl.oauth is there; give it, or kafka.sasl.oauth.client_secret_file"]),
+    ] {
+        told(&Given::yaml(&yaml), expected, &yaml);
+    }
+    #[cfg(feature = "oauth")]
+    for (yaml, expected) in [
+        (sasl("mechanism: OAUTHBEARER"), "kafka.sasl.mechanism (config.yaml:1): OAUTHBEARER needs tokens, and there is no section kafka.sasl.oauth"),
+        (sasl(&format!("mechanism: OAUTHBEARER, username: u, {oauth}")), "kafka.sasl.username (config.yaml:1): OAUTHBEARER logs in by tokens, and needs none; drop it"),
+    ] {
+        told(&Given::yaml(&yaml), &[expected], &yaml);
+    }
 }
 
 #[test]
