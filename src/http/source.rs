@@ -83,7 +83,9 @@ impl Source {
 
     /// The problem of a request that nothing let in.
     pub(super) fn turned_away(&self, head: &Head<'_>) -> Problem {
-        match self.failures.count(self.doors.origin(head)) {
+        let address = self.doors.origin(head);
+        tracing::debug!(source = self.name, ?address, "turned away");
+        match self.failures.count(address) {
             Ok(()) => Problem::new(
                 Slug::Unauthorized,
                 "credentials that the source takes are needed",

@@ -10,6 +10,7 @@ mod oauth;
 mod origin;
 #[cfg(feature = "amqp")]
 mod rabbitmq;
+mod refused;
 mod reload;
 mod secrets;
 mod signatures;

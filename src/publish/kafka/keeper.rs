@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::producer::{Producer, PurgeConfig};
@@ -151,6 +151,7 @@ impl Queue {
 impl Round {
     fn run(mut self, bell: &Bell) {
         let mut pause = RETRY;
+        let mut refreshed = Instant::now();
         while let Some(lines) = bell.wait(pause) {
             if let Some(settings) = bell.renewed() {
                 self.renew(settings);
@@ -175,8 +176,9 @@ impl Round {
                     break;
                 }
             }
-            if lacking.is_empty() {
+            if lacking.is_empty() && refreshed.elapsed() >= REFRESH {
                 self.refresh(&ready);
+                refreshed = Instant::now();
             }
             pause = if outdated == 0 && lacking.iter().all(|line| line.is_ready()) {
                 REFRESH
