@@ -13,6 +13,7 @@ SCRIPTS := .ci/run deploy/install-packages $(filter-out %.xml %.properties,$(wil
 
 # A licence, a source or a rule of deny.toml is read differently by another version.
 CARGO_DENY := 0.20.2
+CARGO_CYCLONEDX := 0.5.9
 
 # The image's name, and how the binary is built that its test puts into a root: `dev` in minutes less than `release`.
 IMAGE ?= minchat-bridge:dev
@@ -57,7 +58,7 @@ image: ## Build the container image minchat-bridge:dev, or IMAGE=name; it takes 
 	    --build-arg REVISION="$$(git rev-parse HEAD)" --build-arg CREATED="$$(date --utc +%FT%TZ)" .
 
 .PHONY: check
-check: fmt-check lint doc deny test ## Everything that CI checks
+check: fmt-check lint doc deny test test-oauth ## Everything that CI checks
 
 .PHONY: test
 test: install-run-deps install-test-deps chart-test image-test ## Run every test, on real brokers
@@ -97,6 +98,10 @@ image-test: install-run-deps install-image-deps install-chart-deps ## Run the bi
 	cd tests/image && $(if $(filter-out 0,$(shell id -u)),sudo) env \
 	    MINCHAT_BRIDGE_BINARY="$(CURDIR)/target/$(if $(filter dev,$(IMAGE_PROFILE)),debug,$(IMAGE_PROFILE))/minchat-bridge" $(PYTEST)
 
+.PHONY: test-oauth
+test-oauth: install-run-deps install-test-deps install-oauth-deps ## Test the feature oauth, on a real Kafka
+	cargo test --locked --features oauth --lib --test it -- edge::oauth a_login_by_tokens
+
 .PHONY: bench
 bench: install-run-deps install-test-deps ## Measure the parts (criterion), then the whole against a real Kafka
 	cargo bench --locked
@@ -122,6 +127,12 @@ doc: install-run-deps ## Build the documentation, with warnings denied
 .PHONY: deny
 deny: install-cargo-deny ## Licences, bans and sources of the dependencies (advisories need a database from outside)
 	cargo deny --locked check --hide-inclusion-graph licenses bans sources
+
+.PHONY: sbom
+sbom: install-cargo-cyclonedx ## Write the bill of materials (CycloneDX) of the release binary to target/sbom.cdx.json
+	cargo cyclonedx --quiet --format json --spec-version 1.5 --override-filename sbom.cdx
+	mkdir -p target && mv sbom.cdx.json target/sbom.cdx.json
+	@echo "target/sbom.cdx.json: $$(grep -c '"purl"' target/sbom.cdx.json) packages"
 
 # --- What the targets need ---
 
@@ -161,6 +172,10 @@ $(MONITORING_VENV)/installed: tests/monitoring/requirements.txt
 	@$(MONITORING_VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
+.PHONY: install-oauth-deps
+install-oauth-deps:
+	@$(INSTALL) "librdkafka fetches tokens with it, with the feature oauth" libcurl4-openssl-dev=pkg-config:libcurl
+
 .PHONY: install-lint-deps
 install-lint-deps:
 	@$(INSTALL) "to check the shell scripts" shellcheck
@@ -181,3 +196,10 @@ install-cargo-deny: install-run-deps
 	    echo "Installing cargo-deny $(CARGO_DENY): to check the dependencies' licences. It is built once, in some minutes."; \
 	    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
 	        cargo install --quiet --locked cargo-deny --version $(CARGO_DENY); }
+
+.PHONY: install-cargo-cyclonedx
+install-cargo-cyclonedx: install-rust
+	@[[ "$$(cargo cyclonedx --version 2>/dev/null)" == "cargo-cyclonedx-cyclonedx $(CARGO_CYCLONEDX)" ]] || { \
+	    echo "Installing cargo-cyclonedx $(CARGO_CYCLONEDX): to write the bill of materials. It is built once, in some minutes."; \
+	    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	        cargo install --quiet --locked cargo-cyclonedx --version $(CARGO_CYCLONEDX); }

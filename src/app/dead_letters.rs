@@ -174,7 +174,11 @@ pub fn replay(
     let runtime = runtime()?;
     let delivery = match rehearse {
         true => None,
-        false => Some(lanes(&without_dead_letters(config), &runtime, None)?.delivery),
+        false => Some(
+            lanes(&without_dead_letters(config), &runtime, None)?
+                .behind
+                .delivery,
+        ),
     };
     let unread = runtime.block_on(async {
         let mut again = Again {

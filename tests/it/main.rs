@@ -3,6 +3,7 @@
 #[cfg(feature = "amqp")]
 mod amqp;
 mod answers;
+mod authority;
 mod bridge;
 mod client;
 #[cfg(feature = "kafka")]
@@ -12,6 +13,7 @@ mod command;
 mod config;
 #[cfg(all(feature = "amqp", feature = "kafka"))]
 mod dead_letters;
+mod edge;
 mod faults;
 mod file;
 mod http;

@@ -39,6 +39,12 @@ impl Kafka {
         })
     }
 
+    /// Takes the login and the certificates of other settings, for clients that can't reach the
+    /// cluster with theirs, now or later.
+    pub fn reload(&self, settings: Settings) {
+        self.keeper.reload(settings);
+    }
+
     /// A publisher for one topic.
     pub fn publisher(&self, topic: &str, reporter: Reporter) -> Box<dyn Publisher> {
         let line = Arc::new(TopicLine::new(topic, self.content_mode, reporter));
