@@ -3,6 +3,7 @@
 mod brokers;
 mod dead_letters;
 mod drain;
+mod places;
 mod probe;
 mod signals;
 mod storage;
@@ -15,8 +16,9 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 use brokers::Publishers;
-pub use dead_letters::{Place, Replayed, Unread, dead_letters, replay};
+pub use dead_letters::{Replayed, Unread, dead_letters, replay};
 pub use drain::{Drained, drain};
+pub use places::Place;
 pub use probe::{Probed, probe};
 use signals::Signals;
 
