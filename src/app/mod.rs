@@ -3,6 +3,7 @@
 mod brokers;
 mod dead_letters;
 mod drain;
+mod places;
 mod probe;
 mod reload;
 mod signals;
@@ -16,8 +17,9 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 use brokers::Publishers;
-pub use dead_letters::{Place, Replayed, Unread, dead_letters, replay};
+pub use dead_letters::{Replayed, Unread, dead_letters, replay};
 pub use drain::{Drained, drain};
+pub use places::Place;
 pub use probe::{Probed, probe};
 use reload::Reload;
 use signals::Signals;
