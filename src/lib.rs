@@ -11,8 +11,8 @@
 //! ```
 //!
 //! A webhook arrives at [`http`], which knows its source by the path and lets it in by its
-//! credentials, reads its body under limits, and undoes its content-encoding. What fails here never
-//! reaches the rooms behind.
+//! credentials, reads its body under limits, and undoes its content-encoding. A signature is judged
+//! between the two, over the bytes on the wire. What fails here never reaches the rooms behind.
 //!
 //! [`minchat`] reads the body once: it tells the [`minchat::Kind`] by the payload's shape, since
 //! nothing in a webhook names it, finds the ordering key, and knows how to write `data` in today's
@@ -53,6 +53,7 @@
 //! - A setting: a row in `config/table.rs`, and a field of its room's `Settings`.
 
 pub mod app;
+pub mod certificates;
 pub mod cli;
 pub mod config;
 pub mod delivery;

@@ -64,6 +64,20 @@ impl Publishers {
         })
     }
 
+    /// Takes other logins and certificates: what connects from now on uses them.
+    pub(super) fn reload(&self, config: &Config) {
+        #[cfg(feature = "kafka")]
+        if let (Some(kafka), Some(settings)) = (&self.kafka, &config.kafka) {
+            kafka.reload(settings.clone());
+        }
+        #[cfg(feature = "amqp")]
+        if let (Some(amqp), Some(settings)) = (&self.amqp, &config.amqp) {
+            amqp.reload(settings.clone());
+        }
+        #[cfg(not(any(feature = "amqp", feature = "kafka")))]
+        let _ = config;
+    }
+
     pub(super) fn maker(&self, destination: &Destination) -> Maker {
         let (publishers, address) = (self.clone(), destination.address.clone());
         Box::new(move |reporter| publishers.publisher(&address, reporter))

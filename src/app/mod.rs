@@ -1,7 +1,11 @@
 //! Wires all rooms together, starts and stops them in order. The only file that knows them all.
 
 mod brokers;
+mod dead_letters;
+mod drain;
+mod places;
 mod probe;
+mod reload;
 mod signals;
 mod storage;
 
@@ -13,10 +17,14 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 use brokers::Publishers;
+pub use dead_letters::{Replayed, Unread, dead_letters, replay};
+pub use drain::{Drained, drain};
+pub use places::Place;
 pub use probe::{Probed, probe};
+use reload::Reload;
 use signals::Signals;
 
-use crate::config::Config;
+use crate::config::{Config, Inputs, Loaded};
 use crate::delivery::{Delivery, KeptDeadLetters, Parts};
 use crate::envelope::Sealer;
 use crate::http::{self, Behind, Bound, Slug};
@@ -25,6 +33,7 @@ use crate::publish::file;
 #[cfg(feature = "kafka")]
 use crate::publish::kafka;
 use crate::route::Table;
+use crate::spool::Opened;
 
 /// How long the brokers are waited for at the end, once nothing is in flight at the edge.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -56,47 +65,26 @@ pub struct Application {
     runtime: Runtime,
     bound: Bound,
     delivery: Delivery,
+    reload: Reload,
     shutdown_timeout: Duration,
 }
 
 impl Application {
-    /// Binds the listeners and starts the lanes. Brokers that are down are no error.
+    /// Binds the listeners and starts the lanes. Brokers that are down are no error. `inputs` are
+    /// read again to reload.
     ///
     /// # Errors
     /// When the configuration can't work on this machine.
-    pub fn build(config: &Config) -> Result<Self, Failed> {
+    pub fn build(loaded: Loaded, inputs: Inputs) -> Result<Self, Failed> {
+        let config = &loaded.config;
         check(config)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build();
         let runtime = runtime.map_err(|source| failed("no runtime can be started", source))?;
-        let opened = storage::open(config)?;
-        let table = match &opened {
-            Some(opened) => storage::with_what_is_left(table(config), config, opened),
-            None => table(config),
-        };
-        let metrics = Arc::new(metrics(config, &table)?);
-        let sources = config
-            .sources
-            .iter()
-            .map(|s| (s.name.as_str(), s.uri.as_str()));
-        let sealer = Arc::new(Sealer::new(&config.envelope, sources));
-        let spool = opened.map(|opened| storage::start(opened, config, &table, &metrics));
-        let parts = Parts {
-            settings: config.publish.clone(),
-            table,
-            sealer: Arc::clone(&sealer),
-            metrics: Arc::clone(&metrics),
-            kept: kept(config),
-            spool: spool.transpose()?,
-        };
-        let delivery = delivery(config, &runtime, parts)?;
-        let behind = Behind {
-            sealer,
-            delivery: delivery.clone(),
-            metrics,
-        };
+        let Lanes { behind, publishers } = lanes(config, &runtime, storage::open(config)?)?;
+        let (delivery, metrics) = (behind.delivery.clone(), Arc::clone(&behind.metrics));
         let guard = runtime.enter();
         let bound = http::bind(&config.http, &config.admin, &config.sources, behind);
         drop(guard);
@@ -110,11 +98,20 @@ impl Application {
             )
         })?;
         tell_what_to_do(config, bound.addresses().webhooks, bound.addresses().admin);
+        let shutdown_timeout = config.http.shutdown_timeout;
+        let reload = Reload {
+            inputs,
+            edge: bound.edge(),
+            publishers,
+            metrics,
+            holds: loaded,
+        };
         Ok(Application {
             runtime,
             bound,
             delivery,
-            shutdown_timeout: config.http.shutdown_timeout,
+            reload,
+            shutdown_timeout,
         })
     }
 
@@ -127,10 +124,14 @@ impl Application {
             runtime,
             bound,
             delivery,
+            reload,
             shutdown_timeout,
         } = self;
+        let reload = reload
+            .start()
+            .map_err(|source| failed("no thread to reload", source))?;
         let served = runtime.block_on(async {
-            let signals = Signals::listen(bound.stopper(), delivery.clone());
+            let signals = Signals::listen(bound.stopper(), delivery.clone(), reload);
             let signals = signals.map_err(|source| failed("signals can't be received", source))?;
             let watching = tokio::spawn(signals.obey());
             tokio::spawn(tell_when_ready(delivery.clone()));
@@ -199,6 +200,50 @@ pub fn check(config: &Config) -> Result<(), Failed> {
     Ok(())
 }
 
+/// Seals payloads as this configuration says.
+pub fn sealer(config: &Config) -> Sealer {
+    let sources = config.sources.iter();
+    Sealer::new(
+        &config.envelope,
+        sources.map(|s| (s.name.as_str(), s.uri.as_str())),
+    )
+}
+
+/// All that stands behind the listeners.
+struct Lanes {
+    behind: Behind,
+    publishers: Publishers,
+}
+
+/// Starts the spool's writer, and a lane for each destination.
+fn lanes(config: &Config, runtime: &Runtime, opened: Option<Opened>) -> Result<Lanes, Failed> {
+    let table = match &opened {
+        Some(opened) => storage::with_what_is_left(table(config), config, opened),
+        None => table(config),
+    };
+    let metrics = Arc::new(metrics(config, &table)?);
+    let sealer = Arc::new(sealer(config));
+    let spool = opened.map(|opened| storage::start(opened, config, &table, &metrics));
+    let parts = Parts {
+        settings: config.publish.clone(),
+        table,
+        sealer: Arc::clone(&sealer),
+        metrics: Arc::clone(&metrics),
+        kept: kept(config),
+        spool: spool.transpose()?,
+    };
+    let publishers = Publishers::start(config, runtime, &metrics)
+        .map_err(|source| failed("no thread for a broker's client", source))?;
+    let delivery = Delivery::start(parts, &|destination| publishers.maker(destination))
+        .map_err(|source| failed("no thread for a lane", source))?;
+    let behind = Behind {
+        sealer,
+        delivery,
+        metrics,
+    };
+    Ok(Lanes { behind, publishers })
+}
+
 fn metrics(config: &Config, table: &Table) -> Result<Metrics, prometheus::Error> {
     let destinations = table.destinations().iter().map(|d| (d.broker, d.name()));
     Metrics::new(&Labels {
@@ -223,23 +268,17 @@ fn kept(config: &Config) -> Option<KeptDeadLetters> {
         .then(|| KeptDeadLetters::new(spool.dir.join("dead-letters"), spool.max_size))
 }
 
-fn delivery(config: &Config, runtime: &Runtime, parts: Parts) -> Result<Delivery, Failed> {
-    let publishers = Publishers::start(config, runtime, &parts.metrics)
-        .map_err(|source| failed("no thread for a broker's client", source))?;
-    Delivery::start(parts, &|destination| publishers.maker(destination))
-        .map_err(|source| failed("no thread for a lane", source))
-}
-
 /// The first lines that somebody sees: where to post, where events go, and what to try next.
 fn tell_what_to_do(config: &Config, webhooks: SocketAddr, admin: SocketAddr) {
     for source in &config.sources {
         let access = if source.auth.none {
             "open to everybody who reaches it"
         } else {
-            "with a token"
+            "with credentials"
         };
         tracing::info!(
-            "post webhooks to http://{webhooks}/webhooks/{} ({access})",
+            "post webhooks to {}://{webhooks}/webhooks/{} ({access})",
+            config.http.scheme(),
             source.name
         );
     }
@@ -268,14 +307,16 @@ fn tell_what_to_do(config: &Config, webhooks: SocketAddr, admin: SocketAddr) {
     let program = std::env::args()
         .next()
         .unwrap_or_else(|| "minchat-bridge".to_owned());
-    for source in config.sources.iter().take(1) {
+    let first = config.sources.iter().take(1);
+    for source in first.filter(|source| source.auth.none || !source.auth.tokens.is_empty()) {
         let token = if source.auth.none {
             ""
         } else {
             " --token TOKEN"
         };
         tracing::info!(
-            "try next: {program} emit --url http://{webhooks}/webhooks/{}{token}",
+            "try next: {program} emit --url {}://{webhooks}/webhooks/{}{token}",
+            config.http.scheme(),
             source.name
         );
     }

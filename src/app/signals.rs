@@ -4,26 +4,29 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::reload::Ask;
 use crate::delivery::Delivery;
 use crate::http::Stopper;
 
-/// SIGTERM and SIGINT end it, in order at first and at once at the second; SIGHUP opens files anew.
+/// SIGTERM and SIGINT end it, in order at first and at once at the second; SIGHUP opens files anew and reloads.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
     stopper: Stopper,
     delivery: Delivery,
+    reload: Ask,
 }
 
 impl Signals {
-    pub(super) fn listen(stopper: Stopper, delivery: Delivery) -> io::Result<Self> {
+    pub(super) fn listen(stopper: Stopper, delivery: Delivery, reload: Ask) -> io::Result<Self> {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
             stopper,
             delivery,
+            reload,
         })
     }
 
@@ -34,8 +37,10 @@ impl Signals {
                 _ = self.terminate.recv() => {}
                 _ = self.interrupt.recv() => {}
                 _ = self.hang_up.recv() => {
-                    tracing::info!("SIGHUP: opening the event files anew");
+                    tracing::info!("SIGHUP: opening the event files anew, and reloading");
                     self.delivery.reopen();
+                    // Full: one is asked for already.
+                    let _ = self.reload.try_send(());
                     continue;
                 }
             }

@@ -7,7 +7,7 @@ use super::{Failed, failed};
 use crate::config::Config;
 use crate::delivery;
 use crate::metrics::Metrics;
-use crate::route::{Destination, Table};
+use crate::route::{self, Destination, Table};
 use crate::spool::{Found, Opened, Spool, Watcher};
 
 /// Takes the spool's directory and recovers what is in it; none if the spool is off.
@@ -79,15 +79,12 @@ fn destination(found: &Found) -> Option<Destination> {
 /// Its broker is not configured: kept, counted, and told.
 fn show_what_waits_for_nobody(opened: &Opened, found: &Found, metrics: &Metrics) {
     let events = found.next - found.first;
-    let name = match destination(found) {
-        Some(destination) => {
-            let queue = metrics.queue_without_lane(destination.broker, &destination.name());
-            queue.holds(events, opened.bytes(&found.name));
-            queue.oldest(found.oldest);
-            destination.to_string()
-        }
-        None => found.name.as_str().replace('\0', ":"),
-    };
+    if let Some(destination) = destination(found) {
+        let queue = metrics.queue_without_lane(destination.broker, &destination.name());
+        queue.holds(events, opened.bytes(&found.name));
+        queue.oldest(found.oldest);
+    }
+    let name = route::shown(found.name.as_str());
     tracing::warn!(
         destination = name,
         events,

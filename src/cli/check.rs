@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::{output, settings::SettingsArgs};
 use crate::config::{Config, Loaded};
+use crate::http::settings::AuthSettings;
 use crate::route::settings::RouteSettings;
 
 /// Check the configuration, and with --connect also each broker and each topic or exchange.
@@ -45,16 +46,17 @@ fn summary(loaded: &Loaded) -> String {
         let _ = writeln!(text, "  {name:<9} {what}");
     };
     for source in &config.sources {
-        let who = match (source.auth.none, source.auth.tokens.len()) {
-            (true, _) => "lets everybody in".to_owned(),
-            (_, 1) => "by 1 token".to_owned(),
-            (_, count) => format!("by {count} tokens"),
+        let who = match source.auth.none {
+            true => "lets everybody in".to_owned(),
+            false => format!("by {}", credentials(&source.auth)),
         };
         line(
             "webhooks",
             format!(
-                "http://{}/webhooks/{} ({who})",
-                config.http.listen, source.name
+                "{}://{}/webhooks/{} ({who})",
+                config.http.scheme(),
+                config.http.listen,
+                source.name
             ),
         );
     }
@@ -85,6 +87,27 @@ fn summary(loaded: &Loaded) -> String {
         ),
     );
     text
+}
+
+fn credentials(auth: &AuthSettings) -> String {
+    let count = |count: usize, name: &str| match count {
+        0 => None,
+        1 => Some(format!("1 {name}")),
+        _ => Some(format!("{count} {name}s")),
+    };
+    let keys = auth.hmac.as_ref().map_or(0, |hmac| hmac.secrets.len());
+    let standard = auth.standard_webhooks.as_ref();
+    let all = [
+        count(auth.tokens.len(), "token"),
+        count(keys, "HMAC secret"),
+        count(
+            standard.map_or(0, |settings| settings.secrets.len()),
+            "Standard Webhooks secret",
+        ),
+    ];
+    let certificate = auth.mtls.as_ref().map(|_| "client certificate".to_owned());
+    let all = all.into_iter().chain([certificate]).flatten();
+    all.collect::<Vec<_>>().join(" or ")
 }
 
 fn brokers(loaded: &Loaded) -> Vec<(&'static str, String)> {

@@ -26,7 +26,8 @@ pub(super) fn run(args: &Args) -> ExitCode {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    match Application::build(&loaded.config).and_then(Application::run_until_stopped) {
+    let application = Application::build(loaded, args.settings.inputs());
+    match application.and_then(Application::run_until_stopped) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => explain(&error),
     }

@@ -138,16 +138,19 @@ fn derive(found: &Found, path: &SettingPath) -> Option<(ValueKind, String)> {
     None
 }
 
-/// A source without tokens lets everybody in while nobody but this machine can come.
+/// A source without credentials lets everybody in while nobody but this machine can come.
 fn is_open_by_default(found: &Found, none: &SettingPath) -> bool {
-    let has_tokens = ["tokens", "tokens_file"].iter().any(|key| {
-        let path = none.sibling(*key);
-        found.leaves.contains_key(&path) || found.bad.contains(&path)
-    });
+    let auth = none.parent();
+    let has_credentials = found
+        .leaves
+        .keys()
+        .any(|path| auth.covers(path) && path != none)
+        || found.sections.keys().any(|path| auth.covers(path))
+        || found.bad.iter().any(|path| auth.covers(path));
     let listen = found.leaves.get(&SettingPath::dotted("http.listen"));
     let address = listen.and_then(|leaf| match &leaf.typed {
         Some((_, ValueKind::String(text))) => text.parse::<SocketAddr>().ok(),
         _ => None,
     });
-    !has_tokens && address.is_some_and(|address| address.ip().is_loopback())
+    !has_credentials && address.is_some_and(|address| address.ip().is_loopback())
 }

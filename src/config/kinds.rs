@@ -31,10 +31,10 @@ impl Kind {
     /// Checks a value that was given, or a default.
     pub fn check(&self, value: &ValueKind) -> Result<Checked, Wrong> {
         match (self, value) {
-            (Self::Secrets, ValueKind::Array(items)) => secrets::list(&texts(items)?),
-            (Self::Secrets, _) => Err(wrong(
+            (Self::Secrets(rule), ValueKind::Array(items)) => secrets::list(rule, &texts(items)?),
+            (Self::Secrets(rule), _) => Err(wrong(
                 "it is not a list",
-                "give a list of tokens, or the file that holds them",
+                format!("give a list of {}s, or the file that holds them", rule.name),
             )),
             (Self::List(_) | Self::Uris, ValueKind::Array(items)) => {
                 self.check_list(&texts(items)?)
@@ -53,7 +53,7 @@ impl Kind {
     pub fn stand_in(&self) -> ValueKind {
         let text = || ValueKind::String("x".to_owned());
         match self {
-            Self::List(_) | Self::Uri | Self::Uris | Self::Secrets => {
+            Self::List(_) | Self::Uri | Self::Uris | Self::Secrets(_) => {
                 ValueKind::Array(vec![Value::new(None, text())])
             }
             Self::Integer(least, _) => ValueKind::I64(*least),
@@ -89,7 +89,7 @@ impl Kind {
                 )
             }),
             Self::Address => check_address(text),
-            Self::Choice(now, later) => check_choice(text, now, later),
+            Self::Choice(known) => check_choice(text, known),
             Self::Text(rule) if (rule.holds)(text) => Ok(()),
             Self::Text(rule) => Err(wrong(format!("{} will not do", quoted(text)), rule.right)),
             Self::Dir if text.is_empty() => Err(wrong("it is empty", "name a directory")),
@@ -252,20 +252,17 @@ fn check_address(text: &str) -> Result<(), Wrong> {
     ))
 }
 
-fn check_choice(text: &str, now: &[&str], later: &[&str]) -> Result<(), Wrong> {
-    if now.contains(&text) {
+fn check_choice(text: &str, choices: &[&str]) -> Result<(), Wrong> {
+    if choices.contains(&text) {
         return Ok(());
     }
-    let right = format!("give {}", now.join(" or "));
-    if later.contains(&text) {
-        return Err(wrong(format!("{text} is not in this version"), right));
-    }
+    let right = format!("give {}", choices.join(" or "));
     let lower = text.to_ascii_lowercase();
-    let meant = now
+    let meant = choices
         .iter()
         .find(|known| known.to_ascii_lowercase() == lower)
         .copied();
-    let meant = meant.or_else(|| unknown::nearest(text, now.iter().copied()));
+    let meant = meant.or_else(|| unknown::nearest(text, choices.iter().copied()));
     let hint = meant
         .map(|meant| format!(" (did you mean {meant}?)"))
         .unwrap_or_default();

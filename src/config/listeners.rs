@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use super::judge::{Judge, at};
 use super::path::SettingPath;
 
-/// Bytes of a token under which guessing it is not out of reach.
-const SHORT_TOKEN: usize = 16;
+/// Bytes of a secret under which guessing it is not out of reach.
+const SHORT_SECRET: usize = 16;
 
 pub(super) fn check(judge: &mut Judge<'_>) {
     let (http, admin) = (judge.config.http.listen, judge.config.admin.listen);
@@ -17,20 +17,46 @@ pub(super) fn check(judge: &mut Judge<'_>) {
             "give each a port of its own",
         );
     }
+    check_client_authority(judge);
     for source in &judge.config.sources {
         let auth = SettingPath::of(["sources", source.name.as_str(), "auth"]);
-        let (has_tokens, none) = (!source.auth.tokens.is_empty(), source.auth.none);
-        check_credentials(judge, &source.name, &auth, has_tokens, none, http);
-        if source
-            .auth
-            .tokens
-            .iter()
-            .any(|token| token.expose().len() < SHORT_TOKEN)
-        {
-            judge.warn(format!(
-                "{auth}.tokens: a token is shorter than {SHORT_TOKEN} characters and can be guessed"
-            ));
+        let (has_any, none) = (source.auth.has_credentials(), source.auth.none);
+        check_credentials(judge, &source.name, &auth, has_any, none, http);
+        let keys = source.auth.hmac.as_ref().map(|hmac| &hmac.secrets);
+        let lists = [
+            ("tokens", "token", Some(&source.auth.tokens)),
+            ("hmac.secrets", "secret", keys),
+        ];
+        for (setting, name, secrets) in lists {
+            let mut secrets = secrets.into_iter().flatten();
+            if secrets.any(|secret| secret.expose().len() < SHORT_SECRET) {
+                judge.warn(format!(
+                    "{auth}.{setting}: a {name} is shorter than {SHORT_SECRET} characters and can be guessed"
+                ));
+            }
         }
+    }
+}
+
+/// Client certificates need an authority that vouches for them.
+fn check_client_authority(judge: &mut Judge<'_>) {
+    let tls = judge.config.http.tls.as_ref();
+    let authority = tls.is_some_and(|tls| tls.client_ca_file.is_some());
+    let mut sources = judge.config.sources.iter();
+    let by_certificate = sources.find(|source| source.auth.mtls.is_some());
+    match by_certificate {
+        Some(source) if !authority => judge.refuse(
+            &[
+                SettingPath::of(["sources", source.name.as_str(), "auth", "mtls"]),
+                at("http.tls.client_ca_file"),
+            ],
+            "it lets in by client certificates, and there is no http.tls.client_ca_file",
+            "give the authority of the certificates in http.tls.client_ca_file",
+        ),
+        None if authority => judge.warn(
+            "http.tls.client_ca_file is given, and no source has auth.mtls: client certificates let nobody in",
+        ),
+        _ => {}
     }
 }
 
@@ -38,7 +64,7 @@ fn check_credentials(
     judge: &mut Judge<'_>,
     source: &str,
     auth: &SettingPath,
-    has_tokens: bool,
+    has_any: bool,
     none: bool,
     listen: SocketAddr,
 ) {
@@ -51,11 +77,11 @@ fn check_credentials(
     let how = format!(
         "name a file with one token a line in {auth}.tokens_file, or say {auth}.none: true to let everybody in"
     );
-    match (has_tokens, none) {
+    match (has_any, none) {
         (true, true) => judge.refuse(
-            &paths[..2],
-            "it lets everybody in, so that the tokens mean nothing",
-            format!("drop {auth}.none, or the tokens"),
+            &[auth.child("none")],
+            "it lets everybody in, so that the credentials mean nothing",
+            format!("drop {auth}.none, or the credentials"),
         ),
         (false, false) if judge.is_given(&paths[0]) => {
             judge.refuse(

@@ -8,10 +8,7 @@ use super::table::{Kind, Otherwise, SETTINGS};
 pub fn markdown_table() -> String {
     let mut markdown =
         String::from("| setting | value | default | what for |\n|---|---|---|---|\n");
-    for setting in SETTINGS
-        .iter()
-        .filter(|setting| !matches!(setting.kind, Kind::Later))
-    {
+    for setting in SETTINGS {
         let name = setting.path.rsplit('.').next().unwrap_or_default();
         let also = if setting.kind.is_secret() {
             format!(" or `{name}_file`")
@@ -45,7 +42,7 @@ fn value(kind: &Kind) -> String {
         Kind::Duration(least, most) => format!("duration, {least} to {most}"),
         Kind::Percent => "share of the disk".to_owned(),
         Kind::Address => "IP address and port".to_owned(),
-        Kind::Choice(now, _) => now
+        Kind::Choice(known) => known
             .iter()
             .map(|name| format!("`{name}`"))
             .collect::<Vec<_>>()
@@ -62,7 +59,6 @@ fn value(kind: &Kind) -> String {
         Kind::Uri => "URI".to_owned(),
         Kind::Uris => "list of URIs".to_owned(),
         Kind::Secret => "secret".to_owned(),
-        Kind::Secrets => "list of secrets".to_owned(),
-        Kind::Later => "not in this version".to_owned(),
+        Kind::Secrets(_) => "list of secrets".to_owned(),
     }
 }

@@ -11,8 +11,11 @@
 
 mod amqp_uri;
 mod build;
+mod certificates;
+mod changes;
 mod complete;
 mod effective;
+mod files;
 mod judge;
 mod kinds;
 mod layers;
@@ -37,7 +40,9 @@ mod yaml;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use changes::{Changes, changes};
 pub use effective::{Effective, to_yaml};
+pub use files::ReadFile;
 pub use markdown::markdown_table;
 pub use path::SettingPath;
 pub use problem::{Problem, Problems};
@@ -65,6 +70,8 @@ pub struct Loaded {
     pub effective: Vec<Effective>,
     /// What holds, but is probably not meant.
     pub warnings: Vec<String>,
+    /// The files that it was read from: the configuration's own, and those that it names.
+    pub files: Vec<ReadFile>,
 }
 
 /// The settings of every room.
@@ -119,6 +126,7 @@ impl Config {
 /// All that is wrong with it. If the file can't be understood, that alone, with what is wrong with
 /// variables and flags by themselves.
 pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
+    let own = inputs.file.as_deref().map(ReadFile::about_to_read);
     let mut given = layers::gather(inputs);
     if given.unreadable {
         return Err(Problems::new(given.problems));
@@ -140,6 +148,7 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
             config,
             effective: effective::list(&found),
             warnings,
+            files: own.into_iter().chain(found.files).collect(),
         }),
         _ => Err(Problems::new(problems)),
     }

@@ -98,6 +98,40 @@ pub(super) const HOST_PORT: Rule = Rule {
     },
 };
 
+/// RFC 9110, section 5.1: a token. Lower case, as it is compared without regard to case.
+pub(super) const HEADER: Rule = Rule {
+    right: "give the name of a header in lower case, such as x-signature",
+    holds: |text| {
+        (1..=100).contains(&text.len())
+            && text
+                .bytes()
+                .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
+    },
+};
+
+/// What can stand in a header's value.
+pub(super) const HEADER_TEXT: Rule = Rule {
+    right: "give at most 100 visible characters of ASCII",
+    holds: |text| text.len() <= 100 && text.bytes().all(|byte| byte.is_ascii_graphic()),
+};
+
+/// Where something is fetched.
+pub(super) const HTTP_URL: Rule = Rule {
+    right: "give a URL that begins with https://",
+    holds: |text| {
+        let rest = text
+            .strip_prefix("https://")
+            .or_else(|| text.strip_prefix("http://"));
+        is_uri_text(text) && rest.is_some_and(|rest| !rest.is_empty() && !rest.contains('@'))
+    },
+};
+
+/// A network, or one address.
+pub(super) const NETWORK: Rule = Rule {
+    right: "give a network such as 10.0.0.0/8 or 2001:db8::/32, or one address",
+    holds: |text| crate::http::settings::network(text).is_some(),
+};
+
 /// A host's name, an IPv4 address, or an IPv6 address in brackets.
 pub(super) fn is_host(text: &str) -> bool {
     match text

@@ -10,7 +10,7 @@ const DROP: &str = "drop it";
 
 /// The table. The first row that fits is told.
 #[rustfmt::skip]
-const REFUSED: [Refused; 42] = [
+const REFUSED: [Refused; 44] = [
     ("acks", "a 202 means that all replicas in sync have it", DROP),
     ("request.required.acks", "a 202 means that all replicas in sync have it", DROP),
     ("enable.idempotence", "without it a retry could change the order", DROP),
@@ -42,9 +42,11 @@ const REFUSED: [Refused; 42] = [
     ("sasl.password", "there is a setting for it", "set kafka.sasl.password_file"),
     ("sasl.mechanism", "there is a setting for it", "set kafka.sasl.mechanism"),
     ("sasl.mechanisms", "there is a setting for it", "set kafka.sasl.mechanism"),
-    ("sasl.*", "it belongs to a way to log in that is not in this version", "use kafka.sasl"),
-    ("enable.sasl.oauthbearer.*", "it belongs to a way to log in that is not in this version", "use kafka.sasl"),
-    ("oauthbearer_token_refresh_cb", "it belongs to a way to log in that is not in this version", "use kafka.sasl"),
+    ("sasl.oauthbearer.*", "there is a setting for it", "use kafka.sasl.oauth"),
+    ("https.ca.*", "there is a setting for it", "set kafka.sasl.oauth.ca_file"),
+    ("sasl.*", "it belongs to a way to log in that the bridge does not have", "use kafka.sasl"),
+    ("enable.sasl.oauthbearer.*", "it belongs to a way to log in that the bridge does not have", "use kafka.sasl"),
+    ("oauthbearer_token_refresh_cb", "it belongs to a way to log in that the bridge does not have", "use kafka.sasl"),
     ("ssl.ca.location", "there is a setting for it", "set kafka.tls.ca_file"),
     ("ssl.certificate.location", "there is a setting for it", "set kafka.tls.cert_file"),
     ("ssl.key.location", "there is a setting for it", "set kafka.tls.key_file"),

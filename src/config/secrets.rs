@@ -29,50 +29,93 @@ pub(super) fn one(text: &str) -> Result<Checked, Wrong> {
     })
 }
 
-/// Tokens.
-pub(super) fn list(tokens: &[&str]) -> Result<Checked, Wrong> {
+/// What the items of a list of secrets are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rule {
+    /// What one of them is called.
+    pub name: &'static str,
+    /// What makes a good one, as the end of a sentence.
+    made_by: &'static str,
+    holds: fn(&str) -> bool,
+    /// Why one of them does not hold, and what would.
+    otherwise: (&'static str, &'static str),
+}
+
+/// What a request's head can carry.
+pub(super) const TOKENS: Rule = Rule {
+    name: "token",
+    made_by: "openssl rand -hex 32",
+    holds: is_graphic,
+    otherwise: (
+        "has a space, or something that is not ASCII",
+        "use letters, digits and punctuation only, as a request's head can't carry more",
+    ),
+};
+
+/// Keys of HMACs, each as its text stands.
+pub(super) const KEYS: Rule = Rule {
+    name: "secret",
+    made_by: "openssl rand -hex 32",
+    holds: |text| !text.chars().any(char::is_control),
+    otherwise: ("has a control character", "use text"),
+};
+
+/// Secrets as Standard Webhooks writes them.
+pub(super) const WHSEC: Rule = Rule {
+    name: "secret",
+    made_by: "echo whsec_$(openssl rand -base64 32)",
+    holds: crate::http::settings::is_whsec,
+    otherwise: (
+        "is not of the form whsec_...",
+        "give whsec_ and 24 to 64 bytes in base64",
+    ),
+};
+
+fn is_graphic(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Several secrets.
+pub(super) fn list(rule: &Rule, secrets: &[&str]) -> Result<Checked, Wrong> {
+    let name = rule.name;
     let mut seen = BTreeSet::new();
-    for (number, token) in (1..).zip(tokens) {
-        if token.is_empty() {
+    for (number, secret) in (1..).zip(secrets) {
+        if secret.is_empty() {
             return Err(wrong(
-                format!("token {number} is empty"),
+                format!("{name} {number} is empty"),
                 "give it, or drop it",
             ));
         }
-        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let right =
-                "use letters, digits and punctuation only, as a request's head can't carry more";
-            return Err(wrong(
-                format!("token {number} has a space, or something that is not ASCII"),
-                right,
-            ));
+        if !(rule.holds)(secret) {
+            let (why, right) = rule.otherwise;
+            return Err(wrong(format!("{name} {number} {why}"), right));
         }
-        if !seen.insert(token) {
+        if !seen.insert(secret) {
             return Err(wrong(
-                format!("token {number} is there twice"),
+                format!("{name} {number} is there twice"),
                 "give each once",
             ));
         }
     }
-    if tokens.is_empty() {
+    if secrets.is_empty() {
         return Err(wrong(
-            "there is no token in it",
-            "give at least one, such as the output of: openssl rand -hex 32",
+            format!("there is no {name} in it"),
+            format!("give at least one, such as the output of: {}", rule.made_by),
         ));
     }
-    let typed = tokens
+    let typed = secrets
         .iter()
-        .map(|token| Value::new(None, *token))
+        .map(|secret| Value::new(None, *secret))
         .collect();
-    let shown = vec![yaml_stars(); tokens.len()].join(", ");
+    let shown = vec![yaml_stars(); secrets.len()].join(", ");
     Ok(Checked {
         typed: ValueKind::Array(typed),
         shown: format!("[{shown}]"),
     })
 }
 
-/// Reads the file that holds a secret: a password is all of it but one line's end, tokens are its lines
-/// but the empty ones.
+/// Reads the file that holds a secret: a password is all of it but one line's end, a list is its
+/// lines but the empty ones.
 pub(super) fn from_file(kind: &Kind, path: &str) -> Result<Checked, Wrong> {
     let text = read(path)?;
     if text.trim().is_empty() {
@@ -82,7 +125,8 @@ pub(super) fn from_file(kind: &Kind, path: &str) -> Result<Checked, Wrong> {
         ));
     }
     let checked = match kind {
-        Kind::Secrets => list(
+        Kind::Secrets(rule) => list(
+            rule,
             &text
                 .lines()
                 .filter(|line| !line.is_empty())

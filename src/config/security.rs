@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::amqp_uri;
 use super::judge::{Judge, at};
 use crate::publish::amqp::settings::AuthMechanism;
-use crate::publish::kafka::settings::{Mechanism, SecurityProtocol};
+use crate::publish::kafka::settings::{Mechanism, Sasl, SecurityProtocol};
 
 pub(super) fn check(judge: &mut Judge<'_>) {
     if !cfg!(feature = "kafka") && judge.config.kafka.is_some() {
@@ -55,6 +55,9 @@ fn check_kafka(judge: &mut Judge<'_>) {
         }
         _ => {}
     }
+    if let Some(sasl) = &kafka.sasl {
+        check_kafka_login(judge, sasl);
+    }
     if let Some(tls) = &kafka.tls {
         if !protocol.has_tls() {
             judge.refuse(
@@ -69,6 +72,55 @@ fn check_kafka(judge: &mut Judge<'_>) {
             tls.cert_file.as_ref(),
             tls.key_file.as_ref(),
         );
+    }
+}
+
+fn check_kafka_login(judge: &mut Judge<'_>, sasl: &Sasl) {
+    let here = |key: &str| at(&format!("kafka.sasl.{key}"));
+    let by_token = sasl.mechanism == Mechanism::OAuthBearer;
+    if by_token && !cfg!(feature = "oauth") {
+        judge.refuse(
+            &[here("mechanism")],
+            "this build has no OAUTHBEARER",
+            "build it with the feature oauth",
+        );
+    } else if by_token && sasl.oauth.is_none() {
+        judge.refuse(
+            &[here("mechanism")],
+            "OAUTHBEARER needs tokens, and there is no section kafka.sasl.oauth",
+            "give kafka.sasl.oauth.token_endpoint, client_id and client_secret_file",
+        );
+    }
+    if !by_token && sasl.oauth.is_some() {
+        judge.refuse(
+            &[here("oauth")],
+            format!("{} does not log in by tokens", sasl.mechanism.as_str()),
+            "give the mechanism OAUTHBEARER, or drop kafka.sasl.oauth",
+        );
+    }
+    if let Some(oauth) = &sasl.oauth
+        && oauth.token_endpoint.starts_with("http://")
+    {
+        judge.warn("kafka.sasl.oauth.token_endpoint sends the client's secret in the clear");
+    }
+    for (key, is_there) in [
+        ("username", sasl.username.is_some()),
+        ("password", sasl.password.is_some()),
+    ] {
+        if !by_token && !is_there {
+            let also = if key == "password" { "_file" } else { "" };
+            judge.refuse(
+                &[here(key), at("kafka.sasl")],
+                format!("{} needs it", sasl.mechanism.as_str()),
+                format!("give kafka.sasl.{key}{also}"),
+            );
+        } else if by_token && is_there {
+            judge.refuse(
+                &[here(key), here(&format!("{key}_file"))],
+                "OAUTHBEARER logs in by tokens, and needs none",
+                "drop it",
+            );
+        }
     }
 }
 

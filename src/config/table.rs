@@ -1,7 +1,7 @@
 //! Every setting there is: one row each. What is read, refused, shown and documented follows it.
 
-use super::names;
 use super::path::SettingPath;
+use super::{names, secrets};
 
 /// A row.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ pub(super) enum Kind {
     Percent,
     /// An IP address and a port.
     Address,
-    /// Of these; what it will be in a later version.
-    Choice(&'static [&'static str], &'static [&'static str]),
+    /// Of these.
+    Choice(&'static [&'static str]),
     /// Of these numbers.
     Status(&'static [i64]),
     Text(names::Rule),
@@ -47,14 +47,12 @@ pub(super) enum Kind {
     /// Not shown. Also as `<name>_file`.
     Secret,
     /// The same, as a list; in the file, one a line.
-    Secrets,
-    /// Not in this version.
-    Later,
+    Secrets(secrets::Rule),
 }
 
 impl Kind {
     pub fn is_secret(&self) -> bool {
-        matches!(self, Self::Secret | Self::Secrets)
+        matches!(self, Self::Secret | Self::Secrets(_))
     }
 }
 
@@ -71,18 +69,23 @@ pub(super) enum Otherwise {
 }
 
 use Kind::{
-    Address, Bool, Choice, Dir, Duration, File, Integer, Later, List, Percent, Secret, Secrets,
-    Size, Status, Switch, Text, Uri, Uris,
+    Address, Bool, Choice, Dir, Duration, File, Integer, List, Percent, Secret, Secrets, Size,
+    Status, Switch, Text, Uri, Uris,
 };
 use Otherwise::{Absent, Derived, Is, Needed};
 
 /// Sections that mean something by being there. All other sections always are.
-pub(super) const OPTIONAL_SECTIONS: [&str; 13] = [
+pub(super) const OPTIONAL_SECTIONS: [&str; 18] = [
+    "http.tls",
     "sources.*",
     "sources.*.rate_limit",
+    "sources.*.auth.hmac",
+    "sources.*.auth.standard_webhooks",
+    "sources.*.auth.mtls",
     "kafka",
     "kafka.create_topics",
     "kafka.sasl",
+    "kafka.sasl.oauth",
     "kafka.tls",
     "amqp",
     "amqp.tls",
@@ -119,7 +122,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     row("http.max_connections", Integer(1, 1_000_000), Is("12000"), "Open connections; more have to wait to be accepted."),
     row("http.max_in_flight", Integer(1, 1_000_000), Is("10000"), "Requests between their head and their answer; more get a 429."),
     row("http.max_in_flight_bytes", Size("64KiB", "64GiB"), Is("64MiB"), "Bytes of bodies that those may hold; more get a 429."),
-    row("http.max_body", Size("1KiB", "64MiB"), Is("512KiB"), "Bytes of one body, packed or unpacked; more gets a 413. With its envelope it has to fit the brokers' limits."),
+    row("http.max_body", Size("1KiB", "64MiB"), Is("512KiB"), "Bytes of one body, packed or unpacked; more gets a 413, and so does what unpacks to more than a hundredfold. With its envelope it has to fit the brokers' limits."),
     row("http.head_size", Size("4KiB", "1MiB"), Is("64KiB"), "Bytes of a request's line and headers."),
     row("http.header_timeout", Duration("100ms", "5m"), Is("5s"), "How long a request's head may take."),
     row("http.body_timeout", Duration("100ms", "5m"), Is("5s"), "How long a request's body may take; longer gets a 408."),
@@ -128,33 +131,45 @@ pub(super) static SETTINGS: &[Setting] = &[
     row("http.stop_delay", Duration("0", "10m"), Is("0s"), "After SIGTERM: not ready, and still serving, so that a load balancer can look away."),
     row("http.shutdown_timeout", Duration("1s", "10m"), Is("12s"), "How long requests in flight may take to end when stopping."),
     row("http.success_status", Status(&[202, 200, 204]), Is("202"), "The status of an accepted webhook."),
-    row("http.tls", Later, Absent, "TLS on the webhook listener."),
+    row("http.tls.cert_file", File, Needed, "The listener's certificate and its chain, PEM. With this section it speaks TLS 1.2 and 1.3 alone."),
+    row("http.tls.key_file", File, Needed, "Its private key, PEM."),
+    row("http.tls.client_ca_file", File, Absent, "The authority of clients' certificates, PEM, for `sources.*.auth.mtls`."),
     row("admin.listen", Address, Is("127.0.0.1:8081"), "Where health, metrics and documents are served. Not for the public."),
     row("envelope.schema_base", Text(names::URI), Is("urn:minchat-bridge:schema:"), "What `dataschema` begins with."),
     row("sources.*.uri", Text(names::URI_REFERENCE), Derived("`/webhooks/<name>`"), "The attribute `source` of this source's envelopes."),
     row("sources.*.prefix", Text(names::PREFIX), Derived("`<name>.`"), "What this source's topics, exchanges and files begin with."),
     row("sources.*.rate_limit.per_second", Integer(1, 10_000_000), Needed, "Webhooks a second that this source may post in the long run."),
     row("sources.*.rate_limit.burst", Integer(1, 10_000_000), Needed, "Webhooks that it may post at once after a rest."),
-    row("sources.*.auth.tokens", Secrets, Absent, "Any one lets a request in: as `Authorization: Bearer`, `?token=`, or Basic's password."),
-    row("sources.*.auth.none", Bool, Derived("`true` on loopback without tokens, else `false`"), "Let in whoever reaches the listener."),
-    row("sources.*.auth.hmac", Later, Absent, "Signatures of the body."),
-    row("sources.*.auth.standard_webhooks", Later, Absent, "Signatures by Standard Webhooks."),
-    row("sources.*.auth.mtls", Later, Absent, "Client certificates."),
-    row("sources.*.allow_from", Later, Absent, "Networks that may post."),
-    row("sources.*.trusted_proxies", Later, Absent, "Networks whose `X-Forwarded-For` is believed."),
+    row("sources.*.auth.tokens", Secrets(secrets::TOKENS), Absent, "Any one lets a request in: as `Authorization: Bearer`, `?token=`, or Basic's password."),
+    row("sources.*.auth.hmac.secrets", Secrets(secrets::KEYS), Needed, "Any one lets in a request whose body it signs, by HMAC-SHA256 over the bytes on the wire."),
+    row("sources.*.auth.hmac.header", Text(names::HEADER), Is("x-signature"), "The header that the signature is in."),
+    row("sources.*.auth.hmac.prefix", Text(names::HEADER_TEXT), Absent, "What stands before it there, such as `sha256=`."),
+    row("sources.*.auth.hmac.encoding", Choice(&["hex", "base64"]), Is("hex"), "How it is written."),
+    row("sources.*.auth.hmac.timestamp_header", Text(names::HEADER), Absent, "A header with the seconds since 1970. Signed is its text, a full stop, and the body then."),
+    row("sources.*.auth.hmac.tolerance", Duration("1s", "24h"), Is("5m"), "How far that may be from the clock."),
+    row("sources.*.auth.standard_webhooks.secrets", Secrets(secrets::WHSEC), Needed, "Any one lets in a request that it signs as Standard Webhooks 1.0 has it: `whsec_` and base64."),
+    row("sources.*.auth.standard_webhooks.tolerance", Duration("1s", "24h"), Is("5m"), "How far `webhook-timestamp` may be from the clock."),
+    row("sources.*.auth.mtls.names", List(names::NON_EMPTY), Absent, "Let in whose client certificate is made out to one of these: DNS name, URI, e-mail address or common name. An empty section: any certificate of the authority."),
+    row("sources.*.auth.none", Bool, Derived("`true` on loopback without credentials, else `false`"), "Let in whoever reaches the listener."),
+    row("sources.*.allow_from", List(names::NETWORK), Absent, "Networks that may post, whatever the credentials. Not given: all."),
+    row("sources.*.trusted_proxies", List(names::NETWORK), Absent, "Networks whose `X-Forwarded-For` is believed, from the right."),
     row("kafka.bootstrap_servers", List(names::HOST_PORT), Needed, "Where to meet the cluster: `host:port`, several with commas."),
     row("kafka.create_topics", Switch, Is("false"), "Create topics that are missing at start, with the brokers' defaults or those of the next rows."),
     row("kafka.create_topics.partitions", Integer(1, 100_000), Absent, "Partitions of a topic that is created. Not given: the brokers' default."),
     row("kafka.create_topics.replication_factor", Integer(1, 100), Absent, "Its copies. Not given: the brokers' default."),
     row("kafka.create_topics.config.*", Text(names::ANY), Absent, "Its configuration, such as `retention.ms`."),
-    row("kafka.content_mode", Choice(&["structured", "binary"], &[]), Is("structured"), "`structured`: the value is the envelope. `binary`: it is `data`, and the attributes are in headers, `ce_*`."),
-    row("kafka.compression", Choice(&["none", "gzip", "snappy", "lz4", "zstd"], &[]), Is("lz4"), "Codec of the batches."),
+    row("kafka.content_mode", Choice(&["structured", "binary"]), Is("structured"), "`structured`: the value is the envelope. `binary`: it is `data`, and the attributes are in headers, `ce_*`."),
+    row("kafka.compression", Choice(&["none", "gzip", "snappy", "lz4", "zstd"]), Is("lz4"), "Codec of the batches."),
     row("kafka.linger", Duration("0", "1s"), Is("0.2ms"), "How long a batch waits for more events. Every answer waits with it."),
-    row("kafka.security_protocol", Choice(&["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"], &[]), Is("plaintext"), "How the connection is secured."),
-    row("kafka.sasl.mechanism", Choice(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], &["OAUTHBEARER"]), Is("SCRAM-SHA-512"), "How the bridge logs in."),
-    row("kafka.sasl.username", Text(names::NON_EMPTY), Needed, "As whom."),
-    row("kafka.sasl.password", Secret, Needed, "With what."),
-    row("kafka.sasl.oauth", Later, Absent, "OAUTHBEARER by OIDC."),
+    row("kafka.security_protocol", Choice(&["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]), Is("plaintext"), "How the connection is secured."),
+    row("kafka.sasl.mechanism", Choice(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]), Is("SCRAM-SHA-512"), "How the bridge logs in. OAUTHBEARER needs a build with the feature `oauth`."),
+    row("kafka.sasl.username", Text(names::NON_EMPTY), Absent, "As whom. Needed, but by OAUTHBEARER."),
+    row("kafka.sasl.password", Secret, Absent, "With what. Needed, but by OAUTHBEARER."),
+    row("kafka.sasl.oauth.token_endpoint", Text(names::HTTP_URL), Needed, "Where tokens are fetched, by OIDC's client credentials."),
+    row("kafka.sasl.oauth.client_id", Text(names::NON_EMPTY), Needed, "Who fetches them."),
+    row("kafka.sasl.oauth.client_secret", Secret, Needed, "With what."),
+    row("kafka.sasl.oauth.scope", Text(names::NON_EMPTY), Absent, "For what. Not given: whatever the endpoint gives."),
+    row("kafka.sasl.oauth.ca_file", File, Absent, "The authority of the endpoint's certificate, PEM. Not given: the system's."),
     row("kafka.tls.ca_file", File, Absent, "The authority of the brokers' certificates, PEM. Not given: the system's."),
     row("kafka.tls.cert_file", File, Absent, "The bridge's own certificate, PEM."),
     row("kafka.tls.key_file", File, Absent, "Its private key, PEM."),
@@ -162,12 +177,12 @@ pub(super) static SETTINGS: &[Setting] = &[
     row("amqp.uri", Uri, Absent, "The broker: `amqp[s]://[user[:password]@]host[:port][/vhost]`."),
     row("amqp.uris", Uris, Absent, "Several of them, tried in turn, instead of `amqp.uri`."),
     row("amqp.password", Secret, Absent, "The user's password, if it is not in the URI."),
-    row("amqp.auth_mechanism", Choice(&["plain", "external"], &[]), Is("plain"), "By password, or by the client's certificate."),
+    row("amqp.auth_mechanism", Choice(&["plain", "external"]), Is("plain"), "By password, or by the client's certificate."),
     row("amqp.tls.ca_file", File, Absent, "The authority of the broker's certificate, PEM. Not given: the system's."),
     row("amqp.tls.cert_file", File, Absent, "The bridge's own certificate, PEM."),
     row("amqp.tls.key_file", File, Absent, "Its private key, PEM."),
     row("amqp.declare", Bool, Is("true"), "Create exchanges that are missing. What is there is used as it is."),
-    row("amqp.content_mode", Choice(&["structured", "binary"], &[]), Is("structured"), "`structured`: the body is the envelope. `binary`: it is `data`, and the attributes are in headers, `cloudEvents_*`."),
+    row("amqp.content_mode", Choice(&["structured", "binary"]), Is("structured"), "`structured`: the body is the envelope. `binary`: it is `data`, and the attributes are in headers, `cloudEvents_*`."),
     row("amqp.heartbeat", Duration("1s", "5m"), Is("5s"), "A broker that is silent for two of these is gone. Whole seconds."),
     row("file.dir", Dir, Is("./data/events"), "Where the `.ndjson` files are."),
     row("routes.*.kafka.topic", Text(names::TOPIC), Derived("`<prefix><kind>.v1`"), "This kind's topic."),
@@ -181,8 +196,8 @@ pub(super) static SETTINGS: &[Setting] = &[
     row("spool.dir", Dir, Is("./data/spool"), "Dead letters that no destination takes are kept here. Events of an outage are not, in this version."),
     row("spool.max_size", Size("0", "1024TiB"), Is("1GiB"), "Bytes that may be kept there. 0: nothing is."),
     row("spool.keep_free", Percent, Is("5%"), "Checked, and without effect in this version."),
-    row("log.format", Choice(&["auto", "text", "json"], &[]), Is("auto"), "`auto` is text on a terminal and JSON elsewhere."),
-    row("log.level", Choice(&["error", "warn", "info", "debug", "trace"], &[]), Is("info"), "The least that is logged."),
+    row("log.format", Choice(&["auto", "text", "json"]), Is("auto"), "`auto` is text on a terminal and JSON elsewhere."),
+    row("log.level", Choice(&["error", "warn", "info", "debug", "trace"]), Is("info"), "The least that is logged."),
 ];
 
 const fn row(path: &'static str, kind: Kind, default: Otherwise, doc: &'static str) -> Setting {
@@ -211,11 +226,9 @@ pub(super) fn is_section(path: &SettingPath) -> bool {
     SETTINGS.iter().any(|setting| path.is_above(setting.path))
 }
 
-/// Whether a path is a setting, a section, or within what comes in a later version.
+/// Whether a path is a setting or a section.
 pub(super) fn is_known(path: &SettingPath) -> bool {
-    let is_later =
-        |setting: &&Setting| matches!(setting.kind, Later) && path.begins_like(setting.path);
-    find(path).is_some() || is_section(path) || SETTINGS.iter().any(|setting| is_later(&setting))
+    find(path).is_some() || is_section(path)
 }
 
 /// The keys that a section knows, `*` left out, in the order of the table.
@@ -228,7 +241,7 @@ pub(super) fn keys_of(section: &SettingPath) -> Vec<String> {
     {
         let parts: Vec<&str> = setting.path.split('.').collect();
         let last = parts.len() == depth + 1;
-        if parts[depth] == "*" || (last && matches!(setting.kind, Later)) {
+        if parts[depth] == "*" {
             continue;
         }
         keys.push(parts[depth].to_owned());

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use config::{Value, ValueKind};
 
+use super::files::ReadFile;
 use super::kinds::{Checked, Wrong, wrong};
 use super::layers::Given;
 use super::names;
@@ -32,6 +33,8 @@ pub(super) struct Found {
     /// What was refused: nothing that depends on it is judged.
     pub bad: BTreeSet<SettingPath>,
     pub problems: Vec<Problem>,
+    /// The files that were named.
+    pub files: Vec<ReadFile>,
 }
 
 /// Walks all of it.
@@ -72,13 +75,6 @@ impl Found {
         let is_section = table::is_section(path);
         let origin = given.origin(path, value);
         match (&value.kind, row) {
-            (_, Some((setting, _))) if matches!(setting.kind, Kind::Later) => {
-                let wrong = Wrong {
-                    wrong: "it is not in this version".into(),
-                    right: "leave it out".into(),
-                };
-                self.refuse(path.clone(), origin, wrong);
-            }
             (ValueKind::Table(entries), _) if is_section => {
                 if self.enter(path, &origin) {
                     for (key, value) in entries {
@@ -152,6 +148,11 @@ impl Found {
         value: &ValueKind,
         origin: String,
     ) {
+        if let ValueKind::String(file) = value
+            && (is_file || matches!(setting.kind, Kind::File))
+        {
+            self.files.push(ReadFile::about_to_read(file.as_ref()));
+        }
         let checked = match value {
             ValueKind::String(file) if is_file => {
                 secrets::from_file(&setting.kind, file).map(|checked| Checked {

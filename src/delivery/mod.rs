@@ -67,6 +67,17 @@ pub struct Readiness {
     pub detail: String,
 }
 
+/// What the spool still has for a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// As in logs: `kafka:minchat.message.sent.v1`.
+    pub destination: String,
+    /// How many events.
+    pub events: u64,
+    /// Whether its broker takes events, and why not.
+    pub detail: String,
+}
+
 /// Makes the publisher of a destination, on its owner's thread.
 pub type MakePublisher<'a> =
     &'a dyn Fn(&Destination) -> Box<dyn FnOnce(Reporter) -> Box<dyn Publisher> + Send>;
@@ -150,10 +161,10 @@ impl Delivery {
                 kept: kept.clone(),
             };
             if let Some(Backlog { first, next }) = backlog {
-                parts
-                    .metrics
-                    .destination(index)
-                    .found_in_spool(next - first);
+                let left = next - first;
+                parts.metrics.destination(index).found_in_spool(left);
+                let pending = usize::try_from(left).unwrap_or(usize::MAX);
+                delivery.0.lanes[index].status.holds(pending, left);
             }
             let owner = lane.start(&delivery, &parts.metrics, publisher(destination))?;
             delivery.owners().push(owner);
@@ -216,6 +227,17 @@ impl Delivery {
     /// How many events the spool has that are not done.
     pub fn spooled(&self) -> u64 {
         self.0.lanes.iter().map(|lane| lane.status.spooled()).sum()
+    }
+
+    /// The destinations for which the spool has events that are not done.
+    pub fn backlogs(&self) -> Vec<Left> {
+        let lanes = self.0.table.destinations().iter().zip(&self.0.lanes);
+        let left = lanes.map(|(destination, lane)| Left {
+            destination: destination.to_string(),
+            events: lane.status.spooled(),
+            detail: lane.status.broker(),
+        });
+        left.filter(|left| left.events > 0).collect()
     }
 
     /// Ends all lanes: waits for the confirms that somebody waits for, within this time, puts what

@@ -27,6 +27,8 @@ const KEYS: usize = 3;
 const EVENTS_OF_A_KEY: usize = 40;
 /// How many steps a lane may take to drain once all is well.
 const PATIENCE: usize = 5_000;
+/// For how many steps nothing may be left before it counts as drained.
+const QUIET: usize = 40;
 
 /// An event of a run: its key, and its number among those of its key.
 type Which = (usize, usize);
@@ -128,13 +130,19 @@ impl World {
         self.disk.fail(Faults::default());
         self.disk.resize(u64::MAX / 4);
         self.broker.is_well_from_now_on();
-        let mut steps = 0;
-        while self.bridge.pending() > 0 {
+        let (mut steps, mut quiet) = (0, 0);
+        // What is being appended is not pending yet.
+        while quiet < QUIET {
             self.now += Duration::from_millis(40);
             self.broker.recover(&mut self.bridge.reports);
             self.broker.work(&mut self.rng, &mut self.bridge.reports);
             self.turn();
             steps += 1;
+            quiet = if self.bridge.pending() == 0 {
+                quiet + 1
+            } else {
+                0
+            };
             assert!(
                 steps < PATIENCE,
                 "the lane does not drain: {:?}",

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 /// How long an owner may be silent and still count as living. A sync of a sick disk takes seconds.
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// What stands before the reason why only the spool takes events.
+const INTO_THE_SPOOL: &str = "takes events into the spool: ";
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct LaneStatus {
@@ -70,10 +73,10 @@ impl LaneStatus {
         let ready = reached && outage.is_none() || spool_takes;
         self.ready.store(ready, Ordering::Relaxed);
         let (by, why) = match (outage, spool_takes) {
-            (Some(outage), true) => ("takes events into the spool: ", outage),
+            (Some(outage), true) => (INTO_THE_SPOOL, outage),
             (Some(outage), false) => ("", outage),
             (None, _) if reached => ("takes events", ""),
-            (None, true) => ("takes events into the spool: ", "not reached yet"),
+            (None, true) => (INTO_THE_SPOOL, "not reached yet"),
             (None, false) => ("not reached yet", ""),
         };
         let mut detail = self.detail.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,6 +85,13 @@ impl LaneStatus {
             detail.push_str(by);
             detail.push_str(why);
         }
+    }
+
+    /// Whether the broker takes events, and why not, whatever the spool does.
+    pub(super) fn broker(&self) -> String {
+        let (_, detail) = self.readiness();
+        let why = detail.strip_prefix(INTO_THE_SPOOL);
+        why.map_or(detail.clone(), str::to_owned)
     }
 
     pub(super) fn readiness(&self) -> (bool, String) {

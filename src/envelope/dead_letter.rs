@@ -4,7 +4,8 @@ use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{
-    Draft, Event, EventType, Received, Sealer, Verdict, json_string, subject_word, write_time,
+    Draft, Event, EventType, Received, Sealer, Verdict, json_string, new_id, subject_word,
+    write_time,
 };
 use crate::minchat::{Kind, Malformed};
 
@@ -93,7 +94,8 @@ impl Sealer {
             detail: why.to_string(),
             destination: None,
         };
-        let draft = Draft::new(EventType::DeadLetter, received, room(received.body));
+        let id = new_id(received.at);
+        let draft = Draft::with_id(id, EventType::DeadLetter, room(received.body));
         self.write_dead_letter(draft, received, None, verdict)
     }
 

@@ -1,14 +1,14 @@
 //! What the head of a webhook decides, before a byte of its body is read.
 
 use actix_web::HttpRequest;
-use actix_web::http::Method;
-use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
+use actix_web::http::header::{CONTENT_TYPE, HOST, HeaderMap};
+use actix_web::http::{Method, StatusCode, Version};
 
 use super::address::Address;
-use super::auth::Head;
+use super::auth::{Entry, Head};
 use super::body::{self, Bounds};
 use super::encoding::Encoding;
-use super::problem::{Problem, Slug};
+use super::problem::{self, Problem, Slug};
 use super::source::Source;
 use crate::minchat::Kind;
 
@@ -20,7 +20,9 @@ pub(super) struct Admitted<'a> {
     /// The length that the head declares.
     pub(super) declared: Option<u64>,
     pub(super) dry_run: bool,
-    headers: &'a HeaderMap,
+    /// Whether its signature, which the body is needed for, has yet to let it in.
+    pub(super) once_signed: bool,
+    pub(super) head: Head<'a>,
 }
 
 impl<'a> Admitted<'a> {
@@ -31,18 +33,14 @@ impl<'a> Admitted<'a> {
         request: &'a HttpRequest,
         bounds: &Bounds,
     ) -> Result<Self, Problem> {
-        let headers = request.headers();
+        let head = Head::of(request);
+        let headers: &HeaderMap = head.headers;
         if request.method() != Method::POST {
             return Err(Problem::method_not_allowed("POST"));
         }
-        if !source.doors.let_in(&Head {
-            headers,
-            query: address.query,
-        }) {
-            return Err(Problem::new(
-                Slug::Unauthorized,
-                "credentials that the source takes are needed",
-            ));
+        let entry = source.doors.entry(&head);
+        if entry == Entry::Denied {
+            return Err(source.turned_away(&head));
         }
         let said = said_kind(address)?;
         let encoding = Encoding::of(headers)?;
@@ -53,25 +51,42 @@ impl<'a> Admitted<'a> {
             encoding,
             declared,
             dry_run: address.dry_run(),
-            headers,
+            once_signed: entry == Entry::OnceSigned,
+            head,
         })
+    }
+
+    /// Lets in by its signature what was not by its head. The webhook's id, if that is signed too.
+    pub(super) fn by_signature(
+        &self,
+        source: &Source,
+        wire: &[u8],
+    ) -> Result<Option<&'a str>, Problem> {
+        if !self.once_signed {
+            return Ok(None);
+        }
+        let signed = source.doors.signed(&self.head, wire);
+        let signed = signed.ok_or_else(|| source.turned_away(&self.head))?;
+        source.take_one()?;
+        Ok(signed.webhook_id)
     }
 
     /// The request's `content-type`. It decides nothing.
     pub(super) fn content_type(&self) -> Option<&'a str> {
-        self.headers.get(CONTENT_TYPE)?.to_str().ok()
+        self.head.headers.get(CONTENT_TYPE)?.to_str().ok()
     }
 
     /// Whether the `content-type` names something else than JSON. It is counted; without one, nothing was named.
     pub(super) fn has_odd_type(&self) -> bool {
-        self.headers
+        self.head
+            .headers
             .get(CONTENT_TYPE)
             .is_some_and(|value| !value.to_str().is_ok_and(is_json))
     }
 
     /// The text of a header.
     pub(super) fn header(&self, name: &str) -> Option<&'a str> {
-        self.headers.get(name)?.to_str().ok()
+        self.head.headers.get(name)?.to_str().ok()
     }
 }
 
@@ -92,8 +107,19 @@ fn said_kind(address: &Address<'_>) -> Result<Option<Kind>, Problem> {
     address.kind.map(known).transpose()
 }
 
+/// What the server lets pass, and is no request for all that: a head over `http.head_size`, or one
+/// without exactly one host (RFC 9112, section 3.2).
+pub(super) fn refused_head(request: &HttpRequest, most: usize) -> Option<StatusCode> {
+    if head_size(request) > most {
+        return Some(problem::HEAD_TOO_LARGE);
+    }
+    let hosts = request.headers().get_all(HOST).count();
+    let holds = hosts == 1 || (hosts == 0 && request.version() < Version::HTTP_11);
+    (!holds).then_some(problem::BAD_HEAD)
+}
+
 /// Bytes of a request's line and headers, about as they came.
-pub(super) fn head_size(request: &HttpRequest) -> usize {
+fn head_size(request: &HttpRequest) -> usize {
     const COLON_SPACE_AND_LINE_END: usize = 4;
     let uri = request.uri();
     let line = uri.path().len() + uri.query().map_or(0, str::len);

@@ -53,6 +53,12 @@ impl Unpacked {
 /// Bytes that are unpacked at a time, and so the most by which a bomb goes over the cap.
 const STEP: usize = 16 * 1024;
 
+/// The most that a packed body may grow by. JSON grows about tenfold; deflate can do 1032-fold.
+const RATIO: usize = 100;
+
+/// Bytes that a body may grow to whatever its ratio: so much is no bomb.
+const ALWAYS: usize = 64 * 1024;
+
 /// The largest window that a zstd content-encoding may ask for, as a power of two (RFC 9659).
 const ZSTD_WINDOW_LOG: u32 = 23;
 
@@ -83,11 +89,12 @@ impl Encoding {
         max_body: usize,
         flight: &mut Flight<'_>,
     ) -> Result<Unpacked, Problem> {
+        let cap = Cap::of(packed.len(), max_body);
         let outcome = match self {
             Self::Identity => return Ok(Unpacked::Whole(packed)),
-            Self::Gzip => read(MultiGzDecoder::new(&packed[..]), max_body, flight)?,
+            Self::Gzip => read(MultiGzDecoder::new(&packed[..]), &cap, flight)?,
             Self::Zstd => match zstd_reader(&packed) {
-                Ok(reader) => read(reader, max_body, flight)?,
+                Ok(reader) => read(reader, &cap, flight)?,
                 Err(_) => None,
             },
         };
@@ -104,10 +111,33 @@ fn zstd_reader(packed: &[u8]) -> io::Result<impl Read> {
     Ok(reader)
 }
 
+/// How far a body may be unpacked.
+struct Cap {
+    bytes: usize,
+    /// What it is for.
+    over: &'static str,
+}
+
+impl Cap {
+    fn of(packed: usize, max_body: usize) -> Self {
+        let by_ratio = packed.saturating_mul(RATIO).max(ALWAYS);
+        match by_ratio < max_body {
+            true => Self {
+                bytes: by_ratio,
+                over: "the unpacked body is more than 100 times the packed one",
+            },
+            false => Self {
+                bytes: max_body,
+                over: "the unpacked body is larger than http.max_body",
+            },
+        }
+    }
+}
+
 /// All that the reader gives; nothing if it fails.
 fn read(
     mut reader: impl Read,
-    max_body: usize,
+    cap: &Cap,
     flight: &mut Flight<'_>,
 ) -> Result<Option<Bytes>, Problem> {
     let mut body = Vec::new();
@@ -120,15 +150,31 @@ fn read(
             Err(_) => return Ok(None),
         }
         let count = body.len() - length;
-        if body.len() > max_body {
-            return Err(Problem::new(
-                Slug::PayloadTooLarge,
-                "the unpacked body is larger than http.max_body",
-            ));
+        if body.len() > cap.bytes {
+            return Err(Problem::new(Slug::PayloadTooLarge, cap.over));
         }
         if count == 0 {
             return Ok(Some(Bytes::from(body)));
         }
         flight.hold(count)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_may_grow_to_a_hundred_times_its_size_or_to_what_is_no_bomb() {
+        for (packed, max_body, bytes) in [
+            (0, 512 << 10, 64 << 10),
+            (655, 512 << 10, 64 << 10),
+            (1000, 512 << 10, 100_000),
+            (10_000, 512 << 10, 512 << 10),
+            (1000, 16 << 10, 16 << 10),
+            (usize::MAX, 512 << 10, 512 << 10),
+        ] {
+            assert_eq!(Cap::of(packed, max_body).bytes, bytes, "{packed}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What is in flight at once: requests, and the bytes of their bodies.
 //!
-//! Guarantees: what a request took is given back when its [`Flight`] ends, however it ends.
+//! Guarantees: what a request took is given back when its [`Flight`] ends, however it ends; requests
+//! that a signature has yet to let in have at most half of the room, so that strangers can't take all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -10,39 +11,49 @@ use crate::metrics::Metrics;
 
 /// The counts of one listener, shared by its workers, and how far they may go.
 pub(super) struct InFlight {
+    all: Room,
+    /// Of those that nothing has let in yet.
+    unproven: Room,
+    metrics: Arc<Metrics>,
+}
+
+/// Counts, and how far they may go.
+struct Room {
     requests: AtomicUsize,
     bytes: AtomicUsize,
     max_requests: usize,
     max_bytes: usize,
-    metrics: Arc<Metrics>,
 }
 
 /// One request's share of what is in flight.
 pub(super) struct Flight<'a> {
-    all: &'a InFlight,
+    in_flight: &'a InFlight,
     bytes: usize,
+    unproven: bool,
 }
 
 impl InFlight {
     pub(super) fn new(max_requests: usize, max_bytes: usize, metrics: Arc<Metrics>) -> Self {
         Self {
-            requests: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
-            max_requests,
-            max_bytes,
+            all: Room::new(max_requests, max_bytes),
+            unproven: Room::new(max_requests.div_ceil(2), max_bytes.div_ceil(2)),
             metrics,
         }
     }
 
-    /// Lets one more request in, if there is room.
-    pub(super) fn begin(&self) -> Result<Flight<'_>, Problem> {
-        let before = self.requests.fetch_add(1, Relaxed);
+    /// Lets one more request in, if there is room. `unproven`: a signature has yet to let it in.
+    pub(super) fn begin(&self, unproven: bool) -> Result<Flight<'_>, Problem> {
+        let mut has_room = self.all.begin();
+        if unproven {
+            has_room &= self.unproven.begin();
+        }
         self.metrics.in_flight_began();
         let flight = Flight {
-            all: self,
+            in_flight: self,
             bytes: 0,
+            unproven,
         };
-        match before < self.max_requests {
+        match has_room {
             true => Ok(flight),
             false => Err(Problem::too_many(
                 "as many requests as allowed are in flight",
@@ -52,12 +63,41 @@ impl InFlight {
     }
 }
 
+impl Room {
+    fn new(max_requests: usize, max_bytes: usize) -> Self {
+        Self {
+            requests: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            max_requests,
+            max_bytes,
+        }
+    }
+
+    fn begin(&self) -> bool {
+        self.requests.fetch_add(1, Relaxed) < self.max_requests
+    }
+
+    fn hold(&self, bytes: usize) -> bool {
+        self.bytes.fetch_add(bytes, Relaxed) + bytes <= self.max_bytes
+    }
+
+    fn end(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Relaxed);
+        self.requests.fetch_sub(1, Relaxed);
+    }
+}
+
 impl Flight<'_> {
     /// Takes room for bytes that are there, until the request ends.
     pub(super) fn hold(&mut self, bytes: usize) -> Result<(), Problem> {
         self.bytes += bytes;
-        self.all.metrics.in_flight_bytes_added(bytes);
-        match self.all.bytes.fetch_add(bytes, Relaxed) + bytes <= self.all.max_bytes {
+        let in_flight = self.in_flight;
+        in_flight.metrics.in_flight_bytes_added(bytes);
+        let mut has_room = in_flight.all.hold(bytes);
+        if self.unproven {
+            has_room &= in_flight.unproven.hold(bytes);
+        }
+        match has_room {
             true => Ok(()),
             false => Err(Problem::too_many(
                 "as many bytes as allowed are in flight",
@@ -65,14 +105,22 @@ impl Flight<'_> {
             )),
         }
     }
+
+    /// A signature has let it in: it needs none of the room for strangers any more.
+    pub(super) fn proven(&mut self) {
+        if std::mem::take(&mut self.unproven) {
+            self.in_flight.unproven.end(self.bytes);
+        }
+    }
 }
 
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
-        self.all.bytes.fetch_sub(self.bytes, Relaxed);
-        self.all.requests.fetch_sub(1, Relaxed);
-        self.all.metrics.in_flight_bytes_removed(self.bytes);
-        self.all.metrics.in_flight_ended();
+        self.proven();
+        let in_flight = self.in_flight;
+        in_flight.all.end(self.bytes);
+        in_flight.metrics.in_flight_bytes_removed(self.bytes);
+        in_flight.metrics.in_flight_ended();
     }
 }
 
@@ -93,26 +141,26 @@ mod tests {
     }
 
     fn counts(all: &InFlight) -> (usize, usize) {
-        (all.requests.load(Relaxed), all.bytes.load(Relaxed))
+        (all.all.requests.load(Relaxed), all.all.bytes.load(Relaxed))
     }
 
     #[test]
     fn a_request_over_the_limit_is_refused_and_takes_nothing() {
         let all = in_flight(2, 10);
-        let first = all.begin().ok();
-        let _second = all.begin().ok();
-        assert!(all.begin().is_err());
+        let first = all.begin(false).ok();
+        let _second = all.begin(false).ok();
+        assert!(all.begin(false).is_err());
         assert_eq!(counts(&all), (2, 0));
         drop(first);
-        assert!(all.begin().is_ok());
+        assert!(all.begin(false).is_ok());
         assert_eq!(counts(&all), (1, 0));
     }
 
     #[test]
     fn bytes_over_the_limit_are_refused_and_given_back_with_the_others() {
         let all = in_flight(2, 10);
-        let mut first = all.begin().expect("there is room for two");
-        let mut second = all.begin().expect("there is room for two");
+        let mut first = all.begin(false).expect("there is room for two");
+        let mut second = all.begin(false).expect("there is room for two");
         assert!(first.hold(6).is_ok());
         assert!(first.hold(4).is_ok());
         assert!(second.hold(1).is_err());
@@ -121,5 +169,27 @@ mod tests {
         assert_eq!(counts(&all).1, 10);
         drop(second);
         assert_eq!(counts(&all), (0, 0));
+    }
+
+    #[test]
+    fn strangers_have_half_of_the_room_and_none_once_they_are_known() {
+        let all = in_flight(4, 10);
+        let mut first = all.begin(true).expect("there is room for two");
+        let mut second = all.begin(true).expect("there is room for two");
+        assert!(all.begin(true).is_err());
+        assert!(first.hold(5).is_ok());
+        assert!(second.hold(1).is_err());
+        let mut known = all
+            .begin(false)
+            .expect("there is room for those who are known");
+        assert!(known.hold(4).is_ok());
+        first.proven();
+        let mut third = all.begin(true).expect("there is room again");
+        assert!(third.hold(4).is_err(), "over the limit of all");
+        assert_eq!(counts(&all), (4, 14));
+        drop((first, second, third, known));
+        assert_eq!(counts(&all), (0, 0));
+        assert_eq!(all.unproven.bytes.load(Relaxed), 0);
+        assert_eq!(all.unproven.requests.load(Relaxed), 0);
     }
 }

@@ -11,6 +11,9 @@
 //! there is room; [`body`] reads it, [`encoding`] unpacks it; then it is sealed and delivered, and
 //! [`accepted`] or [`problem`] is what goes back.
 //!
+//! With `http.tls` the connection is one of [`tls`], whose certificates [`edge`] can change while it
+//! is served, as it can the sources.
+//!
 //! Limits that actix-http 3.20 has built in: a head of at most 128 KiB and 96 header lines (beyond
 //! that 431 without a body), 16 pipelined requests a connection, 32 KiB read ahead of a body.
 
@@ -21,6 +24,8 @@ mod admit;
 mod answer;
 mod auth;
 mod body;
+mod connection;
+mod edge;
 mod encoding;
 mod limits;
 mod open_files;
@@ -32,9 +37,11 @@ pub mod settings;
 mod source;
 mod stop;
 mod strangers;
+mod tls;
 mod unread;
 mod webhooks;
 
+pub use edge::{Change, Edge};
 pub use problem::Slug;
 pub use server::{Addresses, Behind, Bound, bind};
 pub use stop::Stopper;

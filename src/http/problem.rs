@@ -118,6 +118,9 @@ pub(super) const NOT_READY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 /// A head over `http.head_size`: answered without a body, as the server answers even larger ones.
 pub(super) const HEAD_TOO_LARGE: StatusCode = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
 
+/// A head that is no request: answered without a body, as the server answers others.
+pub(super) const BAD_HEAD: StatusCode = StatusCode::BAD_REQUEST;
+
 /// One refusal: what went wrong, and what the sender should know of it.
 #[derive(Debug)]
 pub(super) struct Problem {

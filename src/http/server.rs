@@ -12,12 +12,14 @@ use actix_web::{App, HttpRequest, HttpServer, web};
 
 use super::admin::{self, Admin};
 use super::body::Bounds;
+use super::connection::Connection;
+use super::edge::Edge;
 use super::limits::InFlight;
 use super::open_files;
 use super::phase::SharedPhase;
 use super::problem;
 use super::settings::{AdminSettings, Settings, SourceSettings};
-use super::source::Source;
+use super::source::Sources;
 use super::stop::{Leave, Stopper};
 use super::strangers::Strangers;
 use super::webhooks::{self, Desk, Listener};
@@ -51,6 +53,7 @@ pub struct Bound {
     admin: Server,
     addresses: Addresses,
     stopper: Stopper,
+    edge: Edge,
     phase: Arc<SharedPhase>,
     stop_delay: Duration,
     shutdown_timeout: Duration,
@@ -79,7 +82,9 @@ pub fn bind(
         behind.metrics.clone(),
         phase.clone(),
     );
-    let (webhooks, webhooks_at) = webhook_listener(settings, sources, behind, &phase)?;
+    let edge = Edge::new(settings, sources, behind.metrics.clone())
+        .map_err(|why| io::Error::other(format!("http.tls: {why}")))?;
+    let (webhooks, webhooks_at) = webhook_listener(settings, &edge, behind, &phase)?;
     let (admin, admin_at) = admin_listener(admin, shown)?;
     Ok(Bound {
         webhooks,
@@ -89,6 +94,7 @@ pub fn bind(
             admin: admin_at,
         },
         stopper: Stopper::new(),
+        edge,
         phase,
         stop_delay: settings.stop_delay,
         shutdown_timeout: settings.shutdown_timeout,
@@ -97,13 +103,19 @@ pub fn bind(
 
 fn webhook_listener(
     settings: &Settings,
-    sources: &[SourceSettings],
+    edge: &Edge,
     behind: Behind,
     phase: &Arc<SharedPhase>,
 ) -> io::Result<(Server, SocketAddr)> {
     let connections = behind.metrics.clone();
     let delivery = behind.delivery.clone();
-    let listener = Arc::new(listener(settings, sources, behind, phase.clone()));
+    let certificates = edge.tls.clone();
+    let listener = Arc::new(listener(
+        settings,
+        edge.sources.clone(),
+        behind,
+        phase.clone(),
+    ));
     let server = HttpServer::new(move || {
         let port = delivery.port();
         actix_web::rt::spawn(port.clone().answering());
@@ -117,8 +129,11 @@ fn webhook_listener(
             },
         ))
     })
-    .on_connect(move |_: &dyn Any, data: &mut Extensions| {
-        data.insert(Connection::open(connections.clone()));
+    .on_connect(move |connection: &dyn Any, data: &mut Extensions| {
+        let certificate = certificates
+            .as_ref()
+            .and_then(|tls| tls.certificate(connection));
+        data.insert(Connection::open(connections.clone(), certificate));
     })
     .workers(settings.workers)
     .max_connections(settings.max_connections.div_ceil(settings.workers.max(1)))
@@ -128,20 +143,26 @@ fn webhook_listener(
     .tcp_nodelay(true)
     // Ours counts in less than seconds; this one must only never be the shorter.
     .shutdown_timeout(settings.shutdown_timeout.as_secs() + 60)
-    .disable_signals()
-    .bind(settings.listen)?;
+    .tls_handshake_timeout(settings.header_timeout)
+    // Of each worker. As many as connections: a handshake that does not come holds nobody else up.
+    .max_connection_rate(settings.max_connections)
+    .disable_signals();
+    let server = match &edge.tls {
+        Some(tls) => server.bind_rustls_0_23(settings.listen, tls.server_config())?,
+        None => server.bind(settings.listen)?,
+    };
     let address = server.addrs()[0];
     Ok((server.run(), address))
 }
 
 fn listener(
     settings: &Settings,
-    sources: &[SourceSettings],
+    sources: Arc<Sources>,
     behind: Behind,
     phase: Arc<SharedPhase>,
 ) -> Listener {
     Listener {
-        sources: sources.iter().map(Source::new).collect(),
+        sources,
         bounds: Bounds {
             max: settings.max_body,
             timeout: settings.body_timeout,
@@ -197,6 +218,12 @@ impl Bound {
         self.stopper.clone()
     }
 
+    /// What of them can be changed while they serve.
+    #[must_use]
+    pub fn edge(&self) -> Edge {
+        self.edge.clone()
+    }
+
     /// Serves until stopped, and returns when nothing is in flight any more or its time is up.
     /// The admin listener is the last to go.
     ///
@@ -234,21 +261,5 @@ fn ended_by_itself(ended: Result<io::Result<()>, tokio::task::JoinError>) -> io:
         Ok(Ok(())) => io::Error::other("a listener ended"),
         Ok(Err(error)) => error,
         Err(error) => io::Error::other(error),
-    }
-}
-
-/// An open connection, for as long as the server holds on to it.
-struct Connection(Arc<Metrics>);
-
-impl Connection {
-    fn open(metrics: Arc<Metrics>) -> Self {
-        metrics.connection_opened();
-        Self(metrics)
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.0.connection_closed();
     }
 }

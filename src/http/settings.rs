@@ -1,10 +1,11 @@
 //! The settings of both listeners and of the sources.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer};
 
 use crate::secret::Secret;
 use crate::units::{duration_setting, size_setting};
@@ -53,6 +54,13 @@ pub struct Settings {
     pub tls: Option<TlsSettings>,
 }
 
+impl Settings {
+    /// What a URL of the webhook listener begins with.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+}
+
 /// The section `http.tls`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct TlsSettings {
@@ -84,10 +92,16 @@ pub struct SourceSettings {
     pub rate_limit: Option<RateLimit>,
     /// Who gets in.
     pub auth: AuthSettings,
+    /// Where a request may come from, whatever its credentials. Empty: from anywhere.
+    #[serde(default, deserialize_with = "networks")]
+    pub allow_from: Vec<IpNet>,
+    /// Whose `X-Forwarded-For` is believed. Empty: nobody's.
+    #[serde(default, deserialize_with = "networks")]
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// The section `sources.*.rate_limit`: a token bucket.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct RateLimit {
     /// Webhooks a second, in the long run.
     pub per_second: u32,
@@ -96,12 +110,96 @@ pub struct RateLimit {
 }
 
 /// The section `sources.*.auth`. Either there are credentials, or `none` is true.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub struct AuthSettings {
     /// Any one of these lets a request in. Non-empty visible ASCII, each once.
     #[serde(default)]
     pub tokens: Vec<Secret>,
-    /// Whoever reaches the listener gets in. True by itself only without tokens and on loopback.
+    /// Signatures in a header of the sender's choice. None: none is looked at.
+    pub hmac: Option<HmacSettings>,
+    /// Signatures by Standard Webhooks 1.0. None: none is looked at.
+    pub standard_webhooks: Option<StandardWebhooksSettings>,
+    /// Client certificates. Some only if `http.tls.client_ca_file` is given.
+    pub mtls: Option<MtlsSettings>,
+    /// Whoever reaches the listener gets in. True by itself only without credentials and on loopback.
     #[serde(default)]
     pub none: bool,
+}
+
+impl AuthSettings {
+    /// Whether there is a credential that lets somebody in.
+    pub fn has_credentials(&self) -> bool {
+        !self.tokens.is_empty()
+            || self.hmac.is_some()
+            || self.standard_webhooks.is_some()
+            || self.mtls.is_some()
+    }
+}
+
+/// The section `sources.*.auth.hmac`: HMAC by SHA-256 of the bytes on the wire.
+#[derive(Clone, Debug, Deserialize)]
+pub struct HmacSettings {
+    /// A signature by any one of these lets a request in. As the key, each is taken as its text stands.
+    pub secrets: Vec<Secret>,
+    /// The header with the signature. `x-signature`.
+    pub header: String,
+    /// What stands before the signature there, such as `sha256=`. Nothing.
+    #[serde(default)]
+    pub prefix: String,
+    /// How the signature is written. Hex.
+    pub encoding: SignatureEncoding,
+    /// The header with the seconds since 1970, signed before the body with a full stop between. None:
+    /// the body alone is signed.
+    pub timestamp_header: Option<String>,
+    /// How far the timestamp may be from the clock. 5 min, as Standard Webhooks has it.
+    #[serde(deserialize_with = "duration_setting")]
+    pub tolerance: Duration,
+}
+
+/// How a signature is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SignatureEncoding {
+    /// 64 digits.
+    Hex,
+    /// With padding.
+    Base64,
+}
+
+/// The section `sources.*.auth.standard_webhooks`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct StandardWebhooksSettings {
+    /// A signature by any one of these lets a request in. `whsec_` and 24 to 64 bytes in base64.
+    pub secrets: Vec<Secret>,
+    /// How far `webhook-timestamp` may be from the clock. 5 min, as the specification's libraries have it.
+    #[serde(deserialize_with = "duration_setting")]
+    pub tolerance: Duration,
+}
+
+/// The section `sources.*.auth.mtls`.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct MtlsSettings {
+    /// Whom a certificate has to be made out to: one of these as DNS name, URI, e-mail address or
+    /// common name. Empty: whomever the authority made it out to.
+    #[serde(default)]
+    pub names: Vec<String>,
+}
+
+/// Whether a text is a secret of Standard Webhooks.
+pub(crate) fn is_whsec(text: &str) -> bool {
+    super::auth::standard_webhooks::key(text).is_some()
+}
+
+/// A network, or one address as the network of itself.
+pub(crate) fn network(text: &str) -> Option<IpNet> {
+    let network = text.parse::<IpNet>().ok();
+    network.or_else(|| Some(IpNet::from(text.parse::<IpAddr>().ok()?)))
+}
+
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let networks = texts.iter().map(|text| network(text));
+    networks
+        .collect::<Option<_>>()
+        .ok_or(serde::de::Error::custom("not a network"))
 }

@@ -12,13 +12,13 @@ use futures_util::FutureExt;
 
 use super::accepted::Accepted;
 use super::address::Address;
-use super::admit::{Admitted, head_size};
+use super::admit::{Admitted, refused_head};
 use super::body::{self, Bounds};
 use super::encoding::Unpacked;
 use super::limits::{Flight, InFlight};
 use super::phase::{Phase, SharedPhase};
-use super::problem::{self, Problem, Slug};
-use super::source::Source;
+use super::problem::{Problem, Slug};
+use super::source::{Source, Sources};
 use super::strangers::Strangers;
 use super::unread;
 use crate::delivery::{Delivery, Port, Refused};
@@ -28,7 +28,7 @@ use crate::minchat::{self, Drift, Kind, Malformed, Payload as Read};
 
 /// What all workers of the webhook listener share.
 pub(super) struct Listener {
-    pub(super) sources: Vec<Source>,
+    pub(super) sources: Arc<Sources>,
     pub(super) bounds: Bounds,
     pub(super) head_size: usize,
     pub(super) success: StatusCode,
@@ -57,9 +57,9 @@ pub(super) async fn answer(desk: Rc<Desk>, request: HttpRequest, payload: Payloa
     let began = Instant::now();
     let listener = &*desk.listener;
     let address = Address::of(request.uri());
-    let response = match head_size(&request) > listener.head_size {
-        true => head_too_large(payload),
-        false => desk.answer(address, &request, payload).await,
+    let response = match refused_head(&request, listener.head_size) {
+        Some(status) => without_body(status, payload),
+        None => desk.answer(address, &request, payload).await,
     };
     let endpoint = address.map_or(Endpoint::Other, |_| Endpoint::Webhooks);
     listener
@@ -68,9 +68,9 @@ pub(super) async fn answer(desk: Rc<Desk>, request: HttpRequest, payload: Payloa
     response
 }
 
-/// As the server answers heads that are larger still.
-fn head_too_large(payload: Payload) -> HttpResponse {
-    let mut response = HttpResponse::new(problem::HEAD_TOO_LARGE);
+/// As the server answers what is no request.
+fn without_body(status: StatusCode, payload: Payload) -> HttpResponse {
+    let mut response = HttpResponse::new(status);
     response
         .head_mut()
         .set_connection_type(ConnectionType::Close);
@@ -95,10 +95,12 @@ impl Desk {
         request: &HttpRequest,
         mut payload: Payload,
     ) -> HttpResponse {
-        let source = address.and_then(|address| self.listener.source(&address));
+        let sources = self.listener.sources.current();
+        let source = address.and_then(|address| place(&sources, &address));
         let outcome = match (address, source) {
-            (Some(address), Some(source)) => {
-                unless_it_panics(self.receive(source, &address, request, &mut payload)).await
+            (Some(address), Some(place)) => {
+                let source = &sources[place];
+                unless_it_panics(self.receive(place, source, &address, request, &mut payload)).await
             }
             _ => Err(Problem::new(
                 Slug::UnknownSource,
@@ -119,28 +121,29 @@ impl Desk {
     /// waited for, so that a client that hangs up can't tear an event.
     async fn receive(
         &self,
-        source: usize,
+        place: usize,
+        source: &Source,
         address: &Address<'_>,
         request: &HttpRequest,
         payload: &mut Payload,
     ) -> Result<Accepted, Problem> {
         let listener = &*self.listener;
-        let admitted = Admitted::by_head(
-            &listener.sources[source],
-            address,
-            request,
-            &listener.bounds,
-        )?;
-        let mut flight = listener.begin(source)?;
-        let body = body::read(payload, admitted.declared, listener.bounds, &mut flight).await?;
+        let admitted = Admitted::by_head(source, address, request, &listener.bounds)?;
+        let mut flight = listener.begin(admitted.once_signed)?;
+        if !admitted.once_signed {
+            source.take_one()?;
+        }
+        let wire = body::read(payload, admitted.declared, listener.bounds, &mut flight).await?;
+        let webhook_id = admitted.by_signature(source, &wire)?;
+        flight.proven();
         let body = admitted
             .encoding
-            .undo(body, listener.bounds.max, &mut flight)?;
-        let sealed = listener.seal(source, &admitted, &body);
+            .undo(wire, listener.bounds.max, &mut flight)?;
+        let sealed = listener.seal(place, &admitted, webhook_id, &body);
         drop(body);
         match admitted.dry_run {
-            true => listener.rehearse(source, sealed),
-            false => self.deliver(source, sealed).await,
+            true => listener.rehearse(place, sealed),
+            false => self.deliver(place, sealed).await,
         }
     }
 
@@ -173,32 +176,29 @@ impl Desk {
 }
 
 impl Listener {
-    /// The place of the source that a URL names.
-    fn source(&self, address: &Address<'_>) -> Option<usize> {
-        self.sources
-            .iter()
-            .position(|source| source.name == address.source)
-    }
-
     /// Takes a request in, if the bridge stays and no limit is reached.
-    fn begin(&self, source: usize) -> Result<Flight<'_>, Problem> {
+    fn begin(&self, unproven: bool) -> Result<Flight<'_>, Problem> {
         if self.phase.get() == Phase::Stopping {
             return Err(refused(&Refused::Stopping));
         }
-        let flight = self.in_flight.begin()?;
-        self.sources[source].take_one()?;
-        Ok(flight)
+        self.in_flight.begin(unproven)
     }
 
     /// Reads the body, and puts what it is in an envelope.
-    fn seal(&self, source: usize, admitted: &Admitted<'_>, body: &Unpacked) -> Sealed {
+    fn seal(
+        &self,
+        source: usize,
+        admitted: &Admitted<'_>,
+        webhook_id: Option<&str>,
+        body: &Unpacked,
+    ) -> Sealed {
         let received = Received {
             source,
             said: admitted.said,
             content_type: admitted.content_type(),
             traceparent: admitted.header("traceparent"),
             tracestate: admitted.header("tracestate"),
-            webhook_id: None,
+            webhook_id,
             body: body.bytes(),
             at: SystemTime::now(),
         };
@@ -255,6 +255,13 @@ impl Listener {
         }
         response
     }
+}
+
+/// The place of the source that a URL names.
+fn place(sources: &[Source], address: &Address<'_>) -> Option<usize> {
+    sources
+        .iter()
+        .position(|source| source.name == address.source)
 }
 
 fn refused(why: &Refused) -> Problem {

@@ -7,6 +7,7 @@
 
 mod broker;
 mod destination;
+mod edge;
 mod families;
 mod http;
 pub mod table;
@@ -60,6 +61,7 @@ pub struct Metrics {
     kafka_queue_events: IntGauge,
     amqp_connection_blocked: IntGauge,
     amqp_unrouted_messages: IntGauge,
+    edge: edge::EdgeMetrics,
 }
 
 impl Metrics {
@@ -89,6 +91,7 @@ impl Metrics {
             spool_max_bytes: families.gauge(&table::SPOOL_MAX_BYTES)?,
             spool_corrupt: families.counter(&table::SPOOL_CORRUPT)?,
             spool_sync_duration: families.histogram(&table::SPOOL_SYNC_DURATION)?,
+            edge: edge::EdgeMetrics::new(&families)?,
             brokers,
             destinations,
             queues,

@@ -87,6 +87,17 @@ pub enum Report {
     Down(Failure),
 }
 
+/// What becomes of a dead letter that was read where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It stays.
+    Keep,
+    /// It is of no use any more: it goes where one can be taken out, from a RabbitMQ queue.
+    Remove,
+    /// It stays, and no other is read.
+    Stop,
+}
+
 /// Where a publisher's reports go. It never blocks.
 pub type Reporter = Arc<dyn Fn(Report) + Send + Sync>;
 

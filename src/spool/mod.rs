@@ -56,6 +56,7 @@
 //!   last write can't be told from that.)
 
 mod batch;
+mod claim;
 pub mod disk;
 mod format;
 mod inspect;
@@ -74,8 +75,9 @@ pub(crate) mod simulated;
 mod tests;
 
 pub use batch::Batch;
+pub use claim::Claim;
 pub use disk::Disk;
-pub use inspect::{Inspected, Record, discard, inspect};
+pub use inspect::{Inspected, Record, inspect, quarantine};
 pub use queue::{Cursor, Name, Queue, Read};
 pub use store::{Found, OpenError, Refusal, Sizes, Store};
 pub use writer::{Appended, Opened, Spool, Watcher};

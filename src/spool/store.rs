@@ -2,7 +2,9 @@
 //! go through it step by step.
 
 use std::collections::VecDeque;
+use std::fs::Metadata;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -55,6 +57,16 @@ pub enum OpenError {
         /// The other process, if it told.
         by: Option<u32>,
     },
+    /// Another user has it.
+    #[error("{}: belongs to another user (uid {owner}; this process has uid {us})", path.display())]
+    Owner {
+        /// The directory or file.
+        path: PathBuf,
+        /// That user.
+        owner: u32,
+        /// The user of this process.
+        us: u32,
+    },
     /// A later release wrote it.
     #[error("{}: written by a later release, in version {version} of the format; this one reads up to 1", path.display())]
     Newer {
@@ -74,10 +86,27 @@ fn in_use(by: Option<u32>) -> String {
 
 impl OpenError {
     pub(super) fn io(path: &Path, source: io::Error) -> Self {
-        OpenError::Io {
+        let is_denied = source.kind() == io::ErrorKind::PermissionDenied;
+        // What can't be asked, or is not there, is in the hands of the directory above.
+        let mut there = path.ancestors().filter_map(|path| path.metadata().ok());
+        let refusal = there
+            .next()
+            .filter(|_| is_denied)
+            .and_then(|about| OpenError::owner(path, &about));
+        refusal.unwrap_or_else(|| OpenError::Io {
             path: path.to_owned(),
             source,
-        }
+        })
+    }
+
+    /// The refusal, if what this is about is another user's.
+    pub(super) fn owner(path: &Path, about: &Metadata) -> Option<Self> {
+        let (owner, us) = (about.uid(), rustix::process::geteuid().as_raw());
+        (owner != us).then(|| OpenError::Owner {
+            path: path.to_owned(),
+            owner,
+            us,
+        })
     }
 }
 

@@ -194,7 +194,10 @@ fn sources() -> Vec<SourceSettings> {
         auth: AuthSettings {
             tokens: tokens.iter().map(|token| Secret::new(*token)).collect(),
             none: tokens.is_empty(),
+            ..AuthSettings::default()
         },
+        allow_from: Vec::new(),
+        trusted_proxies: Vec::new(),
     };
     vec![
         source("minchat", &["another", TOKEN], None),

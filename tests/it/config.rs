@@ -205,13 +205,34 @@ fn each_configuration_in_the_readme_holds() {
         .skip(1)
         .filter_map(|rest| rest.split("```").next())
         .collect();
-    assert_eq!(snippets.len(), 2, "Kafka and RabbitMQ");
+    assert_eq!(snippets.len(), 3, "Kafka, RabbitMQ, and who gets in");
+    let authority = crate::authority::Authority::new("authority");
+    let own = authority.certify("bridge");
+    let files = [
+        ("password", "s3cret\n"),
+        ("tokens", "0123456789abcdef\nfedcba9876543210\n"),
+        ("hmac", "0123456789abcdef\n"),
+        ("whsec", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n"),
+        ("tls.crt", &own.cert),
+        ("tls.key", &own.key),
+        ("clients.crt", authority.pem()),
+    ];
     for snippet in snippets {
         let (dir, path) = file(snippet);
-        fs::write(dir.path().join("password"), "s3cret\n").expect("there is room for a file");
+        for (name, text) in files {
+            fs::write(dir.path().join(name), text).expect("there is room for a file");
+        }
         let ended = run(bridge(&["check", "--config"])
             .arg(&path)
             .current_dir(dir.path()));
         assert_eq!(ended.code, OK, "{snippet}{}", ended.stderr);
+        let who =
+            "by 2 tokens or 1 HMAC secret or 1 Standard Webhooks secret or client certificate";
+        assert_eq!(
+            ended.stdout.contains(who),
+            snippet.contains("mtls"),
+            "{}",
+            ended.stdout
+        );
     }
 }

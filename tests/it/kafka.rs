@@ -419,6 +419,8 @@ fn a_topic_that_is_missing_is_waited_for() {
         (503, Some("urn:minchat-bridge:problem:storage-unavailable"))
     );
     assert_eq!(bridge.ask("/readyz").0, 503);
+    let failures = ["publish_failures_total", &topic, "unknown_destination"];
+    assert!(bridge.metric(&failures) > 0.0);
     cluster.create(&topic, 1, &[]);
     await_some("a 202", || {
         (bridge.post(&message("c1", "now")).status == 202).then_some(())
@@ -473,6 +475,7 @@ fn a_broker_that_is_down_at_start_is_no_error() {
         (200, 503)
     );
     assert_eq!(bridge.metric(&["broker_up", "kafka"]), 0.0);
+    assert!(bridge.metric(&["publish_failures_total", "disconnected"]) > 0.0);
     node.start();
     bridge.await_ready();
     assert_eq!(bridge.post(&message("c1", "now")).status, 202);
@@ -628,6 +631,7 @@ fn a_wrong_password_is_said_clearly_and_waited_for() {
         "authentication",
     ]);
     assert_eq!(bridge.post(&message("c1", "hi")).status, 503);
+    assert!(bridge.metric(&["publish_failures_total", "authentication"]) > 0.0);
     assert!(
         !bridge.log().contains("wr0ng-one"),
         "a secret is never logged"
@@ -787,7 +791,7 @@ fn an_operator_sees_what_is_missing_creates_it_and_sees_that_it_is_there() {
         "{text}"
     );
     let other = format!(
-        "[+] kafka:{user}: 1 partitions (kafka.create_topics says 3), takes messages of up to 8192 bytes: \
+        "[+] kafka:{user}: 1 partition (kafka.create_topics says 3), takes messages of up to 8192 bytes: \
          what http.max_body (524288 bytes) lets in beyond that goes to the dead letters\n"
     );
     assert!(text.contains(&other), "{text}");

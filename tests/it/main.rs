@@ -3,12 +3,17 @@
 #[cfg(feature = "amqp")]
 mod amqp;
 mod answers;
+mod authority;
 mod bridge;
 mod client;
 #[cfg(feature = "kafka")]
 mod cluster;
+#[cfg(feature = "kafka")]
+mod command;
 mod config;
 #[cfg(all(feature = "amqp", feature = "kafka"))]
+mod dead_letters;
+mod edge;
 mod faults;
 mod file;
 mod http;
@@ -23,4 +28,8 @@ mod process;
 mod rabbitmq;
 mod readme;
 mod scripted;
+#[cfg(feature = "kafka")]
+mod spool_commands;
+#[cfg(all(feature = "amqp", feature = "kafka"))]
+mod spool_left;
 mod start;

@@ -9,6 +9,8 @@ use tempfile::TempDir;
 pub struct Node {
     script: PathBuf,
     dir: TempDir,
+    /// What the script finds in its environment besides.
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Node {
@@ -16,11 +18,21 @@ impl Node {
         Self::start_new("kafka", options)
     }
 
+    /// A Kafka whose JVM gets these arguments too.
+    #[cfg(feature = "oauth")]
+    pub fn kafka_with(jvm_arguments: &str, options: &[&str]) -> Self {
+        Self::start_with("kafka", options, &[("KAFKA_JVM_ARGS", jvm_arguments)])
+    }
+
     pub fn rabbitmq(options: &[&str]) -> Self {
         Self::start_new("rabbitmq", options)
     }
 
     fn start_new(broker: &str, options: &[&str]) -> Self {
+        Self::start_with(broker, options, &[])
+    }
+
+    fn start_with(broker: &str, options: &[&str], variables: &[(&'static str, &str)]) -> Self {
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
             .join("tests/brokers")
             .join(broker);
@@ -28,7 +40,14 @@ impl Node {
             .map_or(std::env::temp_dir(), PathBuf::from);
         let dir =
             TempDir::with_prefix_in(format!("{broker}-"), parent).expect("a directory can be made");
-        let node = Node { script, dir };
+        let variables = variables
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()));
+        let node = Node {
+            script,
+            dir,
+            variables: variables.collect(),
+        };
         node.run("start", options);
         node
     }
@@ -39,6 +58,7 @@ impl Node {
             .arg(verb)
             .arg(self.dir.path())
             .args(arguments)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .output();
         let output = output.expect("the script can be run");
         let errors = String::from_utf8_lossy(&output.stderr);

@@ -97,13 +97,13 @@ impl Process {
         let address = |begins: &str| {
             await_some(begins, || {
                 let log = log.lock().expect("nobody panics with it");
-                let rest = log.split_once(begins)?.1;
+                let rest = log.split_once(begins)?.1.split_once("://")?.1;
                 let address = rest.split('/').next()?;
                 Some(address.parse().expect("an address stands there"))
             })
         };
-        let webhooks = address("post webhooks to http://");
-        let admin = address("version at http://");
+        let webhooks = address("post webhooks to http");
+        let admin = address("version at http");
         Process {
             child,
             dir,
@@ -233,6 +233,18 @@ impl Process {
             destinations += 1;
         }
         assert!(destinations > 0, "there are destinations");
+    }
+
+    /// The most memory that it ever had resident, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        kib.expect("Linux tells")
+            .parse::<u64>()
+            .expect("it is a number")
+            * 1024
     }
 
     pub fn signal(&self, signal: &str) {

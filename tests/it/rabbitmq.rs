@@ -256,6 +256,7 @@ fn a_memory_alarm_is_seen_and_its_end_too() {
     });
     bridge.await_metric(&["amqp_connection_blocked"], 1.0);
     bridge.await_metric(&["broker_up", "amqp"], 0.0);
+    assert!(bridge.metric(&["publish_failures_total", "blocked"]) > 0.0);
     node.set_memory_limit("0.6");
     await_some("a 202", || {
         (bridge.post(&message("c1", "free")).status == 202).then_some(())

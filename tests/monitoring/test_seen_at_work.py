@@ -11,13 +11,11 @@ import time
 
 import pytest
 
-from deployed import DOCUMENT, ROOT, alerts, dashboards, metrics, panels, queries, records, selectors
+from deployed import ROOT, alerts, dashboards, metrics, panels, queries, records, selectors
 from scene import Bridge, Load, Node, Prometheus, directory_for, post, wait
 
 RUN = ROOT / "target/monitoring/run.json"
 
-# What the document says no code moves yet.
-NOT_YET = set(re.findall(r"^\| `(\w+)` .*\| Not in this version\.", DOCUMENT.read_text(), re.MULTILINE))
 # Metrics that show nothing in this run, and why.
 SHOW_NOTHING = {"minchat_bridge_tls_certificate_not_after_timestamp_seconds": "the run's bridge has no certificate"}
 # What the run provokes. Nothing else is to fire.
@@ -138,13 +136,13 @@ def keep(run):
 def shows_nothing(text):
     """Why a query may be without a result here; nothing if it may not."""
     names = {selector.name for selector, _ in selectors(text)}
-    return names and names <= NOT_YET | set(SHOW_NOTHING)
+    return names and names <= set(SHOW_NOTHING)
 
 
 def test_every_metric_of_the_document_is_shown_and_no_other(run):
     shown = set(re.findall(r"^# TYPE (\w+)", run.bridge.ask("/metrics")[1], re.MULTILINE))
     documented = {re.sub("_(bucket|sum|count)$", "", name) if metric.kind == "histogram" else name for name, metric in metrics().items()}
-    assert shown | set(SHOW_NOTHING) == documented - NOT_YET | set(SHOW_NOTHING)
+    assert shown | set(SHOW_NOTHING) == documented
 
 
 def test_there_are_fewer_than_400_series(run):

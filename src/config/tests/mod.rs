@@ -25,7 +25,13 @@ impl Given {
             dir,
         };
         let text = text.replace("$DIR", &given.dir());
-        given.file("config.yaml", &text).file("ca.pem", "PEM")
+        let (cert, key) = certificate();
+        given
+            .file("config.yaml", &text)
+            .file("secret", "a-secret")
+            .file("ca.pem", cert)
+            .file("cert.pem", cert)
+            .file("key.pem", key)
     }
 
     pub fn file(self, name: &str, text: &str) -> Self {
@@ -62,6 +68,17 @@ impl Given {
     pub fn dir(&self) -> String {
         self.dir.path().display().to_string()
     }
+}
+
+/// A certificate that vouches for itself, and its key.
+pub(super) fn certificate() -> (&'static str, &'static str) {
+    static PEM: std::sync::OnceLock<(String, String)> = std::sync::OnceLock::new();
+    let (cert, key) = PEM.get_or_init(|| {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
+        let made = made.expect("a name is all that it takes");
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    });
+    (cert, key)
 }
 
 /// Value and origin of one setting, the directory's name left out.

@@ -109,17 +109,6 @@ fn names_that_will_not_do_are_told() {
 
 #[test]
 #[rustfmt::skip]
-fn what_is_not_in_this_version_is_refused_by_name() {
-    check(&[
-        ("http: {tls: {cert_file: a}}", &["http.tls (config.yaml:1): it is not in this version; leave it out"]),
-        ("sources: {minchat: {auth: {none: true, hmac: {}, mtls: {}, standard_webhooks: {}}}}", &["sources.minchat.auth.hmac (config.yaml:1): it is not in this version", "sources.minchat.auth.mtls (config.yaml:1): it is not in this version", "sources.minchat.auth.standard_webhooks (config.yaml:1): it is not in this version"]),
-        ("sources: {minchat: {allow_from: [10.0.0.0/8], trusted_proxies: [10.0.0.0/8]}}", &["sources.minchat.allow_from (config.yaml:1): it is not in this version", "sources.minchat.trusted_proxies (config.yaml:1): it is not in this version"]),
-        ("kafka: {bootstrap_servers: a, security_protocol: sasl_ssl, sasl: {mechanism: OAUTHBEARER, username: u, password: p, oauth: {}}}", &["kafka.sasl.mechanism (config.yaml:1): OAUTHBEARER is not in this version; give PLAIN or SCRAM", "kafka.sasl.oauth (config.yaml:1): it is not in this version"]),
-    ]);
-}
-
-#[test]
-#[rustfmt::skip]
 fn who_gets_in_has_to_be_said() {
     let how = "name a file with one token a line in sources.minchat.auth.tokens_file, or say sources.minchat.auth.none: true";
     let open = format!(
@@ -139,8 +128,17 @@ fn who_gets_in_has_to_be_said() {
         ("http: {listen: '0.0.0.0:80'}\nsources: {minchat: {auth: {none: true}}}", &[]),
         ("http: {listen: '0.0.0.0:80'}\nsources: {minchat: {auth: {tokens: [0123456789abcdef]}}}", &[]),
         ("http: {listen: '[::1]:80'}", &[]),
+        ("http: {listen: '0.0.0.0:80'}\nsources: {minchat: {auth: {hmac: {secrets: [0123456789abcdef]}}}}", &[]),
+        ("http: {listen: '0.0.0.0:80'}\nsources: {minchat: {auth: {standard_webhooks: {secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]}}}}", &[]),
+        ("sources: {minchat: {auth: {none: true, hmac: {secrets: [a]}}}}", &["sources.minchat.auth.none (config.yaml:1): it lets everybody in, so that the credentials mean nothing; drop"]),
+        ("sources: {minchat: {auth: {hmac: {secrets: [a], header: X-Sig}}}}", &["sources.minchat.auth.hmac.header (config.yaml:1): \"X-Sig\" will not do; give the name of a header in lower case"]),
+        ("sources: {minchat: {auth: {hmac: {secrets: [a], prefix: 'a b'}}}}", &["sources.minchat.auth.hmac.prefix (config.yaml:1): \"a b\" will not do"]),
+        ("sources: {minchat: {allow_from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], trusted_proxies: '10.0.0.0/8,::1'}}", &[]),
+        ("sources: {minchat: {allow_from: [10.0.0.0/33]}}", &["sources.minchat.allow_from (config.yaml:1): \"10.0.0.0/33\" will not do; give a network such as 10.0.0.0/8"]),
+        ("sources: {minchat: {allow_from: []}}", &["sources.minchat.allow_from (config.yaml:1): it is empty"]),
+        ("sources: {minchat: {trusted_proxies: [proxy.example]}}", &["sources.minchat.trusted_proxies (config.yaml:1): \"proxy.example\" will not do"]),
         ("sources: {minchat: {auth: {none: false}}}", &["sources.minchat.auth.none (config.yaml:1): the source minchat has no credentials, so that nobody gets in; name a file"]),
-        ("sources: {minchat: {auth: {none: true, tokens: [a]}}}", &["sources.minchat.auth.none (config.yaml:1): it lets everybody in, so that the tokens mean nothing; drop"]),
+        ("sources: {minchat: {auth: {none: true, tokens: [a]}}}", &["sources.minchat.auth.none (config.yaml:1): it lets everybody in, so that the credentials mean nothing; drop"]),
         ("http: {listen: '127.0.0.1:80'}\nadmin: {listen: '0.0.0.0:80'}", &["admin.listen (config.yaml:2): http.listen (127.0.0.1:80) and admin.listen (0.0.0.0:80) are one address"]),
         ("http: {listen: '127.0.0.1:0'}\nadmin: {listen: '127.0.0.1:0'}", &[]),
         ("admin: {listen: '0.0.0.0:8081'}", &[]),
@@ -159,12 +157,18 @@ fn secrets_that_will_not_do_are_told_and_not_quoted() {
         ("sources: {minchat: {auth: {tokens: hunter2}}}", &["sources.minchat.auth.tokens (config.yaml:1): it is not a list; give a list of tokens"]),
         ("sources: {minchat: {auth: {tokens: {hunter2: 1}}}}", &["sources.minchat.auth.tokens (config.yaml:1): it is not a list"]),
         ("sources: {minchat: {auth: {tokens: [[hunter2]]}}}", &["sources.minchat.auth.tokens (config.yaml:1): something in the list is not a text"]),
-        ("sources: {minchat: {auth: {tokens: [a], tokens_file: $DIR/ca.pem}}}", &["sources.minchat.auth.tokens_file (config.yaml:1): sources.minchat.auth.tokens is given too; give one of them"]),
+        ("sources: {minchat: {auth: {tokens: [a], tokens_file: $DIR/secret}}}", &["sources.minchat.auth.tokens_file (config.yaml:1): sources.minchat.auth.tokens is given too; give one of them"]),
         ("sources: {minchat: {auth: {tokens_file: $DIR/none}}}", &["sources.minchat.auth.tokens_file (config.yaml:1): \"none\" can't be read: No such file"]),
         ("sources: {minchat: {auth: {tokens_file: [a]}}}", &["sources.minchat.auth.tokens_file (config.yaml:1): it is not a text; name a file"]),
+        ("sources: {minchat: {auth: {hmac: {}}}}", &["sources.minchat.auth.hmac.secrets (config.yaml:1): it is needed, as the section sources.minchat.auth.hmac is there; give it, or sources.minchat.auth.hmac.secrets_file"]),
+        ("sources: {minchat: {auth: {hmac: {secrets: [hunter2, hunter2]}}}}", &["sources.minchat.auth.hmac.secrets (config.yaml:1): secret 2 is there twice; give each once"]),
+        ("sources: {minchat: {auth: {hmac: {secrets: [hunter2], secrets_file: $DIR/secret}}}}", &["sources.minchat.auth.hmac.secrets_file (config.yaml:1): sources.minchat.auth.hmac.secrets is given too"]),
+        ("sources: {minchat: {auth: {standard_webhooks: {secrets: [hunter2]}}}}", &["sources.minchat.auth.standard_webhooks.secrets (config.yaml:1): secret 1 is not of the form whsec_...; give whsec_ and 24 to 64 bytes in base64"]),
+        ("sources: {minchat: {auth: {standard_webhooks: {secrets: [whsec_aHVudGVyMg==]}}}}", &["sources.minchat.auth.standard_webhooks.secrets (config.yaml:1): secret 1 is not of the form whsec_..."]),
+        ("sources: {minchat: {auth: {standard_webhooks:}}}", &["sources.minchat.auth.standard_webhooks.secrets (config.yaml:1): it is needed"]),
         ("amqp: {uri: 'amqp://u@a', password: ''}", &["amqp.password (config.yaml:1): it is empty"]),
         ("amqp: {uri: 'amqp://u@a', password: a, password_file: $DIR/config.yaml}", &["amqp.password_file (config.yaml:1): amqp.password is given too"]),
-        ("kafka: {bootstrap_servers: a, security_protocol: sasl_ssl, sasl: {username: u}}", &["kafka.sasl.password (config.yaml:1): it is needed, as the section kafka.sasl is there; give it, or kafka.sasl.password_file"]),
+        ("kafka: {bootstrap_servers: a, security_protocol: sasl_ssl, sasl: {username: u}}", &["kafka.sasl (config.yaml:1): SCRAM-SHA-512 needs it; give kafka.sasl.password_file"]),
         ("amqp: {uri: 'amqp://u:hunter2@a?x'}", &["amqp.uri (config.yaml:1): it has parameters, which are settings of their own; give amqp[s]://"]),
     ]);
 }
@@ -241,7 +245,7 @@ fn kafka_has_to_fit_together() {
         ("kafka: {}", &["kafka.bootstrap_servers (config.yaml:1): it is needed"]),
         ("kafka: {bootstrap_servers: a, security_protocol: sasl_ssl}", &["kafka.security_protocol (config.yaml:1): sasl_ssl needs a login, and there is no section kafka.sasl; give kafka.sasl.username"]),
         ("kafka: {bootstrap_servers: a, sasl: {username: u, password: p}}", &["kafka.sasl (config.yaml:1): plaintext does not log in, and there is a section kafka.sasl"]),
-        ("kafka: {bootstrap_servers: a, tls: {ca_file: $DIR/config.yaml}}", &["kafka.tls (config.yaml:1): plaintext has no TLS, and there is a section kafka.tls"]),
+        ("kafka: {bootstrap_servers: a, tls: {ca_file: $DIR/ca.pem}}", &["kafka.tls (config.yaml:1): plaintext has no TLS, and there is a section kafka.tls"]),
         ("kafka: {bootstrap_servers: a, security_protocol: ssl, tls: {key_file: $DIR/config.yaml}}", &["kafka.tls.key_file (config.yaml:1): a certificate and its key come together"]),
         ("kafka: {bootstrap_servers: a, security_protocol: SSL}", &["kafka.security_protocol (config.yaml:1): \"SSL\" is not known; give plaintext or ssl or sasl_plaintext or sasl_ssl (did you mean ssl?)"]),
     ]);
@@ -265,7 +269,7 @@ fn properties_that_the_promises_rest_on_are_refused() {
         ),
         (
             "sasl.oauthbearer.client.secret",
-            "it belongs to a way to log in that is not in this version",
+            "there is a setting for it; use kafka.sasl.oauth",
         ),
         ("ssl.keystore.password", "a password would be shown"),
         (
@@ -298,6 +302,57 @@ fn properties_that_the_promises_rest_on_are_refused() {
 
 #[test]
 #[rustfmt::skip]
+fn a_login_by_tokens_has_to_be_one() {
+    let oauth = "oauth: {token_endpoint: 'https://idp/token', client_id: bridge, client_secret: hunter2}";
+    let sasl = |sasl: &str| format!("kafka: {{bootstrap_servers: a, security_protocol: sasl_ssl, sasl: {{{sasl}}}}}");
+    let by_token: &[&str] = match cfg!(feature = "oauth") {
+        true => &[],
+        false => &["kafka.sasl.mechanism (config.yaml:1): this build has no OAUTHBEARER; build it with the feature oauth"],
+    };
+    for (yaml, expected) in [
+        (sasl(&format!("mechanism: OAUTHBEARER, {oauth}")), by_token),
+        (sasl(&format!("username: u, password: p, {oauth}")), &["kafka.sasl.oauth (config.yaml:1): SCRAM-SHA-512 does not log in by tokens; give the mechanism OAUTHBEARER"]),
+        (sasl("mechanism: PLAIN, password: p"), &["kafka.sasl (config.yaml:1): PLAIN needs it; give kafka.sasl.username"]),
+        (sasl("username: u, password: p, oauth: {token_endpoint: 'ftp://idp', client_id: bridge, client_secret: hunter2}"), &["kafka.sasl.oauth.token_endpoint (config.yaml:1): \"ftp://idp\" will not do; give a URL that begins with https://"]),
+        (sasl("username: u, password: p, oauth: {token_endpoint: 'https://idp', client_id: bridge}"), &["kafka.sasl.oauth.client_secret (config.yaml:1): it is needed, as the section kafka.sasl.oauth is there; give it, or kafka.sasl.oauth.client_secret_file"]),
+    ] {
+        told(&Given::yaml(&yaml), expected, &yaml);
+    }
+    #[cfg(feature = "oauth")]
+    for (yaml, expected) in [
+        (sasl("mechanism: OAUTHBEARER"), "kafka.sasl.mechanism (config.yaml:1): OAUTHBEARER needs tokens, and there is no section kafka.sasl.oauth"),
+        (sasl(&format!("mechanism: OAUTHBEARER, username: u, {oauth}")), "kafka.sasl.username (config.yaml:1): OAUTHBEARER logs in by tokens, and needs none; drop it"),
+    ] {
+        told(&Given::yaml(&yaml), &[expected], &yaml);
+    }
+}
+
+#[test]
+#[rustfmt::skip]
+fn certificates_and_keys_have_to_fit_together() {
+    let both = "cert_file: $DIR/cert.pem, key_file: $DIR/other.pem";
+    for (yaml, expected) in [
+        (format!("http: {{tls: {{{both}}}}}"), &["http.tls.key_file (config.yaml:1): \"other.pem\": the key is not that of the certificate; give the key of the certificate in http.tls.cert_file"][..]),
+        (format!("kafka: {{bootstrap_servers: a, security_protocol: ssl, tls: {{{both}}}}}"), &["kafka.tls.key_file (config.yaml:1): \"other.pem\": the key is not that of the certificate"]),
+        (format!("amqp: {{uri: 'amqps://a', tls: {{{both}}}}}"), &["amqp.tls.key_file (config.yaml:1): \"other.pem\": the key is not that of the certificate"]),
+        ("http: {tls: {cert_file: $DIR/cert.pem, key_file: $DIR/key.pem}}".into(), &[]),
+        ("http: {tls: {cert_file: $DIR/cert.pem}}".into(), &["http.tls.key_file (config.yaml:1): it is needed, as the section http.tls is there"]),
+        ("http: {tls: {cert_file: $DIR/key.pem, key_file: $DIR/key.pem}}".into(), &["http.tls.cert_file (config.yaml:1): \"key.pem\": it holds no certificate (PEM)"]),
+        ("http: {tls: {cert_file: $DIR/cert.pem, key_file: $DIR/cert.pem}}".into(), &["http.tls.key_file (config.yaml:1): \"cert.pem\": it holds no private key (PEM, without a password)"]),
+        ("http: {tls: {cert_file: $DIR/cert.pem, key_file: $DIR/key.pem, client_ca_file: $DIR/config.yaml}}".into(), &["http.tls.client_ca_file (config.yaml:1): \"config.yaml\": it holds no certificate (PEM)"]),
+        ("http: {tls: {cert_file: $DIR/broken.pem, key_file: $DIR/key.pem}}".into(), &["http.tls.cert_file (config.yaml:1): \"broken.pem\": it holds a certificate that can't be read"]),
+        ("kafka: {bootstrap_servers: a, security_protocol: ssl, tls: {ca_file: $DIR/config.yaml}}".into(), &["kafka.tls.ca_file (config.yaml:1): \"config.yaml\": it holds no certificate (PEM)"]),
+        ("sources: {minchat: {auth: {mtls:}}}".into(), &["sources.minchat.auth.mtls (config.yaml:1): it lets in by client certificates, and there is no http.tls.client_ca_file; give"]),
+        ("http: {listen: '0.0.0.0:80', tls: {cert_file: $DIR/cert.pem, key_file: $DIR/key.pem, client_ca_file: $DIR/ca.pem}}\nsources: {minchat: {auth: {mtls:}}}".into(), &[]),
+    ] {
+        let other = rcgen::KeyPair::generate().expect("it takes nothing").serialize_pem();
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        told(&Given::yaml(&yaml).file("other.pem", &other).file("broken.pem", broken), expected, &yaml);
+    }
+}
+
+#[test]
+#[rustfmt::skip]
 fn amqp_has_to_fit_together() {
     check(&[
         ("amqp:", &["amqp (config.yaml:1): neither amqp.uri nor amqp.uris is given"]),
@@ -305,11 +360,11 @@ fn amqp_has_to_fit_together() {
         ("amqp: {uri: 'amqp://u@a'}", &["amqp.uri (config.yaml:1): it names a user without a password; give amqp.password_file"]),
         ("amqp: {uri: 'amqp://u:p@a', password: p}", &["amqp.password (config.yaml:1): a URI has a password too; give it in one place"]),
         ("amqp: {uris: ['amqp://a', 'rabbit']}", &["amqp.uris (config.yaml:1): it does not begin with amqp:// or amqps://"]),
-        ("amqp: {uri: 'amqp://a', tls: {ca_file: $DIR/config.yaml}}", &["amqp.tls (config.yaml:1): no URI is one of amqps://"]),
-        ("amqp: {uri: 'amqps://a', tls: {cert_file: $DIR/config.yaml}}", &["amqp.tls.cert_file (config.yaml:1): a certificate and its key come together"]),
+        ("amqp: {uri: 'amqp://a', tls: {ca_file: $DIR/ca.pem}}", &["amqp.tls (config.yaml:1): no URI is one of amqps://"]),
+        ("amqp: {uri: 'amqps://a', tls: {cert_file: $DIR/cert.pem}}", &["amqp.tls.cert_file (config.yaml:1): a certificate and its key come together"]),
         ("amqp: {uri: 'amqps://a', auth_mechanism: external}", &["amqp.auth_mechanism (config.yaml:1): external logs in by certificate, and not every URI"]),
         ("amqp: {uri: 'amqps://u:p@a', auth_mechanism: external}", &["amqp.auth_mechanism (config.yaml:1): external logs in by certificate, and there is a password"]),
-        ("amqp: {uri: 'amqps://a', auth_mechanism: external, tls: {cert_file: $DIR/config.yaml, key_file: $DIR/config.yaml}}", &[]),
+        ("amqp: {uri: 'amqps://a', auth_mechanism: external, tls: {cert_file: $DIR/cert.pem, key_file: $DIR/key.pem}}", &[]),
         ("amqp: {uri: 'amqp://a', heartbeat: 1.5s}", &["amqp.heartbeat (config.yaml:1): AMQP counts heartbeats in whole seconds"]),
     ]);
 }
@@ -334,13 +389,12 @@ fn routes_have_to_go_somewhere() {
 #[rustfmt::skip]
 fn variables_and_flags_are_told_by_their_names() {
     let yaml = "kafka: {bootstrap_servers: a}\n";
-    let table: [(&str, &str, &str); 9] = [
+    let table: [(&str, &str, &str); 8] = [
         ("MINCHAT_BRIDGE__HTTP__LISTNE", "1", "http.listne (variable MINCHAT_BRIDGE__HTTP__LISTNE): there is no such setting; did you mean http.listen?"),
         ("MINCHAT_BRIDGE__KAFAK__LINGER", "1ms", "kafak.linger (variable MINCHAT_BRIDGE__KAFAK__LINGER): there is no such setting; did you mean kafka?"),
         ("MINCHAT_BRIDGE__HTTP", "1", "http (variable MINCHAT_BRIDGE__HTTP): it is not a section"),
         ("MINCHAT_BRIDGE__HTTP__LISTEN__X", "1", "http.listen.x (variable MINCHAT_BRIDGE__HTTP__LISTEN__X): there is no such setting; did you mean http.listen?"),
         ("MINCHAT_BRIDGE__HTTP__KEEP_ALIVE", "", "http.keep_alive (variable MINCHAT_BRIDGE__HTTP__KEEP_ALIVE): \"\" is not a duration"),
-        ("MINCHAT_BRIDGE__HTTP__TLS__CERT_FILE", "x", "http.tls (variable MINCHAT_BRIDGE__HTTP__TLS__CERT_FILE): it is not in this version"),
         ("MINCHAT_BRIDGE__SOURCES__MINCHAT__AUTH__NONE", "true", "sources.minchat.auth.none (variable MINCHAT_BRIDGE__SOURCES__MINCHAT__AUTH__NONE): sources is set in the file only, as its keys are names of your own; write it into the file"),
         ("MINCHAT_BRIDGE__ROUTES__X", "1", "routes.x (variable MINCHAT_BRIDGE__ROUTES__X): routes is set in the file only"),
         ("MINCHAT_BRIDGE__KAFKA__PROPERTIES__DEBUG", "all", "kafka.properties.debug (variable MINCHAT_BRIDGE__KAFKA__PROPERTIES__DEBUG): kafka.properties is set in the file only"),

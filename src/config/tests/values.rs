@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Given, effective};
-use crate::config::table::{Kind, SETTINGS};
+use crate::config::table::SETTINGS;
 use crate::config::{Inputs, load, markdown_table, to_yaml};
 use crate::publish::kafka::settings::{Compression, Mechanism, SecurityProtocol};
 
@@ -24,6 +24,10 @@ http:
   stop_delay: 1s
   shutdown_timeout: 20s
   success_status: 204
+  tls:
+    cert_file: $DIR/cert.pem
+    key_file: $DIR/key.pem
+    client_ca_file: $DIR/ca.pem
 admin:
   listen: 0.0.0.0:9081
 envelope:
@@ -40,6 +44,20 @@ sources:
       burst: 2000
     auth:
       tokens: [first-token-of-support, second-token-of-support]
+      hmac:
+        secrets: [first-secret-of-support]
+        header: x-hub-signature-256
+        prefix: sha256=
+        encoding: base64
+        timestamp_header: x-timestamp
+        tolerance: 1m
+      standard_webhooks:
+        secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]
+        tolerance: 2m
+      mtls:
+        names: [relay.example]
+    allow_from: [192.0.2.0/24]
+    trusted_proxies: [10.0.0.0/8]
 kafka:
   bootstrap_servers: a:9092,b:9092
   create_topics:
@@ -99,14 +117,19 @@ log:
 "#;
 
 /// Settings that can't be there together with those above, or have one value only in this version.
-const ELSEWHERE: [&str; 2] = ["amqp.uri", "kafka.create_topics"];
+const ELSEWHERE: [&str; 7] = [
+    "amqp.uri",
+    "kafka.create_topics",
+    "kafka.sasl.oauth.token_endpoint",
+    "kafka.sasl.oauth.client_id",
+    "kafka.sasl.oauth.client_secret",
+    "kafka.sasl.oauth.scope",
+    "kafka.sasl.oauth.ca_file",
+];
 const ONE_VALUE: [&str; 1] = ["amqp.auth_mechanism"];
 
 fn everything(yaml: &str) -> Given {
-    let given = Given::yaml(yaml);
-    ["cert.pem", "key.pem"]
-        .iter()
-        .fold(given, |given, name| given.file(name, "PEM"))
+    Given::yaml(yaml)
 }
 
 #[test]
@@ -162,10 +185,15 @@ fn everything_given_reaches_its_room() {
     assert_eq!(topics.config["retention.ms"], "1000");
     let sasl = kafka.sasl.expect("it logs in");
     assert_eq!(
-        (sasl.mechanism, sasl.username.as_str()),
-        (Mechanism::ScramSha256, "007: #")
+        (sasl.mechanism, sasl.username.as_deref()),
+        (Mechanism::ScramSha256, Some("007: #"))
     );
-    assert_eq!(sasl.password.expose(), "kafka-password");
+    assert_eq!(
+        sasl.password
+            .map(|password| password.expose().to_owned())
+            .as_deref(),
+        Some("kafka-password")
+    );
     let amqp = config.amqp.expect("amqp is on");
     assert_eq!(
         amqp.uris
@@ -207,10 +235,7 @@ fn everything_given_reaches_its_room() {
 fn every_setting_moves_something() {
     let given = everything(EVERYTHING);
     let loaded = given.load();
-    for setting in SETTINGS
-        .iter()
-        .filter(|setting| !matches!(setting.kind, Kind::Later))
-    {
+    for setting in SETTINGS {
         let is_there = loaded
             .effective
             .iter()
@@ -374,7 +399,12 @@ fn secrets_come_from_files_without_their_line_end() {
         .kafka
         .and_then(|kafka| kafka.sasl)
         .expect("it logs in");
-    assert_eq!(sasl.password.expose(), "two words ");
+    assert_eq!(
+        sasl.password
+            .map(|password| password.expose().to_owned())
+            .as_deref(),
+        Some("two words ")
+    );
     assert_eq!(
         config
             .amqp
@@ -415,13 +445,22 @@ fn what_is_shown_can_be_loaded_again() {
             "tokens: [first-token-of-support, second-token-of-support]",
             "tokens_file: $DIR/tokens",
         )
+        .replace(
+            "secrets: [first-secret-of-support]",
+            "secrets_file: $DIR/hmac",
+        )
+        .replace(
+            "secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]",
+            "secrets_file: $DIR/standard",
+        )
         .replace("password: kafka-password", "password_file: $DIR/kafka")
         .replace("password: amqp-password", "password_file: $DIR/amqp");
-    let given = ["tokens", "kafka", "amqp"]
+    let given = ["tokens", "hmac", "kafka", "amqp"]
         .iter()
         .fold(everything(&yaml), |given, name| {
             given.file(name, "0123456789abcdef")
-        });
+        })
+        .file("standard", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n");
     let loaded = given.load();
     let shown = to_yaml(&loaded.effective);
     let again = Given::yaml(&shown).load();

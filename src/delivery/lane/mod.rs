@@ -156,8 +156,9 @@ impl<T> Lane<T> {
         self.up == Some(true)
     }
 
-    /// A new event. `room` is what the broker's window still takes, in bytes. If neither the line
-    /// nor the spool may take it, its ticket is answered.
+    /// A new event. `room` is what the broker's window still takes, in bytes. While an outage is known
+    /// it goes to the spool alone, and costs no memory. If neither the line nor the spool may take
+    /// it, its ticket is answered.
     pub fn give(
         &mut self,
         now: Instant,
@@ -170,7 +171,7 @@ impl<T> Lane<T> {
         let fits = self.size + entry.size <= self.bounds.window && entry.size <= room;
         let spool_takes = self.spool_takes(now);
         let published_soon = self.outage(now).is_none();
-        if fits && !self.spooling.has_backlog() && (published_soon || spool_takes) {
+        if fits && !self.spooling.has_backlog() && published_soon {
             steps.notices.push(taken(entry.event()));
             self.join(entry);
         } else if spool_takes && self.spooling.arrivals_size + entry.size <= self.bounds.arrivals {
@@ -193,6 +194,10 @@ impl<T> Lane<T> {
             Report::Down(failure) => {
                 self.up = Some(false);
                 self.rebuild |= failure.class == Class::Rebuild;
+                let told = self.trouble.as_ref().map(|trouble| trouble.failure.reason);
+                if told != Some(failure.reason) {
+                    steps.notices.push(Notice::Failed(failure.reason));
+                }
                 self.in_trouble(now, failure, steps);
             }
         }

@@ -17,6 +17,9 @@ use crate::spool::Refusal;
 const APPEND: usize = 4 * 1024 * 1024;
 /// How much is read back at once, in bytes.
 const LOAD: usize = 1024 * 1024;
+/// What the line may hold, in bytes of memory, for more to be read back: enough for a broker to be
+/// busy, so that a long backlog costs no more than that.
+const AHEAD: usize = 4 * 1024 * 1024;
 /// How much is read back at least, however full the broker's window is, so that each lane gets on.
 const LEAST: usize = 64 * 1024;
 /// How long a full spool is left alone.
@@ -422,7 +425,8 @@ impl<T> Lane<T> {
         }
         let all_handed_over = self.next >= self.end();
         // An event takes up about twice as much in memory as on disk.
-        let of_lane = self.bounds.window.saturating_sub(self.size) / 2;
+        let ahead = self.bounds.window.min(AHEAD);
+        let of_lane = ahead.saturating_sub(self.size) / 2;
         let room = (room / 2).min(of_lane).min(LOAD);
         match self.pace {
             _ if self.line.is_empty() => Some(room.max(LEAST)),

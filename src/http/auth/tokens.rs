@@ -73,6 +73,7 @@ mod tests {
     use actix_web::http::header::{HeaderMap, HeaderValue};
 
     use super::*;
+    use crate::http::auth::tests::head_at;
 
     fn pass(authorization: Option<&str>, query: Option<&str>) -> bool {
         let tokens = ["first", "s3cr%t+/=", "käse"].map(|token| Secret::new(token.to_owned()));
@@ -83,8 +84,8 @@ mod tests {
             headers.insert(AUTHORIZATION, value);
         }
         Tokens::new(&tokens).pass(&Head {
-            headers: &headers,
             query,
+            ..head_at(&headers, 0)
         })
     }
 

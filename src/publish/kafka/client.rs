@@ -1,8 +1,10 @@
 //! librdkafka's properties: what the promises rest on, and what the configuration sets.
 
+use std::path::Path;
+
 use rdkafka::ClientConfig;
 
-use super::settings::{Sasl, Settings, Tls};
+use super::settings::{OAuth, Sasl, Settings, Tls};
 
 /// Largest batch that is collected, in bytes, however much a topic takes.
 const BATCH: usize = 512 * 1024;
@@ -80,10 +82,34 @@ pub(super) fn fits(max_message: Option<usize>) -> bool {
 }
 
 fn login(config: &mut ClientConfig, sasl: &Sasl) {
+    config.set("sasl.mechanism", sasl.mechanism.as_str());
+    if let Some(username) = &sasl.username {
+        config.set("sasl.username", username);
+    }
+    if let Some(password) = &sasl.password {
+        config.set("sasl.password", password.expose());
+    }
+    if let Some(oauth) = &sasl.oauth {
+        tokens(config, oauth);
+    }
+}
+
+/// librdkafka fetches tokens by itself, and others before they expire.
+fn tokens(config: &mut ClientConfig, oauth: &OAuth) {
+    let ca_file = oauth.ca_file.as_deref().map(Path::to_string_lossy);
     config
-        .set("sasl.mechanism", sasl.mechanism.as_str())
-        .set("sasl.username", &sasl.username)
-        .set("sasl.password", sasl.password.expose());
+        .set("sasl.oauthbearer.method", "oidc")
+        .set("sasl.oauthbearer.token.endpoint.url", &oauth.token_endpoint)
+        .set("sasl.oauthbearer.client.id", &oauth.client_id)
+        .set(
+            "sasl.oauthbearer.client.secret",
+            oauth.client_secret.expose(),
+        )
+        // Its curl is built with it, and does not know where the system keeps its authorities.
+        .set("https.ca.location", ca_file.as_deref().unwrap_or("probe"));
+    if let Some(scope) = &oauth.scope {
+        config.set("sasl.oauthbearer.scope", scope);
+    }
 }
 
 fn certificates(config: &mut ClientConfig, tls: &Tls) {

@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use rdkafka::producer::{Producer, ThreadedProducer};
 use tokio::runtime::Handle;
 
-use super::context::AskingContext;
+use super::asking::Asking;
+use super::client;
 use super::keeper::Keeper;
 use super::publisher::{TopicLine, TopicPublisher, takes_all};
 use super::settings::{ContentMode, Settings};
 use super::topics::Topics;
-use super::{client, errors};
-
 use crate::publish::{Failure, Publisher, Reporter};
 
 /// A Kafka cluster that events are published to.
@@ -39,6 +37,12 @@ impl Kafka {
             content_mode: settings.content_mode,
             keeper: Keeper::start(settings, runtime, max_body, on_queue)?,
         })
+    }
+
+    /// Takes the login and the certificates of other settings, for clients that can't reach the
+    /// cluster with theirs, now or later.
+    pub fn reload(&self, settings: Settings) {
+        self.keeper.reload(settings);
     }
 
     /// A publisher for one topic.
@@ -76,16 +80,11 @@ pub fn probe(
     create: bool,
 ) -> Result<Vec<Found>, Failure> {
     let topics_of = Topics::new(settings, runtime.clone())?;
-    let asking = client::common(settings).create_with_context(AskingContext::default());
-    let asking: ThreadedProducer<AskingContext> =
-        asking.map_err(|error| errors::of_event(&error))?;
+    let asking = Asking::new(settings)?;
     let like = settings.create_topics.clone().unwrap_or_default();
     let found = topics.iter().map(|topic| {
         let found = topics_of.find_or_create(asking.client(), topic, create.then_some(&like));
-        let partitions = found.map_err(|failure| match asking.context().last_error() {
-            Some(known) if failure.reason.is_of_the_whole_broker() => known,
-            _ => failure,
-        })?;
+        let partitions = found.map_err(|failure| asking.explain(failure))?;
         Ok(described(
             partitions,
             like.partitions,
@@ -103,7 +102,10 @@ fn described(
     max_message: Option<usize>,
     max_body: usize,
 ) -> String {
-    let mut text = format!("{partitions} partitions");
+    let mut text = match partitions {
+        1 => "1 partition".to_owned(),
+        _ => format!("{partitions} partitions"),
+    };
     if let Some(wanted) = wanted.filter(|wanted| usize::try_from(*wanted) != Ok(partitions)) {
         text += &format!(" (kafka.create_topics says {wanted})");
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
@@ -31,6 +32,8 @@ fn seq_and_attempt(opaque: usize) -> (u64, u16) {
 
 /// What a producer's callbacks need.
 pub(super) struct Context {
+    /// Which settings its client has.
+    pub(super) generation: u64,
     reporter: Reporter,
     on_queue: Arc<dyn Fn(i64) + Send + Sync>,
     /// The topic was found: without it no connection is good enough.
@@ -80,8 +83,13 @@ struct IdempotenceStatistics {
 }
 
 impl Context {
-    pub(super) fn new(reporter: Reporter, on_queue: Arc<dyn Fn(i64) + Send + Sync>) -> Self {
+    pub(super) fn new(
+        reporter: Reporter,
+        on_queue: Arc<dyn Fn(i64) + Send + Sync>,
+        generation: u64,
+    ) -> Self {
         Context {
+            generation,
             reporter,
             on_queue,
             found: AtomicBool::new(false),
@@ -99,6 +107,11 @@ impl Context {
 
     pub(super) fn is_found(&self) -> bool {
         self.found.load(Ordering::Acquire)
+    }
+
+    /// The lane was told that there is no way now.
+    pub(super) fn is_down(&self) -> bool {
+        self.down.load(Ordering::Acquire)
     }
 
     /// The lane is told, once an outage, that there is no way now.
@@ -215,6 +228,8 @@ impl ProducerContext for AskingContext {
 
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
+
+impl ConsumerContext for AskingContext {}
 
 impl ClientContext for AskingContext {
     fn error(&self, error: KafkaError, reason: &str) {

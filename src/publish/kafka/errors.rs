@@ -126,6 +126,11 @@ const TABLE: &[(Code, Class, Reason)] = &[
 
 /// The failure that a code stands for, with the words that came with it.
 pub(super) fn failure(code: Option<Code>, detail: impl Into<String>) -> Failure {
+    let detail = detail.into();
+    let code = match code {
+        Some(Code::BrokerTransportFailure) if is_about_our_certificate(&detail) => Some(Code::SSL),
+        code => code,
+    };
     let row = TABLE.iter().find(|(known, ..)| Some(*known) == code);
     let (class, reason) = row.map_or((Class::Retry, Reason::Other), |(_, class, reason)| {
         (*class, *reason)
@@ -133,8 +138,18 @@ pub(super) fn failure(code: Option<Code>, detail: impl Into<String>) -> Failure 
     Failure {
         class,
         reason,
-        detail: detail.into(),
+        detail,
     }
+}
+
+/// The alerts of TLS by which a broker refuses a client's certificate, or that there is none (RFC 8446,
+/// section 6.2). With TLS 1.3 they come after the handshake, as librdkafka's trouble in reading.
+const ALERTS: [&str; 7] = ["42", "43", "44", "45", "46", "48", "116"];
+
+fn is_about_our_certificate(detail: &str) -> bool {
+    let alert = detail.split_once("SSL alert number ").map(|(_, rest)| rest);
+    let number = alert.and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
+    number.is_some_and(|number| ALERTS.contains(&number))
 }
 
 /// The failure of one event.
@@ -154,6 +169,31 @@ mod tests {
                 "{code:?} stands twice"
             );
         }
+    }
+
+    #[test]
+    fn a_refused_client_certificate_is_an_operators_matter_whenever_the_broker_says_so() {
+        let received = |alert| {
+            format!(
+                "ssl://b:9093/bootstrap: Receive failed: error:0A000412:SSL routines::x: SSL alert number {alert} (after 8ms in state APIVERSION_QUERY)"
+            )
+        };
+        for (alert, class) in [
+            (42, Class::Operator),
+            (116, Class::Operator),
+            (80, Class::Retry),
+            (4, Class::Retry),
+        ] {
+            assert_eq!(
+                failure(Some(Code::BrokerTransportFailure), received(alert)).class,
+                class,
+                "{alert}"
+            );
+        }
+        assert_eq!(
+            failure(Some(Code::BrokerTransportFailure), "Connection refused").class,
+            Class::Retry
+        );
     }
 
     #[test]

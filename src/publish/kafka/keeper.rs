@@ -3,10 +3,10 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::producer::Producer;
+use rdkafka::producer::{Producer, PurgeConfig};
 use tokio::runtime::Handle;
 
 use super::client;
@@ -35,6 +35,8 @@ struct Bell {
 #[derive(Default)]
 struct State {
     lines: Vec<Arc<TopicLine>>,
+    /// Other settings, that have yet to be taken.
+    renewed: Option<Settings>,
     rung: bool,
     stopped: bool,
 }
@@ -57,6 +59,7 @@ impl Keeper {
         thread.spawn(move || {
             Round {
                 settings,
+                generation: 0,
                 runtime,
                 max_body,
                 queue,
@@ -77,6 +80,12 @@ impl Keeper {
     pub(super) fn wake(&self) {
         self.lock().rung = true;
         self.0.rung.notify_one();
+    }
+
+    /// Takes the login and the certificates of other settings. A client that works is left alone.
+    pub(super) fn reload(&self, settings: Settings) {
+        self.lock().renewed = Some(settings);
+        self.wake();
     }
 
     /// Ends the thread after what it is doing.
@@ -102,6 +111,11 @@ impl Bell {
         (!state.stopped).then(|| state.lines.clone())
     }
 
+    fn renewed(&self) -> Option<Settings> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.renewed.take()
+    }
+
     /// Puts the topic that is asked about first at the end.
     fn rotate(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -113,6 +127,8 @@ impl Bell {
 
 struct Round {
     settings: Settings,
+    /// Counts the changes of the settings.
+    generation: u64,
     runtime: Handle,
     /// The largest body that the listener lets in, in bytes.
     max_body: usize,
@@ -139,7 +155,16 @@ impl Queue {
 impl Round {
     fn run(mut self, bell: &Bell) {
         let mut pause = RETRY;
+        let mut refreshed = Instant::now();
         while let Some(lines) = bell.wait(pause) {
+            if let Some(settings) = bell.renewed() {
+                self.renew(settings);
+            }
+            let outdated = lines
+                .iter()
+                .filter(|line| self.is_outdated(line))
+                .inspect(|line| let_go(line))
+                .count();
             let (ready, lacking): (Vec<_>, Vec<_>) =
                 lines.into_iter().partition(|line| line.is_ready());
             for line in &lacking {
@@ -157,15 +182,29 @@ impl Round {
                     (line.reporter)(Report::Down(failure));
                 }
             }
-            if lacking.is_empty() {
+            if lacking.is_empty() && refreshed.elapsed() >= REFRESH {
                 self.refresh(&ready);
+                refreshed = Instant::now();
             }
-            pause = if lacking.iter().all(|line| line.is_ready()) {
+            pause = if outdated == 0 && lacking.iter().all(|line| line.is_ready()) {
                 REFRESH
             } else {
                 RETRY
             };
         }
+    }
+
+    fn renew(&mut self, settings: Settings) {
+        self.settings.sasl = settings.sasl;
+        self.settings.tls = settings.tls;
+        self.generation += 1;
+        self.topics = None;
+    }
+
+    /// Whether a topic's client has settings that were replaced since.
+    fn is_outdated(&self, line: &TopicLine) -> bool {
+        let client = line.client();
+        client.is_some_and(|client| client.context().generation != self.generation)
     }
 
     /// Brings a topic's client to where it can be used. It tells its lane by itself what is in the
@@ -206,7 +245,7 @@ impl Round {
         let config = client::producer(&self.settings, max_message);
         let (queued, queue) = (Arc::clone(line), self.queue.clone());
         let on_queue = Arc::new(move |events| queue.holds(&queued, events));
-        let context = Context::new(Arc::clone(&line.reporter), on_queue);
+        let context = Context::new(Arc::clone(&line.reporter), on_queue, self.generation);
         let client = Client::from_config_and_context(&config, context);
         let client = Arc::new(client.map_err(|error| errors::of_event(&error))?);
         line.put(Some(Arc::clone(&client)));
@@ -242,5 +281,20 @@ impl Round {
         self.topics
             .as_ref()
             .ok_or_else(|| errors::failure(None, "no client to ask with"))
+    }
+}
+
+/// Ends a client that can't reach its broker, so that another with newer settings can. What it holds is
+/// reported first, as of no use any more, and the lane asks for another client; one that holds
+/// nothing just goes.
+fn let_go(line: &TopicLine) {
+    let Some(client) = line.client() else { return };
+    let context = client.context();
+    if context.is_found() && !context.is_down() {
+        return;
+    }
+    match client.in_flight_count() {
+        0 => line.put(None),
+        _ => client.purge(PurgeConfig::default().queue().inflight()),
     }
 }

@@ -127,10 +127,27 @@ impl SecurityProtocol {
 pub struct Sasl {
     /// SCRAM-SHA-512.
     pub mechanism: Mechanism,
-    /// Who logs in.
-    pub username: String,
+    /// Who logs in. Some, unless it is by OAUTHBEARER.
+    pub username: Option<String>,
+    /// With what. Some, unless it is by OAUTHBEARER.
+    pub password: Option<Secret>,
+    /// Some exactly if it is by OAUTHBEARER.
+    pub oauth: Option<OAuth>,
+}
+
+/// The section `kafka.sasl.oauth`: tokens by OIDC's client credentials (RFC 6749, section 4.4).
+#[derive(Clone, Debug, Deserialize)]
+pub struct OAuth {
+    /// Where tokens are fetched.
+    pub token_endpoint: String,
+    /// Who fetches them.
+    pub client_id: String,
     /// With what.
-    pub password: Secret,
+    pub client_secret: Secret,
+    /// For what. None: whatever the endpoint gives.
+    pub scope: Option<String>,
+    /// The authority of the endpoint's certificate, PEM. None: the system's.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// A SASL mechanism.
@@ -145,6 +162,9 @@ pub enum Mechanism {
     /// A proof of it, by SHA-512.
     #[serde(rename = "SCRAM-SHA-512")]
     ScramSha512,
+    /// A token that somebody else gives out.
+    #[serde(rename = "OAUTHBEARER")]
+    OAuthBearer,
 }
 
 impl Mechanism {
@@ -154,6 +174,7 @@ impl Mechanism {
             Self::Plain => "PLAIN",
             Self::ScramSha256 => "SCRAM-SHA-256",
             Self::ScramSha512 => "SCRAM-SHA-512",
+            Self::OAuthBearer => "OAUTHBEARER",
         }
     }
 }

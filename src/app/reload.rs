@@ -1,0 +1,195 @@
+//! Another configuration while the bridge serves: on SIGHUP, and when a file of it changes.
+//!
+//! Guarantees: what can change does so as one, or not at all: while anything does not hold, the old
+//! stays, and log and metric say so. Files that are written one after the other, such as a certificate
+//! and its key, are waited for.
+//! Leaves to others: what can change (`config`), and changing it (`http`, `publish`).
+//!
+//! Files are looked at, once a second, instead of listened to: what a change looks like differs
+//! between an editor, a mounted volume and Kubernetes, which swaps a link two directories up. What a
+//! path leads to does not.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use super::brokers::Publishers;
+use crate::config::{self, Inputs, Loaded, ReadFile, SettingPath};
+use crate::http::Edge;
+use crate::metrics::Metrics;
+
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a configuration that does not hold is tried again, as it may name a file that comes later.
+const RETRY_EVERY: Duration = Duration::from_secs(10);
+
+/// Asks for a reload. The last one that is dropped ends the thread.
+pub(super) type Ask = SyncSender<()>;
+
+/// The configuration that holds, and what follows it.
+pub(super) struct Reload {
+    pub(super) inputs: Inputs,
+    pub(super) holds: Loaded,
+    pub(super) edge: Edge,
+    pub(super) publishers: Publishers,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Reload {
+    /// Starts the thread that reloads.
+    pub(super) fn start(self) -> io::Result<Ask> {
+        self.metrics.config_loaded();
+        let (ask, asked) = sync_channel(1);
+        let watch = Watch::new(&self.holds.files);
+        let thread = std::thread::Builder::new().name("reload".to_owned());
+        thread.spawn(move || self.run(&asked, watch))?;
+        Ok(ask)
+    }
+
+    fn run(mut self, asked: &Receiver<()>, mut watch: Watch) {
+        let mut refused: Option<Refused> = None;
+        loop {
+            let why = match asked.recv_timeout(LOOK_EVERY) {
+                Ok(()) => "SIGHUP",
+                Err(RecvTimeoutError::Timeout) if watch.has_changed() => "a file changed",
+                Err(RecvTimeoutError::Timeout) if is_due(refused.as_ref()) => "trying again",
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            match self.reload() {
+                Ok(later) => {
+                    watch = Watch::new(&self.holds.files);
+                    refused = None;
+                    self.tell(why, &later);
+                }
+                Err(problems) => {
+                    self.metrics.config_refused();
+                    let is_known = refused
+                        .as_ref()
+                        .is_some_and(|refused| refused.problems == problems);
+                    if !is_known || why == "SIGHUP" {
+                        tracing::error!(
+                            why,
+                            problems,
+                            "the configuration was not reloaded; the old one stays"
+                        );
+                    }
+                    refused = Some(Refused {
+                        problems,
+                        at: Instant::now(),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Takes the configuration of now into use, and says what of it waits for a restart.
+    fn reload(&mut self) -> Result<Vec<SettingPath>, String> {
+        let would = config::load(&self.inputs).map_err(|problems| {
+            let each: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            each.join(" | ")
+        })?;
+        let changes = config::changes(&self.holds, &would);
+        if !changes.together.is_empty() {
+            return Err(format!(
+                "{} can't change without a restart",
+                listed(&changes.together)
+            ));
+        }
+        let change = self.edge.prepare(&would.config.http, &would.config.sources);
+        let change = change.map_err(|why| format!("http.tls: {why}"))?;
+        change.apply();
+        self.publishers.reload(&would.config);
+        self.holds = would;
+        Ok(changes.later)
+    }
+
+    fn tell(&self, why: &str, later: &[SettingPath]) {
+        self.metrics.config_loaded();
+        for warning in &self.holds.warnings {
+            tracing::warn!("{warning}");
+        }
+        if !later.is_empty() {
+            tracing::warn!(
+                settings = listed(later),
+                "these settings changed, and wait for a restart"
+            );
+        }
+        tracing::info!(why, "reloaded the configuration");
+    }
+}
+
+/// A configuration that was not taken.
+struct Refused {
+    problems: String,
+    at: Instant,
+}
+
+fn is_due(refused: Option<&Refused>) -> bool {
+    refused.is_some_and(|refused| refused.at.elapsed() >= RETRY_EVERY)
+}
+
+fn listed(paths: &[SettingPath]) -> String {
+    let names: Vec<String> = paths.iter().map(ToString::to_string).collect();
+    names.join(", ")
+}
+
+/// The files of the configuration.
+struct Watch {
+    /// As they were when they were read, or told to have changed.
+    known: Vec<ReadFile>,
+    /// As they were at the last look.
+    seen: Vec<ReadFile>,
+}
+
+impl Watch {
+    fn new(files: &[ReadFile]) -> Self {
+        Self {
+            known: files.to_vec(),
+            seen: files.to_vec(),
+        }
+    }
+
+    /// Whether something changed, and nothing more since the last look.
+    fn has_changed(&mut self) -> bool {
+        let now: Vec<_> = self.seen.iter().map(ReadFile::now).collect();
+        let is_quiet = now == self.seen;
+        self.seen = now;
+        let has_changed = is_quiet && self.seen != self.known;
+        if has_changed {
+            self.known.clone_from(&self.seen);
+        }
+        has_changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_told_once_and_only_when_it_has_come_to_rest() {
+        let dir = tempfile::tempdir().expect("there is room for a directory");
+        let file = dir.path().join("config.yaml");
+        let write = |text: &str| std::fs::write(&file, text).expect("it can be written");
+        write("log:\n");
+        let inputs = Inputs {
+            file: Some(file.clone()),
+            ..Inputs::default()
+        };
+        let loaded = config::load(&inputs).expect("it holds");
+        let mut watch = Watch::new(&loaded.files);
+        assert!(!watch.has_changed());
+        write("log: {level");
+        assert!(!watch.has_changed(), "it may not be all");
+        write("log: {level: debug}");
+        assert!(!watch.has_changed());
+        assert!(watch.has_changed());
+        assert!(!watch.has_changed(), "it was told");
+        std::fs::remove_file(&file).expect("it is there");
+        assert!(!watch.has_changed());
+        assert!(watch.has_changed(), "that it is gone");
+    }
+}

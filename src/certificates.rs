@@ -1,0 +1,121 @@
+//! Certificates, keys and authorities, from PEM files.
+//!
+//! Guarantees: what is given out fits together; an error names the file and what is wrong with it,
+//! and quotes nothing of it.
+//! Leaves to others: whom to trust for what.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use rustls::{Error, InconsistentKeys, RootCertStore};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// A certificate with its chain and its key.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// As rustls presents it.
+    pub key: Arc<CertifiedKey>,
+    /// When the certificate expires, in seconds since 1970.
+    pub not_after: i64,
+}
+
+/// Why files can't be used. The files are told by the caller, who knows their settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// The certificate's file has none, or one that is broken.
+    Certificate(&'static str),
+    /// The key's file has none, or one that is broken.
+    Key(&'static str),
+    /// The key is of a sort that rustls does not know.
+    UnknownKey,
+    /// Both are good, and not of one another.
+    Mismatch,
+    /// The authority's file has none, or one that is broken.
+    Authority(&'static str),
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Certificate(why) | Self::Key(why) | Self::Authority(why) => why,
+            Self::UnknownKey => "it holds a key of a sort that is not known",
+            Self::Mismatch => "the key is not that of the certificate",
+        })
+    }
+}
+
+/// What all TLS of the bridge's own is done with.
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// Reads a certificate, its chain behind it, and its key.
+///
+/// # Errors
+/// When a file holds nothing of its sort, or the two are not of one another.
+pub fn identity(cert_file: &Path, key_file: &Path) -> Result<Identity, Unusable> {
+    let chain = chain(cert_file).map_err(Unusable::Certificate)?;
+    let not_after = chain.first().and_then(not_after);
+    let not_after = not_after.ok_or(Unusable::Certificate(BROKEN))?;
+    let key = PrivateKeyDer::from_pem_file(key_file)
+        .map_err(|error| Unusable::Key(told(&error, NO_KEY)))?;
+    let key = provider()
+        .key_provider
+        .load_private_key(key)
+        .map_err(|_| Unusable::UnknownKey)?;
+    let key = CertifiedKey::new(chain, key);
+    match key.keys_match() {
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(Identity {
+            key: Arc::new(key),
+            not_after,
+        }),
+        Err(Error::InconsistentKeys(_)) => Err(Unusable::Mismatch),
+        Err(_) => Err(Unusable::Certificate(BROKEN)),
+    }
+}
+
+/// Reads the certificates of one or more authorities.
+///
+/// # Errors
+/// When there is none in the file, or one that is broken.
+pub fn authority(file: &Path) -> Result<RootCertStore, Unusable> {
+    let mut roots = RootCertStore::empty();
+    for certificate in chain(file).map_err(Unusable::Authority)? {
+        roots
+            .add(certificate)
+            .map_err(|_| Unusable::Authority(BROKEN))?;
+    }
+    Ok(roots)
+}
+
+/// When a certificate expires, in seconds since 1970.
+pub fn not_after(certificate: &CertificateDer<'_>) -> Option<i64> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    Some(parsed.validity().not_after.timestamp())
+}
+
+const BROKEN: &str = "it holds a certificate that can't be read";
+const NO_CERTIFICATE: &str = "it holds no certificate (PEM)";
+const NO_KEY: &str = "it holds no private key (PEM, without a password)";
+
+fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, &'static str> {
+    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match read {
+        Ok(chain) if chain.is_empty() => Err(NO_CERTIFICATE),
+        Ok(chain) => Ok(chain),
+        Err(error) => Err(told(&error, NO_CERTIFICATE)),
+    }
+}
+
+fn told(error: &pem::Error, none: &'static str) -> &'static str {
+    match error {
+        pem::Error::Io(_) => "it can't be read",
+        pem::Error::NoItemsFound => none,
+        _ => "it is not PEM",
+    }
+}

@@ -1,0 +1,80 @@
+//! What of another configuration can be taken into use while the bridge serves.
+
+use super::path::SettingPath;
+use super::{Config, Loaded};
+
+/// Settings that can change at once. All others wait for a restart.
+const AT_ONCE: [&str; 10] = [
+    "http.tls",
+    "sources.*.rate_limit",
+    "sources.*.auth",
+    "sources.*.allow_from",
+    "sources.*.trusted_proxies",
+    "kafka.sasl",
+    "kafka.tls",
+    "amqp.uri",
+    "amqp.password",
+    "amqp.tls",
+];
+
+/// Settings without which those above would mean something else than their file says: nothing of a
+/// configuration that changes one of them is taken.
+const TOGETHER: [&str; 4] = ["http.listen", "sources", "routes", "envelope"];
+
+/// What differs between two configurations, as far as that can't be changed at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// What nothing else can be taken without.
+    pub together: Vec<SettingPath>,
+    /// What waits for a restart.
+    pub later: Vec<SettingPath>,
+}
+
+/// Compares what holds with what would hold.
+pub fn changes(holds: &Loaded, would: &Loaded) -> Changes {
+    let value = |loaded: &Loaded, path: &SettingPath| {
+        let found = loaded.effective.iter().find(|one| one.path == *path);
+        found.map(|one| one.value.clone())
+    };
+    let mut paths: Vec<&SettingPath> = [holds, would]
+        .iter()
+        .flat_map(|loaded| &loaded.effective)
+        .map(|one| &one.path)
+        .filter(|path| !is_one_of(&AT_ONCE, path))
+        .filter(|path| value(holds, path) != value(would, path))
+        .collect();
+    paths.sort();
+    paths.dedup();
+    let (together, later) = paths
+        .into_iter()
+        .cloned()
+        .partition(|path| is_one_of(&TOGETHER, path));
+    let mut changes = Changes { together, later };
+    add_sections(&mut changes, &holds.config, &would.config);
+    changes
+}
+
+/// Sections that can change at once, but not appear or go, and sources that are there by default.
+fn add_sections(changes: &mut Changes, holds: &Config, would: &Config) {
+    if holds.http.tls.is_some() != would.http.tls.is_some() {
+        changes.together.push(SettingPath::dotted("http.tls"));
+    }
+    let names = |config: &Config| -> Vec<String> {
+        config
+            .sources
+            .iter()
+            .map(|source| source.name.clone())
+            .collect()
+    };
+    if names(holds) != names(would) && changes.together.is_empty() {
+        changes.together.push(SettingPath::dotted("sources"));
+    }
+}
+
+fn is_one_of(patterns: &[&str], path: &SettingPath) -> bool {
+    patterns.iter().any(|pattern| {
+        // `amqp.password_file` goes with `amqp.password`, `amqp.uris` with `amqp.uri`.
+        let also = |end: &str| path.begins_like(&format!("{pattern}{end}"));
+        also("") || also("_file") || also("s")
+    })
+}

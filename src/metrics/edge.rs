@@ -1,0 +1,50 @@
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prometheus::{IntGauge, IntGaugeVec, Result};
+
+use super::families::Families;
+use super::{Endpoint, Metrics, table};
+
+/// What is shown of certificates and of the configuration.
+pub(super) struct EdgeMetrics {
+    not_after: IntGaugeVec,
+    last_reload_successful: IntGauge,
+    last_reload: IntGauge,
+}
+
+impl EdgeMetrics {
+    pub(super) fn new(families: &Families<'_>) -> Result<Self> {
+        Ok(Self {
+            not_after: families.gauges(&table::TLS_CERTIFICATE_NOT_AFTER)?,
+            last_reload_successful: families.gauge(&table::CONFIG_LAST_RELOAD_SUCCESSFUL)?,
+            last_reload: families.gauge(&table::CONFIG_LAST_RELOAD)?,
+        })
+    }
+}
+
+impl Metrics {
+    /// The certificate of the webhook listener expires then, in seconds since 1970. Shown from the
+    /// first call on.
+    pub fn certificate_expires(&self, not_after: i64) {
+        let series = self
+            .edge
+            .not_after
+            .with_label_values(&[Endpoint::Webhooks.name()]);
+        series.set(not_after);
+    }
+
+    /// A configuration was taken into use now: the first, or another.
+    pub fn config_loaded(&self) {
+        let since_1970 = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        self.edge.last_reload_successful.set(1);
+        let seconds = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
+        self.edge.last_reload.set(seconds);
+    }
+
+    /// A configuration was not taken into use, as it does not hold.
+    pub fn config_refused(&self) {
+        self.edge.last_reload_successful.set(0);
+    }
+}

@@ -1,0 +1,266 @@
+//! Another configuration while the bridge serves.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use super::PAYLOAD;
+use super::tls_client::TlsClient;
+use crate::authority::Authority;
+use crate::client::Request;
+use crate::process::{Process, await_some};
+
+const OLD: &str = "the-old-token-of-this-test";
+const NEW: &str = "the-new-token-of-this-test";
+
+fn dir() -> Arc<TempDir> {
+    Arc::new(TempDir::new().expect("a directory can be made"))
+}
+
+fn write(dir: &Path, name: &str, text: &str) {
+    fs::write(dir.join(name), text).expect("it can be written");
+}
+
+fn status(bridge: &Process, token: &str) -> u16 {
+    let request = Request::post("/webhooks/minchat", PAYLOAD);
+    bridge
+        .send(&request.with("authorization", &format!("Bearer {token}")))
+        .status
+}
+
+fn await_status(bridge: &Process, token: &str, wanted: u16) {
+    await_some(&format!("{token}: {wanted}"), || {
+        (status(bridge, token) == wanted).then_some(())
+    });
+}
+
+fn is_successful(bridge: &Process) -> bool {
+    bridge.metric(&["config_last_reload_successful "]) > 0.5
+}
+
+/// What Kubernetes does with a mounted secret: a new directory, and a link that is swapped.
+fn mount(dir: &Path, version: u32, tokens: &str) {
+    let name = format!("..version-{version}");
+    fs::create_dir(dir.join(&name)).expect("it can be made");
+    write(&dir.join(&name), "tokens", tokens);
+    symlink(&name, dir.join("..data_tmp")).expect("it can be made");
+    fs::rename(dir.join("..data_tmp"), dir.join("..data")).expect("it can be renamed");
+    if version == 1 {
+        symlink("..data/tokens", dir.join("tokens")).expect("it can be made");
+    }
+}
+
+#[test]
+fn tokens_change_when_kubernetes_swaps_the_mounted_secret() {
+    let dir = dir();
+    mount(dir.path(), 1, &format!("{OLD}\n"));
+    let bridge = Process::start_in(
+        dir.clone(),
+        "sources: {minchat: {auth: {tokens_file: tokens}}}\n",
+    );
+    let started = bridge.metric(&["config_last_reload_timestamp_seconds"]);
+    assert!(is_successful(&bridge) && started > 1.7e9);
+    assert_eq!((status(&bridge, OLD), status(&bridge, NEW)), (202, 401));
+    mount(dir.path(), 2, &format!("{OLD}\n{NEW}\n"));
+    await_status(&bridge, NEW, 202);
+    assert_eq!(status(&bridge, OLD), 202, "both hold while it is rotated");
+    mount(dir.path(), 3, &format!("{NEW}\n"));
+    await_status(&bridge, OLD, 401);
+    assert_eq!(status(&bridge, NEW), 202);
+    bridge.await_log(&["reloaded the configuration", "a file changed"]);
+    assert!(!bridge.log().contains(OLD) && !bridge.log().contains(NEW));
+}
+
+#[test]
+fn sighup_reloads_at_once_what_a_source_lets_in() {
+    let bridge = Process::start(&format!(
+        "sources: {{minchat: {{auth: {{tokens: [{OLD}]}}}}}}\n"
+    ));
+    let yaml = format!(
+        "sources: {{minchat: {{auth: {{tokens: [{NEW}]}}, rate_limit: {{per_second: 1, burst: 1}}}}}}\nhttp: {{keep_alive: 10s}}\n"
+    );
+    write(bridge.path(), "config.yaml", &yaml);
+    bridge.signal("HUP");
+    bridge.await_log(&["reloaded the configuration"]);
+    bridge.await_log(&["wait for a restart", "http.keep_alive"]);
+    assert_eq!((status(&bridge, OLD), status(&bridge, NEW)), (401, 202));
+    await_status(&bridge, NEW, 429);
+    write(
+        bridge.path(),
+        "config.yaml",
+        &yaml.replace("auth:", "allow_from: [192.0.2.1], auth:"),
+    );
+    bridge.signal("HUP");
+    await_status(&bridge, NEW, 401);
+}
+
+#[test]
+fn the_old_configuration_stays_as_a_whole_while_anything_of_the_new_does_not_hold() {
+    let bridge = Process::start(&format!(
+        "sources: {{minchat: {{auth: {{tokens: [{OLD}]}}}}}}\n"
+    ));
+    let with =
+        |more: &str| format!("sources: {{minchat: {{auth: {{tokens: [{NEW}]}}}}}}\n{more}\n");
+    for (more, told) in [
+        ("http: {lisen: x}", "http.lisen"),
+        (
+            "kafka: {bootstrap_servers: a, security_protocol: ssl, tls: {ca_file: /nowhere}}",
+            "kafka.tls.ca_file",
+        ),
+        (
+            "routes: {unrecognized: {discard: true}}",
+            "routes.unrecognized.discard can't change without a restart",
+        ),
+        (
+            "envelope: {schema_base: 'urn:other:'}",
+            "envelope.schema_base can't change without a restart",
+        ),
+    ] {
+        write(bridge.path(), "config.yaml", &with(more));
+        bridge.signal("HUP");
+        bridge.await_log(&["ERROR", "the old one stays", told]);
+        assert!(!is_successful(&bridge), "{more}");
+        assert_eq!(
+            (status(&bridge, OLD), status(&bridge, NEW)),
+            (202, 401),
+            "{more}"
+        );
+    }
+    for (sources, told) in [
+        (
+            format!(
+                "{{minchat: {{auth: {{tokens: [{NEW}]}}}}, another: {{auth: {{none: true}}}}}}"
+            ),
+            "sources.another",
+        ),
+        (
+            format!("{{other: {{auth: {{tokens: [{NEW}]}}}}}}"),
+            "sources.minchat.prefix",
+        ),
+        (
+            format!("{{minchat: {{uri: /other, auth: {{tokens: [{NEW}]}}}}}}"),
+            "sources.minchat.uri",
+        ),
+    ] {
+        write(
+            bridge.path(),
+            "config.yaml",
+            &format!("sources: {sources}\n"),
+        );
+        bridge.signal("HUP");
+        bridge.await_log(&["ERROR", "the old one stays", told]);
+        assert_eq!(status(&bridge, OLD), 202, "{sources}");
+    }
+    write(bridge.path(), "config.yaml", &with(""));
+    await_status(&bridge, NEW, 202);
+    assert!(is_successful(&bridge));
+    assert!(!bridge.log().contains(OLD) && !bridge.log().contains(NEW));
+}
+
+#[test]
+fn a_file_that_comes_later_than_the_configuration_that_names_it_is_waited_for() {
+    let bridge = Process::start(&format!(
+        "sources: {{minchat: {{auth: {{tokens: [{OLD}]}}}}}}\n"
+    ));
+    write(
+        bridge.path(),
+        "config.yaml",
+        "sources: {minchat: {auth: {tokens_file: tokens}}}\n",
+    );
+    bridge.await_log(&["ERROR", "the old one stays", "tokens_file"]);
+    write(bridge.path(), "tokens", &format!("{NEW}\n"));
+    await_status(&bridge, NEW, 202);
+    let told = bridge.log().matches("the old one stays").count();
+    assert_eq!(told, 1, "once, however often it is tried");
+}
+
+#[test]
+fn a_new_certificate_is_presented_and_no_connection_is_dropped() {
+    let (dir, authority) = (dir(), Authority::new("servers"));
+    authority.certify("bridge").write(dir.path(), "own");
+    let yaml = "http: {tls: {cert_file: own.pem, key_file: own.key}}\nsources: {minchat: {auth: {none: true}}}\n";
+    let bridge = Process::start_in(dir.clone(), yaml);
+    let client = TlsClient::trusting(authority.pem());
+    let request = Request::post("/webhooks/minchat", PAYLOAD).bytes();
+    let mut open = client
+        .connect(bridge.webhooks())
+        .expect("the handshake is done");
+    assert_eq!(open.exchange(&request).expect("an answer"), 202);
+
+    let next = authority.certify_with("bridge", |params| {
+        params.not_after = rcgen::date_time_ymd(2099, 1, 1)
+    });
+    write(dir.path(), "own.pem", &next.cert);
+    bridge.await_log(&[
+        "ERROR",
+        "the old one stays",
+        "http.tls.key_file",
+        "the key is not that of the certificate",
+    ]);
+    assert_eq!(open.exchange(&request).expect("an answer"), 202);
+    let meanwhile = client
+        .connect(bridge.webhooks())
+        .expect("the old certificate is presented");
+    assert_eq!(meanwhile.certificate(), open.certificate());
+
+    write(dir.path(), "own.key", &next.key);
+    await_some("the new certificate", || {
+        let connection = client
+            .connect(bridge.webhooks())
+            .expect("the handshake is done");
+        (connection.certificate() != open.certificate()).then_some(())
+    });
+    assert_eq!(open.exchange(&request).expect("an answer"), 202);
+    bridge.await_metric(
+        &["tls_certificate_not_after_timestamp_seconds"],
+        4_070_908_800.0,
+    );
+}
+
+#[test]
+fn a_new_client_authority_counts_at_once_on_open_connections_too() {
+    let (dir, own) = (dir(), Authority::new("servers"));
+    let (old, new) = (Authority::new("clients"), Authority::new("clients"));
+    own.certify("bridge").write(dir.path(), "own");
+    write(dir.path(), "clients.pem", old.pem());
+    let yaml = "http: {tls: {cert_file: own.pem, key_file: own.key, client_ca_file: clients.pem}}\nsources: {minchat: {auth: {mtls: {}}}}\n";
+    let bridge = Process::start_in(dir.clone(), yaml);
+    let client = |authority: &Authority| {
+        let certificate = authority.certify("relay");
+        TlsClient::trusting(own.pem())
+            .with(&certificate)
+            .connect(bridge.webhooks())
+    };
+    let request = Request::post("/webhooks/minchat", PAYLOAD).bytes();
+    let mut open = client(&old).expect("the handshake is done");
+    assert_eq!(open.exchange(&request).expect("an answer"), 202);
+
+    write(
+        dir.path(),
+        "clients.pem",
+        &format!("{}{}", old.pem(), new.pem()),
+    );
+    await_some("the new authority", || {
+        let answer = client(&new).and_then(|mut connection| connection.exchange(&request));
+        answer.is_ok_and(|status| status == 202).then_some(())
+    });
+    assert_eq!(
+        open.exchange(&request).expect("an answer"),
+        202,
+        "both count"
+    );
+
+    write(dir.path(), "clients.pem", new.pem());
+    await_some("the end of the old authority", || {
+        let answer = client(&old).and_then(|mut connection| connection.exchange(&request));
+        answer.is_err().then_some(())
+    });
+    assert_eq!(
+        open.exchange(&request)
+            .expect("the connection is not dropped"),
+        401
+    );
+}

@@ -1,0 +1,232 @@
+//! TLS on the webhook listener, and client certificates.
+
+use std::sync::Arc;
+
+use rcgen::{DnType, SanType};
+use tempfile::TempDir;
+
+use super::PAYLOAD;
+use super::tls_client::TlsClient;
+use crate::authority::{Authority, Certificate};
+use crate::client::Request;
+use crate::process::{Process, program};
+
+const YAML: &str = "
+http: {tls: {cert_file: own.pem, key_file: own.key, client_ca_file: clients.pem}}
+sources:
+  minchat: {auth: {tokens: [a-token-that-is-long-enough], mtls: {names: [relay.example, 'spiffe://cluster/relay', Relay One]}}}
+  any: {auth: {mtls: {}}}
+";
+
+struct Setting {
+    own: Authority,
+    clients: Authority,
+    bridge: Process,
+}
+
+fn setting() -> Setting {
+    setting_with(YAML)
+}
+
+fn setting_with(yaml: &str) -> Setting {
+    let (own, clients) = (Authority::new("servers"), Authority::new("clients"));
+    let dir = Arc::new(TempDir::new().expect("a directory can be made"));
+    own.certify("bridge").write(dir.path(), "own");
+    std::fs::write(dir.path().join("clients.pem"), clients.pem()).expect("it can be written");
+    let bridge = Process::start_in(dir, yaml);
+    Setting {
+        own,
+        clients,
+        bridge,
+    }
+}
+
+fn named(authority: &Authority, common: &str, alternative: Option<SanType>) -> Certificate {
+    authority.certify_with(common, |params| {
+        params.subject_alt_names = alternative.into_iter().collect();
+        params.distinguished_name.push(DnType::CommonName, common);
+    })
+}
+
+fn post(path: &str) -> Request {
+    Request::post(path, PAYLOAD)
+}
+
+#[test]
+fn the_listener_speaks_tls_1_2_and_1_3() {
+    let Setting { own, bridge, .. } = setting();
+    let request = post("/webhooks/minchat?token=a-token-that-is-long-enough").bytes();
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let client = TlsClient::trusting(own.pem()).speaking(version);
+        let mut connection = client
+            .connect(bridge.webhooks())
+            .expect("the handshake is done");
+        assert_eq!(connection.version(), Some(version.version));
+        assert_eq!(connection.exchange(&request).expect("an answer"), 202);
+        assert_eq!(connection.exchange(&request).expect("another"), 202);
+    }
+    assert!(bridge.log().contains("post webhooks to https://127.0.0.1:"));
+    bridge.await_metric(&["http_connections"], 0.0);
+    let expires = bridge.metric(&[
+        "tls_certificate_not_after_timestamp_seconds",
+        "endpoint=\"webhooks\"",
+    ]);
+    assert!(expires > 4e9, "{expires}");
+}
+
+#[test]
+fn what_is_no_tls_gets_nothing() {
+    let Setting { bridge, .. } = setting();
+    let mut connection = crate::client::Connection::open(bridge.webhooks());
+    connection.send(post("/webhooks/minchat?token=a-token-that-is-long-enough").bytes());
+    let rest = connection.rest();
+    assert!(!rest.contains("HTTP/1.1"), "{rest:?}");
+    assert_eq!(bridge.metric(&["webhooks_accepted_total"]), 0.0);
+}
+
+#[test]
+fn handshakes_that_do_not_come_hold_nobody_up() {
+    // Longer than the client waits for its answer.
+    let yaml = YAML.replace("http: {", "http: {header_timeout: 1m, ");
+    let Setting { own, bridge, .. } = setting_with(&yaml);
+    let silent: Vec<_> = (0..600)
+        .map(|_| std::net::TcpStream::connect(bridge.webhooks()).expect("the bridge listens"))
+        .collect();
+    let client = TlsClient::trusting(own.pem());
+    let mut connection = client
+        .connect(bridge.webhooks())
+        .expect("the handshake is done");
+    let request = post("/webhooks/minchat?token=a-token-that-is-long-enough").bytes();
+    assert_eq!(connection.exchange(&request).expect("an answer"), 202);
+    drop(silent);
+}
+
+#[test]
+fn a_client_certificate_lets_in_whom_it_is_made_out_to() {
+    let Setting {
+        own,
+        clients,
+        bridge,
+    } = setting();
+    let dns = |name: &str| Some(SanType::DnsName(name.try_into().expect("it is a name")));
+    let uri = |name: &str| Some(SanType::URI(name.try_into().expect("it is a URI")));
+    for (what, certificate, path, status) in [
+        (
+            "a DNS name",
+            named(&clients, "x", dns("relay.example")),
+            "/webhooks/minchat",
+            202,
+        ),
+        (
+            "a URI",
+            named(&clients, "x", uri("spiffe://cluster/relay")),
+            "/webhooks/minchat",
+            202,
+        ),
+        (
+            "a common name",
+            named(&clients, "Relay One", None),
+            "/webhooks/minchat",
+            202,
+        ),
+        (
+            "another name",
+            named(&clients, "x", dns("relay.example.org")),
+            "/webhooks/minchat",
+            401,
+        ),
+        (
+            "a name under it",
+            named(&clients, "x", dns("a.relay.example")),
+            "/webhooks/minchat",
+            401,
+        ),
+        (
+            "another name, and a token",
+            named(&clients, "x", None),
+            "/webhooks/minchat?token=a-token-that-is-long-enough",
+            202,
+        ),
+        (
+            "whatever name",
+            named(&clients, "x", None),
+            "/webhooks/any",
+            202,
+        ),
+    ] {
+        let client = TlsClient::trusting(own.pem()).with(&certificate);
+        let mut connection = client
+            .connect(bridge.webhooks())
+            .expect("the handshake is done");
+        let answer = connection.exchange(&post(path).bytes());
+        assert_eq!(answer.expect("an answer"), status, "{what}");
+    }
+    let client = TlsClient::trusting(own.pem());
+    let mut connection = client
+        .connect(bridge.webhooks())
+        .expect("the handshake is done");
+    assert_eq!(
+        connection
+            .exchange(&post("/webhooks/any").bytes())
+            .expect("an answer"),
+        401,
+        "no certificate"
+    );
+}
+
+#[test]
+fn a_certificate_that_the_authority_does_not_vouch_for_ends_the_handshake() {
+    let Setting {
+        own,
+        clients,
+        bridge,
+    } = setting();
+    let strangers = Authority::new("clients");
+    let expired = clients.certify_with("x", |params| {
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    });
+    for (what, certificate) in [
+        ("another authority", named(&strangers, "x", None)),
+        ("expired", expired),
+    ] {
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let client = TlsClient::trusting(own.pem())
+                .with(&certificate)
+                .speaking(version);
+            // With 1.3 the client hears of it only when it reads.
+            let outcome = client
+                .connect(bridge.webhooks())
+                .and_then(|mut connection| connection.exchange(&post("/webhooks/any").bytes()));
+            assert!(outcome.is_err(), "{what}: {outcome:?}");
+        }
+    }
+    assert_eq!(bridge.metric(&["webhooks_accepted_total"]), 0.0);
+}
+
+#[test]
+fn a_certificate_that_does_not_fit_its_key_is_refused_at_start_by_name() {
+    let authority = Authority::new("servers");
+    let dir = TempDir::new().expect("a directory can be made");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    authority.certify("bridge").write(dir.path(), "own");
+    authority.certify("other").write(dir.path(), "other");
+    let set = |setting: &str, file: &str| format!("{setting}={}", path(file));
+    for command in ["serve", "check"] {
+        let (code, text) = program(
+            &[command],
+            &[
+                "--set",
+                &set("http.tls.cert_file", "own.pem"),
+                "--set",
+                &set("http.tls.key_file", "other.key"),
+            ],
+        );
+        assert_eq!(code, 78, "{text}");
+        assert!(
+            text.contains("http.tls.key_file")
+                && text.contains("other.key")
+                && text.contains("the key is not that of the certificate"),
+            "{text}"
+        );
+    }
+}
