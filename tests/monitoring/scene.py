@@ -177,7 +177,7 @@ OTHERS = [b'{"greeting": "hello"}', b'{"sent_by": {"id": "u1"}, "sent_to": [], "
 
 
 class Load:
-    """Posts a webhook of every kind in turn, twenty a second, and counts the answers."""
+    """Posts a webhook of every kind in turn, up to twenty a second, and counts the answers."""
 
     def __init__(self, address):
         self.address, self.statuses, self.failure = address, {}, None
