@@ -87,6 +87,11 @@ chart-test: install-run-deps install-chart-deps ## Render the Helm chart and che
 	cargo build --locked
 	cd tests/chart && HELM="$(HELM)" MINCHAT_BRIDGE_BINARY="$(CURDIR)/target/debug/minchat-bridge" $(PYTEST)
 
+.PHONY: chart-files
+chart-files: ## Copy the rules and dashboards of deploy/monitoring into the chart
+	cp deploy/monitoring/rules/*.yaml helm/minchat-bridge/files/rules/
+	cp deploy/monitoring/dashboards/*.json helm/minchat-bridge/files/dashboards/
+
 .PHONY: chart-readme
 chart-readme: install-chart-deps ## Write the chart's README from the comments of its values
 	PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python tests/chart/readme.py
