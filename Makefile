@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 
 INSTALL := deploy/install-packages
 WITH_BROKERS := tests/brokers/with-brokers
-SCRIPTS := .ci/run deploy/install-packages $(filter-out %.xml %.properties,$(wildcard tests/brokers/*)) $(wildcard tests/bench/run)
+SCRIPTS := .ci/run deploy/install-packages $(filter-out %.xml %.properties,$(wildcard tests/brokers/*)) $(filter-out %.rs,$(wildcard tests/bench/*))
 
 # A licence, a source or a rule of deny.toml is read differently by another version.
 CARGO_DENY := 0.20.2
@@ -87,6 +87,11 @@ chart-test: install-run-deps install-chart-deps ## Render the Helm chart and che
 	cargo build --locked
 	cd tests/chart && HELM="$(HELM)" MINCHAT_BRIDGE_BINARY="$(CURDIR)/target/debug/minchat-bridge" $(PYTEST)
 
+.PHONY: chart-files
+chart-files: ## Copy the rules and dashboards of deploy/monitoring into the chart
+	cp deploy/monitoring/rules/*.yaml helm/minchat-bridge/files/rules/
+	cp deploy/monitoring/dashboards/*.json helm/minchat-bridge/files/dashboards/
+
 .PHONY: chart-readme
 chart-readme: install-chart-deps ## Write the chart's README from the comments of its values
 	PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python tests/chart/readme.py
@@ -105,7 +110,7 @@ test-oauth: install-run-deps install-test-deps install-oauth-deps ## Test the fe
 .PHONY: bench
 bench: install-run-deps install-test-deps ## Measure the parts (criterion), then the whole against a real Kafka
 	cargo bench --locked
-	KAFKA_JVM_ARGS="-Xmx1g -XX:TieredStopAtLevel=4" $(WITH_BROKERS) tests/bench/run
+	KAFKA_JVM_ARGS="-Xmx1g -XX:TieredStopAtLevel=4" $(WITH_BROKERS) bash -c "tests/bench/run && tests/bench/spool"
 
 .PHONY: fmt
 fmt: install-rust-components ## Format the code

@@ -5,9 +5,9 @@
 //! ```text
 //!  webhook                                                             ┌─ kafka ─▶ topic
 //!  ───────▶ http ──▶ minchat ──▶ envelope ──▶ route ──▶ delivery ──────┼─ amqp ──▶ exchange
-//!           auth     kind,                                             └─ file ──▶ .ndjson
-//!           limits   normalize
-//!           problem
+//!           auth     kind,                              │    ▲         └─ file ──▶ .ndjson
+//!           limits   normalize                          ▼    │ drain
+//!           problem                                     spool on disk
 //! ```
 //!
 //! A webhook arrives at [`http`], which knows its source by the path and lets it in by its
@@ -27,7 +27,11 @@
 //! that hangs up takes no event with it. A lane is one destination's ordered line of events. It has one
 //! owner, a thread that hands events to the broker and is told how each ended. What the owner does is
 //! decided by a state machine without clock or I/O. The sender's answer waits until each lane
-//! has said `published` or `dead-lettered`; a lane that can't says so by `publish.deadline`.
+//! has said `published`, `spooled` or `dead-lettered`; a lane that can't says so by `publish.deadline`.
+//!
+//! [`spool`] keeps what no confirm came for by `publish.spool_after`, and all that comes while a broker is
+//! known to be away: in segments on disk, a queue for each destination, synced before anybody is
+//! answered. From there it is read back in order, a piece ahead of the broker, and forgotten once it is done.
 //!
 //! [`publish`] has one file a broker. A publisher hands over and reports; what a report means for
 //! order and for the next attempt is none of its business. Each broker's errors are sorted by one
@@ -38,7 +42,9 @@
 //!
 //! # Invariants
 //!
-//! - A 2xx means that each destination has confirmed the event.
+//! - A 2xx means that each destination has confirmed the event, or has it in the spool, synced.
+//! - While a destination has a backlog, new events for it queue behind it.
+//! - An event leaves the spool only after its destination confirmed it, or the dead letters did.
 //! - The payload's tokens travel as they came in. Nothing goes through a tree of values and back.
 //! - `rdkafka` is named in `publish/kafka` only, `lapin` in `publish/amqp` only, `actix_web` in `http` only.
 //! - [`minchat`], [`envelope`], [`route`] and the deciding half of [`delivery`] do no I/O and log nothing.

@@ -141,7 +141,7 @@ fn spool(config: &Config, loaded: &Loaded) -> String {
     match config.spool.max_size {
         0 => "off".to_owned(),
         _ => format!(
-            "for dead letters that no destination takes: {}, at most {}",
+            "{}, at most {}",
             config.spool.dir.display(),
             shown(loaded, "spool.max_size").unwrap_or_default()
         ),

@@ -15,7 +15,7 @@ use super::store::{Sizes, Store};
 use super::{Batch, Refusal};
 use crate::units::Percent;
 
-const RUNS: u64 = 4_000;
+const RUNS: u64 = 10_000;
 const SIZES: Sizes = Sizes {
     segment: 16 * 1024,
     ahead: 2 * 1024,

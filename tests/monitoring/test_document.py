@@ -36,3 +36,10 @@ def test_prometheus_takes_the_scrape_configuration(tmp_path):
 def test_the_service_monitor_carries_the_label_of_the_stack():
     [monitor] = [yaml.safe_load(snippet) for snippet in snippets() if "ServiceMonitor" in snippet]
     assert monitor["metadata"]["labels"]["release"]
+
+
+def test_the_chart_and_compose_have_the_same_rules_and_dashboards():
+    for folder in ["rules", "dashboards"]:
+        originals = {path.name: path.read_bytes() for path in (ROOT / "deploy/monitoring" / folder).iterdir()}
+        copies = {path.name: path.read_bytes() for path in (ROOT / "helm/minchat-bridge/files" / folder).iterdir()}
+        assert originals and copies == originals, "`make chart-files` copies them"

@@ -116,7 +116,7 @@ log:
   level: debug
 "#;
 
-/// Settings that can't be there together with those above, or have one value only in this version.
+/// Settings that can't be there together with those above, or have one value that is valid with the others.
 const ELSEWHERE: [&str; 7] = [
     "amqp.uri",
     "kafka.create_topics",
