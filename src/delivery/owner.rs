@@ -140,6 +140,8 @@ impl Owner {
     }
 
     fn carry_out(&mut self, steps: &mut Steps<Ticket>) {
+        // Before anybody is answered: who asks then is told of it.
+        self.metrics.pending(self.lane.pending());
         if !steps.append.is_empty()
             && let Some(keeping) = &self.keeping
         {
@@ -297,7 +299,6 @@ impl Owner {
 
     /// Shows what readiness, liveness and metrics ask for.
     fn show(&mut self, now: Instant) {
-        self.metrics.pending(self.lane.pending());
         self.status.holds(self.lane.pending(), self.lane.kept());
         self.status.beat(now);
         let spool_takes = self.lane.spool_takes(now);

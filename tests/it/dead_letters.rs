@@ -67,6 +67,7 @@ fn what_a_topic_was_too_small_for_is_published_again_from_kafka() {
     let first = id(&bridge.post(&large("first")));
     let second = id(&bridge.post_to("/webhooks/minchat/message.sent", &large("second")));
     let broken = id(&bridge.post("nope"));
+    bridge.await_metric(&["lane_pending_events"], 0.0);
     let dir = bridge.dir();
     let dir = dir.path();
 
@@ -125,6 +126,7 @@ fn dead_letters_of_binary_mode_are_read_too() {
     let mut bridge = Process::start(&yaml);
     bridge.await_ready();
     let broken = id(&bridge.post("\u{1F600} nope"));
+    bridge.await_metric(&["lane_pending_events"], 0.0);
     let listed = dead_letters(bridge.path(), &["list", "--json"]).with(0);
     assert_eq!(column(&listed, "id"), [&*broken, &broken], "{listed:?}");
     for line in listed.json() {
@@ -200,7 +202,9 @@ fn what_was_published_again_is_taken_out_of_a_rabbitmq_queue_and_nothing_else() 
     let mut bridge = Process::start(&yaml);
     bridge.await_ready();
     let lost = id(&bridge.post(&large("first")));
+    bridge.await_metric(&["lane_pending_events"], 0.0);
     let broken = id(&bridge.post("nope"));
+    bridge.await_metric(&["lane_pending_events"], 0.0);
     let dir = bridge.dir();
     let dir = dir.path();
     let listed = dead_letters(dir, &["list", "--json"]).with(0);
@@ -242,6 +246,7 @@ fn looking_often_costs_no_dead_letter_of_a_queue_that_limits_deliveries() {
     bridge.await_ready();
     let mut posted: Vec<String> = (0..3).map(|_| id(&bridge.post("nope"))).collect();
     posted.sort_unstable();
+    bridge.await_metric(&["lane_pending_events"], 0.0);
     for look in 0..30 {
         let listed = dead_letters(bridge.path(), &["list", "--json"]).with(0);
         let mut ids = column(&listed, "id");
@@ -259,6 +264,7 @@ fn files_are_read_beside_the_bridge_and_one_that_was_mended_is_published() {
     let broken = id(&bridge.post(r#"{"sent_by":{"id":"u1"},"sent_to":[],"chat_id":"c1""#));
     let deep = format!("{}{}", "[".repeat(70), "]".repeat(70));
     let deep = id(&bridge.post(&deep));
+    bridge.await_metric(&["lane_pending_events"], 0.0);
     let dir = bridge.dir();
     let dir = dir.path();
     let list = |words: &[&str]| {
@@ -327,6 +333,7 @@ fn what_no_destination_took_is_published_from_where_it_is_kept() {
     let mut bridge = Process::start(&yaml(&cluster, &prefix, ""));
     bridge.await_ready();
     let lost = id(&bridge.post(&large("kept")));
+    bridge.await_metric(&["lane_pending_events"], 0.0);
     let dir = bridge.dir();
     let dir = dir.path();
     let listed = dead_letters(dir, &["list", "--json"]).with(0);

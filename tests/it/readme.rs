@@ -3,12 +3,15 @@
 const README: &str = include_str!("../../README.md");
 
 /// Every message of the log that has a row there. Each is provoked by a test, by way of [`explained`].
-const EXPLAINED: [&str; 5] = [
+const EXPLAINED: [&str; 8] = [
     "the broker is out of reach; trying again",
     "the broker takes no events until somebody mends this",
     "the destination takes no events until somebody mends this",
     "events don't get through; trying again",
     "the destination will never take this event",
+    "the spool takes no more events: webhooks that need it get a 503",
+    "in use by another process",
+    "the configuration was not reloaded; the old one stays",
 ];
 
 /// A message that the README explains.

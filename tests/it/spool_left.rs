@@ -10,6 +10,7 @@ use crate::cluster::Cluster;
 use crate::command::{Ran, command, configure, run};
 use crate::payload::{message, prefix};
 use crate::process::{PATIENCE, Process};
+use crate::readme::explained;
 use crate::spool_commands::{AWAY, MESSAGES, segment, spooled};
 
 /// Neither root nor anybody with files.
@@ -143,7 +144,7 @@ fn a_second_instance_is_refused_at_its_start_and_the_first_goes_on() {
     spooled(&bridge, 1);
     refused(serve(bridge.path()))
         .with(74)
-        .says(&["spool.dir", "in use by another process ("]);
+        .says(&["spool.dir", explained("in use by another process")]);
     assert_eq!(spooled(&bridge, 1).len(), 1);
 }
 

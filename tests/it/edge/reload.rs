@@ -12,6 +12,7 @@ use super::tls_client::TlsClient;
 use crate::authority::Authority;
 use crate::client::Request;
 use crate::process::{Process, await_some};
+use crate::readme::explained;
 
 const OLD: &str = "the-old-token-of-this-test";
 const NEW: &str = "the-new-token-of-this-test";
@@ -121,7 +122,11 @@ fn the_old_configuration_stays_as_a_whole_while_anything_of_the_new_does_not_hol
     ] {
         write(bridge.path(), "config.yaml", &with(more));
         bridge.signal("HUP");
-        bridge.await_log(&["ERROR", "the old one stays", told]);
+        bridge.await_log(&[
+            "ERROR",
+            explained("the configuration was not reloaded; the old one stays"),
+            told,
+        ]);
         assert!(!is_successful(&bridge), "{more}");
         assert_eq!(
             (status(&bridge, OLD), status(&bridge, NEW)),

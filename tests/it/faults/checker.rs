@@ -111,6 +111,19 @@ pub struct Cost {
 }
 
 impl Cost {
+    /// Once all clients have their connections: when as many descriptors were open for three seconds.
+    pub fn at_rest(bridge: &Process) -> Self {
+        let (mut last, mut since) = (Self::of(bridge), Instant::now());
+        await_some("descriptors that stay", || {
+            let now = Self::of(bridge);
+            if now.descriptors != last.descriptors {
+                since = Instant::now();
+            }
+            last = now;
+            (since.elapsed() > Duration::from_secs(3)).then_some(now)
+        })
+    }
+
     pub fn of(bridge: &Process) -> Self {
         let proc = format!("/proc/{}", bridge.id());
         let status = std::fs::read_to_string(format!("{proc}/status")).expect("it runs");

@@ -5,6 +5,7 @@ use super::senders::Senders;
 use crate::cluster::Cluster;
 use crate::node::Node;
 use crate::process::{Process, await_some};
+use crate::readme::explained;
 
 /// A small file system in memory, on a directory. Mounting takes root.
 struct SmallDisk(tempfile::TempDir);
@@ -51,7 +52,11 @@ fn row_29_a_full_disk_is_a_503_and_recovers_by_itself() {
     senders.await_refused(100);
     let refused = bridge.post(&crate::payload::message("chat0", "0"));
     assert_eq!(refused.status, 503);
-    bridge.await_log(&["ERROR", TOPIC, "the spool takes no more events"]);
+    bridge.await_log(&[
+        "ERROR",
+        TOPIC,
+        explained("the spool takes no more events: webhooks that need it get a 503"),
+    ]);
     assert_eq!(bridge.ask("/readyz").0, 503, "it takes nothing");
     node.start();
     await_some("the backlog's end", || {

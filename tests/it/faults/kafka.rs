@@ -120,7 +120,7 @@ fn row_3_a_broker_that_is_killed_under_load_costs_no_sender_anything() {
     let bridge = scene.bridge();
     let senders = Senders::start(bridge.webhooks(), 8);
     senders.await_accepted(1000);
-    let before = Cost::of(&bridge);
+    let before = Cost::at_rest(&bridge);
     scene.node.kill();
     senders.await_spooled(2000);
     assert_eq!(bridge.ask("/readyz").0, 200);
