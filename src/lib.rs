@@ -64,6 +64,8 @@ pub mod minchat;
 pub mod publish;
 pub mod route;
 pub mod secret;
+#[cfg(test)]
+mod seeds;
 pub mod spool;
 pub mod telemetry;
 pub mod units;

@@ -47,6 +47,7 @@ impl Publishers {
                     Some(Arc::new(kafka::Kafka::start(
                         settings.clone(),
                         runtime.handle().clone(),
+                        config.http.max_body,
                         on_queue,
                     )?))
                 }

@@ -1,9 +1,12 @@
 //! Wires all rooms together, starts and stops them in order. The only file that knows them all.
 
 mod brokers;
+mod dead_letters;
+mod drain;
 mod probe;
 mod reload;
 mod signals;
+mod storage;
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,6 +16,8 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 use brokers::Publishers;
+pub use dead_letters::{Place, Replayed, Unread, dead_letters, replay};
+pub use drain::{Drained, drain};
 pub use probe::{Probed, probe};
 use reload::Reload;
 use signals::Signals;
@@ -25,7 +30,8 @@ use crate::metrics::{Labels, Metrics};
 use crate::publish::file;
 #[cfg(feature = "kafka")]
 use crate::publish::kafka;
-use crate::route::{Broker, Table};
+use crate::route::Table;
+use crate::spool::Opened;
 
 /// How long the brokers are waited for at the end, once nothing is in flight at the edge.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -44,6 +50,9 @@ pub enum Failed {
         /// Why it can't be had.
         source: io::Error,
     },
+    /// The spool can't be had.
+    #[error("spool.dir")]
+    Spool(#[source] crate::spool::OpenError),
     /// The metrics contradict each other.
     #[error("the metrics can't be registered")]
     Metrics(#[from] prometheus::Error),
@@ -72,21 +81,8 @@ impl Application {
             .enable_all()
             .build();
         let runtime = runtime.map_err(|source| failed("no runtime can be started", source))?;
-        let table = table(config);
-        let metrics = Arc::new(metrics(config, &table)?);
-        let sources = config
-            .sources
-            .iter()
-            .map(|s| (s.name.as_str(), s.uri.as_str()));
-        let sealer = Arc::new(Sealer::new(&config.envelope, sources));
-        let publishers = Publishers::start(config, &runtime, &metrics)
-            .map_err(|source| failed("no thread for a broker's client", source))?;
-        let delivery = delivery(config, &publishers, table, Arc::clone(&sealer), &metrics)?;
-        let behind = Behind {
-            sealer,
-            delivery: delivery.clone(),
-            metrics: Arc::clone(&metrics),
-        };
+        let (behind, publishers) = lanes(config, &runtime, storage::open(config)?)?;
+        let (delivery, metrics) = (behind.delivery.clone(), Arc::clone(&behind.metrics));
         let guard = runtime.enter();
         let bound = http::bind(&config.http, &config.admin, &config.sources, behind);
         drop(guard);
@@ -145,9 +141,13 @@ impl Application {
             served
         });
         let left = delivery.stop(FLUSH.min(shutdown_timeout));
-        match left {
-            0 => tracing::info!("stopped; every accepted event is published"),
-            left => tracing::warn!(
+        match (left, delivery.spooled()) {
+            (0, spooled @ 1..) => tracing::info!(
+                spooled,
+                "stopped; events wait in the spool, and are published after the next start"
+            ),
+            (0, 0) => tracing::info!("stopped; every accepted event is published"),
+            (left, _) => tracing::warn!(
                 left,
                 "stopped; events were left that no sender was promised"
             ),
@@ -171,18 +171,9 @@ async fn tell_when_ready(delivery: Delivery) {
 
 /// Where the events of this configuration go.
 pub fn table(config: &Config) -> Table {
-    let on = [
-        (Broker::Kafka, config.kafka.is_some()),
-        (Broker::Amqp, config.amqp.is_some()),
-        (Broker::File, config.file.is_some()),
-    ];
-    let brokers: Vec<Broker> = on
-        .into_iter()
-        .filter_map(|(broker, is_on)| is_on.then_some(broker))
-        .collect();
     Table::new(
         config.sources.iter().map(|source| source.prefix.as_str()),
-        &brokers,
+        &config.brokers(),
         &config.routes,
     )
 }
@@ -207,6 +198,46 @@ pub fn check(config: &Config) -> Result<(), Failed> {
     Ok(())
 }
 
+/// Seals payloads as this configuration says.
+pub fn sealer(config: &Config) -> Sealer {
+    let sources = config.sources.iter();
+    Sealer::new(
+        &config.envelope,
+        sources.map(|s| (s.name.as_str(), s.uri.as_str())),
+    )
+}
+
+/// Starts all that stands behind the listeners: the spool's writer, and a lane for each destination.
+fn lanes(
+    config: &Config,
+    runtime: &Runtime,
+    opened: Option<Opened>,
+) -> Result<(Behind, Publishers), Failed> {
+    let table = match &opened {
+        Some(opened) => storage::with_what_is_left(table(config), config, opened),
+        None => table(config),
+    };
+    let metrics = Arc::new(metrics(config, &table)?);
+    let sealer = Arc::new(sealer(config));
+    let spool = opened.map(|opened| storage::start(opened, config, &table, &metrics));
+    let parts = Parts {
+        settings: config.publish.clone(),
+        table,
+        sealer: Arc::clone(&sealer),
+        metrics: Arc::clone(&metrics),
+        kept: kept(config),
+        spool: spool.transpose()?,
+    };
+    let publishers = Publishers::start(config, runtime, &metrics)
+        .map_err(|source| failed("no thread for a broker's client", source))?;
+    let behind = Behind {
+        sealer,
+        delivery: delivery(&publishers, parts)?,
+        metrics,
+    };
+    Ok((behind, publishers))
+}
+
 fn metrics(config: &Config, table: &Table) -> Result<Metrics, prometheus::Error> {
     let destinations = table.destinations().iter().map(|d| (d.broker, d.name()));
     Metrics::new(&Labels {
@@ -224,23 +255,14 @@ fn metrics(config: &Config, table: &Table) -> Result<Metrics, prometheus::Error>
     })
 }
 
-fn delivery(
-    config: &Config,
-    publishers: &Publishers,
-    table: Table,
-    sealer: Arc<Sealer>,
-    metrics: &Arc<Metrics>,
-) -> Result<Delivery, Failed> {
-    let kept = (config.spool.max_size > 0).then(|| {
-        KeptDeadLetters::new(config.spool.dir.join("dead-letters"), config.spool.max_size)
-    });
-    let parts = Parts {
-        settings: config.publish.clone(),
-        table,
-        sealer,
-        metrics: Arc::clone(metrics),
-        kept,
-    };
+/// Where dead letters go that no destination takes; none while the spool is off.
+fn kept(config: &Config) -> Option<KeptDeadLetters> {
+    let spool = &config.spool;
+    (spool.max_size > 0)
+        .then(|| KeptDeadLetters::new(spool.dir.join("dead-letters"), spool.max_size))
+}
+
+fn delivery(publishers: &Publishers, parts: Parts) -> Result<Delivery, Failed> {
     Delivery::start(parts, &|destination| publishers.maker(destination))
         .map_err(|source| failed("no thread for a lane", source))
 }
@@ -275,9 +297,10 @@ fn tell_what_to_do(config: &Config, webhooks: SocketAddr, admin: SocketAddr) {
         );
     }
     tracing::info!("metrics, health and version at http://{admin}/metrics, /readyz and /version");
-    if config.kafka.is_some() || config.amqp.is_some() {
-        tracing::warn!(
-            "this version keeps no events while a broker is away: webhooks get a 503 then"
+    if config.spool.max_size > 0 {
+        tracing::info!(
+            "events that a destination does not take now wait in {}",
+            config.spool.dir.display()
         );
     }
     let program = std::env::args()

@@ -34,7 +34,9 @@ pub fn probe(config: &Config, create: bool) -> Result<Vec<Probed>, Failed> {
     #[cfg(feature = "kafka")]
     if let Some(settings) = &config.kafka {
         let topics: Vec<&str> = at(Broker::Kafka).filter_map(topic).collect();
-        let found = crate::publish::kafka::probe(settings, runtime.handle(), &topics, create);
+        let max_body = config.http.max_body;
+        let found =
+            crate::publish::kafka::probe(settings, runtime.handle(), &topics, max_body, create);
         let found = found.unwrap_or_else(|failure| vec![Err(failure); topics.len()]);
         probed.extend(at(Broker::Kafka).cloned().zip(found));
     }

@@ -6,13 +6,17 @@
 mod check;
 mod completions;
 mod config;
+mod dead_letters;
 pub mod emit;
 mod exit;
 pub mod healthcheck;
 mod man;
+mod moment;
 mod output;
 mod serve;
 mod settings;
+mod spool;
+mod table;
 mod target;
 #[cfg(test)]
 mod tiny_server;
@@ -43,6 +47,8 @@ enum Command {
     Check(check::Args),
     Config(config::Args),
     Emit(emit::Args),
+    Spool(spool::Args),
+    DeadLetters(dead_letters::Args),
     Topics(topics::Args),
     Healthcheck(healthcheck::Args),
     Completions(completions::Args),
@@ -68,6 +74,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Config(args) => config::run(args),
         Command::Emit(args) => emit::run(args),
+        Command::Spool(args) => spool::run(args),
+        Command::DeadLetters(args) => dead_letters::run(args),
         Command::Topics(args) => topics::run(args),
         Command::Healthcheck(args) => healthcheck::run(args),
         Command::Completions(args) => completions::run(args),

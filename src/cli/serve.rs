@@ -45,7 +45,7 @@ pub(super) fn explain(error: &Failed) -> ExitCode {
     eprintln!("minchat-bridge: {text}");
     ExitCode::from(match error {
         Failed::Configuration(_) => exit::CONFIGURATION,
-        Failed::Io { .. } => exit::IO,
+        Failed::Io { .. } | Failed::Spool(_) => exit::IO,
         Failed::Metrics(_) => exit::INTERNAL,
     })
 }

@@ -102,6 +102,18 @@ pub struct Config {
 }
 
 impl Config {
+    /// The brokers that are on.
+    pub fn brokers(&self) -> Vec<route::Broker> {
+        let on = [
+            (route::Broker::Kafka, self.kafka.is_some()),
+            (route::Broker::Amqp, self.amqp.is_some()),
+            (route::Broker::File, self.file.is_some()),
+        ];
+        on.into_iter()
+            .filter_map(|(broker, is_on)| is_on.then_some(broker))
+            .collect()
+    }
+
     /// How long a stop may take from the signal on: what `terminationGracePeriodSeconds` has to exceed.
     pub fn stops_within(&self) -> Duration {
         self.http.stop_delay + self.http.shutdown_timeout + timing::FLUSH

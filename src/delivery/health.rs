@@ -20,6 +20,8 @@ pub(super) struct BrokerHealth {
 struct Trouble {
     since: Option<Instant>,
     stopped: BTreeSet<String>,
+    /// Events that went to the spool since.
+    spooled: u64,
 }
 
 impl BrokerHealth {
@@ -44,6 +46,7 @@ impl BrokerHealth {
             return;
         }
         trouble.since = Some(Instant::now());
+        trouble.spooled = 0;
         self.metrics.up(false);
         let (broker, reason, detail) = (self.broker.name(), failure.reason.name(), &failure.detail);
         match failure.class {
@@ -62,6 +65,11 @@ impl BrokerHealth {
         }
     }
 
+    /// So many events of this broker went to the spool.
+    pub(super) fn spooled(&self, events: u64) {
+        self.lock().spooled += events;
+    }
+
     /// This destination gets its events through again. Returns whether the broker's trouble had stopped it.
     pub(super) fn over(&self, destination: &Destination) -> bool {
         let mut trouble = self.lock();
@@ -71,7 +79,12 @@ impl BrokerHealth {
         {
             self.metrics.up(true);
             self.metrics.reconnected();
-            tracing::info!(broker = self.broker.name(), lasted = ?since.elapsed(), "the broker is back");
+            tracing::info!(
+                broker = self.broker.name(),
+                lasted = ?since.elapsed(),
+                spooled = trouble.spooled,
+                "the broker is back"
+            );
         }
         was_stopped
     }

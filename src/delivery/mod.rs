@@ -7,6 +7,7 @@
 
 mod backoff;
 mod health;
+mod keeping;
 mod kept;
 mod lane;
 mod mailbox;
@@ -14,6 +15,8 @@ mod owner;
 mod port;
 mod receipt;
 pub mod settings;
+#[cfg(test)]
+mod simulation;
 mod status;
 mod ticket;
 mod window;
@@ -25,8 +28,9 @@ use std::time::{Duration, Instant};
 
 use backoff::Backoff;
 use health::BrokerHealth;
+use keeping::Keeping;
 pub use kept::KeptDeadLetters;
-use lane::{Bounds, Lane};
+use lane::{Backlog, Bounds, Lane};
 use mailbox::Mailbox;
 use owner::{Message, Owner};
 pub use port::{Delivering, Port};
@@ -39,6 +43,7 @@ use crate::envelope::{Event, Sealer};
 use crate::metrics::Metrics;
 use crate::publish::{Publisher, Reporter};
 use crate::route::{Broker, Destination, Route, Table};
+use crate::spool::{Name, Spool};
 
 /// Why an event was not accepted. It promises nothing: the event may still be published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +67,17 @@ pub struct Readiness {
     pub detail: String,
 }
 
+/// What the spool still has for a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// As in logs: `kafka:minchat.message.sent.v1`.
+    pub destination: String,
+    /// How many events.
+    pub events: u64,
+    /// Whether its broker takes events, and why not.
+    pub detail: String,
+}
+
 /// Makes the publisher of a destination, on its owner's thread.
 pub type MakePublisher<'a> =
     &'a dyn Fn(&Destination) -> Box<dyn FnOnce(Reporter) -> Box<dyn Publisher> + Send>;
@@ -78,6 +94,9 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Where dead letters go that nothing else takes; none while the spool is off.
     pub kept: Option<KeptDeadLetters>,
+    /// Where events wait for their destination, with a queue for each destination of the table, at
+    /// the same place; none while the spool is off.
+    pub spool: Option<Spool>,
 }
 
 /// All lanes. A clone is the same delivery.
@@ -88,6 +107,7 @@ struct Shared {
     table: Table,
     sealer: Arc<Sealer>,
     lanes: Vec<LaneHandle>,
+    spool: Option<Spool>,
     owners: Mutex<Vec<JoinHandle<usize>>>,
 }
 
@@ -110,6 +130,7 @@ impl Delivery {
             lanes: lanes.collect(),
             table: parts.table,
             sealer: parts.sealer,
+            spool: parts.spool,
             owners: Mutex::default(),
         }));
         let brokers =
@@ -123,16 +144,28 @@ impl Delivery {
             let side = side
                 .expect("metrics know every broker that a destination is at")
                 .clone();
+            let backlog = delivery.0.spool.as_ref().map(|spool| backlog(spool, index));
+            let bounds = Bounds {
+                backlog,
+                ..side.bounds
+            };
+            let seed = u64::from(std::process::id()) << 16 | index as u64;
             let lane = NewLane {
                 index,
                 destination: destination.clone(),
-                lane: Lane::new(
-                    side.bounds,
-                    Backoff::new(u64::from(std::process::id()) << 16 | index as u64),
-                ),
+                lane: Lane::new(bounds, Backoff::new(seed)),
+                keeping: backlog
+                    .zip(delivery.0.spool.clone())
+                    .map(|(backlog, spool)| Keeping::new(spool, index, backlog.first)),
                 side,
                 kept: kept.clone(),
             };
+            if let Some(Backlog { first, next }) = backlog {
+                let left = next - first;
+                parts.metrics.destination(index).found_in_spool(left);
+                let pending = usize::try_from(left).unwrap_or(usize::MAX);
+                delivery.0.lanes[index].status.holds(pending, left);
+            }
             let owner = lane.start(&delivery, &parts.metrics, publisher(destination))?;
             delivery.owners().push(owner);
         }
@@ -164,11 +197,14 @@ impl Delivery {
             .collect()
     }
 
-    /// Whether each lane's owner answered lately.
+    /// Whether each lane's owner and the spool's writer answered lately.
     ///
     /// # Errors
-    /// The destination whose owner did not.
+    /// Who did not.
     pub fn liveness(&self) -> Result<(), String> {
+        if self.0.spool.as_ref().is_some_and(|spool| !spool.lives()) {
+            return Err("the spool's writer does not answer".to_owned());
+        }
         let lanes = self.0.table.destinations().iter().zip(&self.0.lanes);
         match lanes.into_iter().find(|(_, lane)| !lane.status.lives()) {
             Some((destination, _)) => Err(format!("the lane of {destination} does not answer")),
@@ -183,18 +219,44 @@ impl Delivery {
         }
     }
 
-    /// Ends all lanes: waits for the confirms that somebody waits for, within this time, and lets
-    /// go of the brokers. Returns how many events were left, which nobody was promised.
+    /// How many events are neither confirmed nor dead-lettered.
+    pub fn pending(&self) -> usize {
+        self.0.lanes.iter().map(|lane| lane.status.pending()).sum()
+    }
+
+    /// How many events the spool has that are not done.
+    pub fn spooled(&self) -> u64 {
+        self.0.lanes.iter().map(|lane| lane.status.spooled()).sum()
+    }
+
+    /// The destinations for which the spool has events that are not done.
+    pub fn backlogs(&self) -> Vec<Left> {
+        let lanes = self.0.table.destinations().iter().zip(&self.0.lanes);
+        let left = lanes.map(|(destination, lane)| Left {
+            destination: destination.to_string(),
+            events: lane.status.spooled(),
+            detail: lane.status.broker(),
+        });
+        left.filter(|left| left.events > 0).collect()
+    }
+
+    /// Ends all lanes: waits for the confirms that somebody waits for, within this time, puts what
+    /// is not confirmed by then into the spool, and lets go of the brokers and of the spool. Returns
+    /// how many events were left that are in neither, which nobody was promised.
     pub fn stop(&self, within: Duration) -> usize {
         let until = Instant::now() + within;
         for lane in &self.0.lanes {
             lane.mailbox.push(Message::Stop { until });
         }
         let owners = std::mem::take(&mut *self.owners());
-        owners
+        let left = owners
             .into_iter()
             .map(|owner| owner.join().unwrap_or_default())
-            .sum()
+            .sum();
+        if let Some(spool) = &self.0.spool {
+            spool.close();
+        }
+        left
     }
 
     fn sealer(&self) -> &Sealer {
@@ -231,8 +293,10 @@ impl BrokerSide {
             broker,
             bounds: Bounds {
                 deadline: settings.deadline,
-                patience: settings.spool_after,
+                spool_after: settings.spool_after,
                 window: settings.window / 2,
+                arrivals: settings.window / 4,
+                backlog: None,
             },
             window: Arc::new(BrokerWindow::new(settings.window)),
             health: Arc::new(BrokerHealth::new(broker, metrics.broker(broker)?)),
@@ -246,6 +310,22 @@ struct NewLane {
     lane: Lane<Ticket>,
     side: BrokerSide,
     kept: Option<Arc<KeptDeadLetters>>,
+    keeping: Option<Keeping>,
+}
+
+/// What the spool has for a lane at the start.
+fn backlog(spool: &Spool, place: usize) -> Backlog {
+    let name = spool.queue(place).name();
+    let found = spool.found().iter().find(|found| found.name == *name);
+    found.map_or_else(Backlog::default, |found| Backlog {
+        first: found.first,
+        next: found.next,
+    })
+}
+
+/// What a destination's queue in the spool is called; none if its name is too long for that.
+pub fn queue_name(destination: &Destination) -> Option<Name> {
+    Name::new(destination.to_stored())
 }
 
 impl NewLane {
@@ -268,6 +348,7 @@ impl NewLane {
             }));
             let (window, health) = (self.side.window, self.side.health);
             let (destination, lane, kept) = (self.destination, self.lane, self.kept);
+            let keeping = self.keeping;
             Owner {
                 destination,
                 lane,
@@ -278,6 +359,8 @@ impl NewLane {
                 health,
                 metrics,
                 kept,
+                keeping,
+                spooled: 0,
                 delivery,
             }
             .run()

@@ -5,16 +5,18 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::health::BrokerHealth;
+use super::keeping::Keeping;
 use super::lane::{Answer, Condemned, Lane, Notice, Steps};
 use super::mailbox::Mailbox;
 use super::status::LaneStatus;
 use super::ticket::{DeadLetterTicket, Ticket};
 use super::window::BrokerWindow;
 use super::{Delivery, KeptDeadLetters};
-use crate::envelope::{Event, EventType, Stage, Verdict};
+use crate::envelope::{Event, EventType, Verdict};
 use crate::metrics::DestinationMetrics;
 use crate::publish::{Class, Failure, Publisher, Report};
 use crate::route::Destination;
+use crate::spool::Appended;
 
 /// What an owner is told.
 pub(super) enum Message {
@@ -24,9 +26,11 @@ pub(super) enum Message {
     Report(Report),
     /// From the lane of the dead letters.
     DeadLettered { condemned: Condemned, taken: bool },
+    /// From the spool's writer.
+    Appended(Appended),
     /// Open again what was opened by name.
     Reopen,
-    /// Finish what is promised to nobody yet, and end at this time at the latest.
+    /// Take nothing more; until then, what is in flight may still be confirmed.
     Stop { until: Instant },
 }
 
@@ -35,6 +39,12 @@ const EX_SOFTWARE: i32 = 70;
 
 /// How long an owner may be idle until it shows that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// How much longer than asked for a stop may take, for the sync of what is left.
+const SYNC: Duration = Duration::from_secs(5);
+
+/// How many pieces of a backlog are read before messages are heard again.
+const LOADS: usize = 8;
 
 pub(super) struct Owner {
     pub(super) destination: Destination,
@@ -46,64 +56,83 @@ pub(super) struct Owner {
     pub(super) health: Arc<BrokerHealth>,
     pub(super) metrics: DestinationMetrics,
     pub(super) kept: Option<Arc<KeptDeadLetters>>,
+    /// None while the spool is off.
+    pub(super) keeping: Option<Keeping>,
+    /// Events that went to the spool since the last trouble began.
+    pub(super) spooled: u64,
     pub(super) delivery: Delivery,
 }
 
 impl Owner {
-    /// Runs until it is told to stop. Returns how many events were left unpublished.
+    /// Runs until it is told to stop. Returns how many events were left that are neither published nor in the spool.
     pub(super) fn run(mut self) -> usize {
         let mut batch = Vec::new();
         let mut steps = Steps::default();
-        let mut stop_at = None;
+        let mut stop_at: Option<Instant> = None;
         loop {
             let idle = Instant::now() + HEARTBEAT;
             let wake = self.lane.wakes_at().map_or(idle, |at| at.min(idle));
-            self.mailbox
-                .take(&mut batch, stop_at.map_or(wake, |at| wake.min(at)));
+            self.mailbox.take(&mut batch, wake);
             let now = Instant::now();
             for message in batch.drain(..) {
                 match message {
                     Message::Give { ticket, .. } if stop_at.is_some() => {
                         steps.answers.push((ticket, Answer::Stopping));
                     }
-                    Message::Stop { until } => stop_at = Some(until),
+                    Message::Stop { until } => {
+                        stop_at = Some(until);
+                        self.lane.stop(until);
+                    }
                     message => self.hear(now, message, &mut steps),
                 }
             }
-            self.lane
-                .advance(now, self.publisher.max_envelope(), &mut steps);
-            self.carry_out(&mut steps);
+            self.advance(now, &mut steps);
             self.show(now);
-            if stop_at.is_some_and(|until| now >= until || !self.lane.is_awaited()) {
+            let is_late = stop_at.is_some_and(|until| now >= until + SYNC);
+            if self.lane.is_finished(now) || is_late {
                 self.publisher
                     .close(stop_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now)));
-                return self.lane.pending();
+                return self.lane.unkept();
             }
+        }
+    }
+
+    /// Carries out what the lane wants, until it wants nothing more at this time. What it reads
+    /// back from the spool goes to the broker before another message is heard, a piece at a time.
+    fn advance(&mut self, now: Instant, steps: &mut Steps<Ticket>) {
+        let max_envelope = self.publisher.max_envelope();
+        for _ in 0..LOADS {
+            self.lane
+                .advance(now, max_envelope, self.window.room(), steps);
+            self.carry_out(steps);
+            self.window.holds(&self.status, self.lane.size());
+            let (Some(bytes), Some(keeping)) = (steps.load.take(), &mut self.keeping) else {
+                break;
+            };
+            let loaded = keeping.load(self.delivery.sealer(), self.lane.on_disk_alone(), bytes);
+            match loaded {
+                Some(loaded) => self.lane.loaded(now, loaded, steps),
+                None => break,
+            }
+        }
+        if let Some(keeping) = &mut self.keeping {
+            keeping.mark(self.lane.mark());
         }
     }
 
     fn hear(&mut self, now: Instant, message: Message, steps: &mut Steps<Ticket>) {
         match message {
             Message::Give { event, ticket } => {
-                let parsed = event
-                    .verdict()
-                    .map(|verdict| verdict.reason)
-                    .filter(|reason| reason.stage() == Stage::Parse);
-                if self
-                    .lane
-                    .give(now, event, ticket, self.window.room(), steps)
-                {
-                    self.metrics.lane_event();
-                    // What a lane condemns is counted there; this was condemned before any lane had it.
-                    if let Some(reason) = parsed {
-                        self.metrics.dead_lettered(reason);
-                    }
-                    self.window.holds(&self.status, self.lane.size());
-                }
+                let room = self.window.room();
+                self.lane.give(now, event, ticket, room, steps);
+                self.window.holds(&self.status, self.lane.size());
             }
             Message::Report(report) => self.lane.report(now, report, steps),
             Message::DeadLettered { condemned, taken } => {
                 self.lane.dead_lettered(now, condemned, taken, steps);
+            }
+            Message::Appended(Appended { upto, refusal }) => {
+                self.lane.appended(now, upto, refusal, steps);
             }
             Message::Reopen => self.publisher.reopen(),
             Message::Stop { .. } => {}
@@ -111,6 +140,18 @@ impl Owner {
     }
 
     fn carry_out(&mut self, steps: &mut Steps<Ticket>) {
+        if !steps.append.is_empty()
+            && let Some(keeping) = &self.keeping
+        {
+            let mailbox = Arc::clone(&self.mailbox);
+            keeping.append(self.delivery.sealer(), &steps.append, move |appended| {
+                mailbox.push(Message::Appended(appended));
+            });
+            steps.append.clear();
+        }
+        if let Some(upto) = steps.answered.take() {
+            self.publisher.answered(upto);
+        }
         if !steps.publish.is_empty() {
             self.publisher.publish(&steps.publish);
             steps.publish.clear();
@@ -173,9 +214,34 @@ impl Owner {
         }
     }
 
-    fn tell(&self, notice: Notice) {
+    fn tell(&mut self, notice: Notice) {
         let broker = self.metrics.broker();
         match notice {
+            Notice::Taken(dead_letter) => {
+                self.metrics.lane_event();
+                if let Some(reason) = dead_letter {
+                    self.metrics.dead_lettered(reason);
+                }
+            }
+            Notice::Appended(events) => {
+                self.metrics.spool_appended(events);
+                self.health.spooled(events);
+                self.spooled += events;
+            }
+            Notice::Drained(events) => self.metrics.spool_drained(events),
+            Notice::Lost(events) => tracing::error!(
+                destination = %self.destination,
+                events,
+                "these events were in the spool and can't be read back: what could be read of their segments is in its quarantine"
+            ),
+            Notice::SpoolRefuses(refusal) => tracing::error!(
+                destination = %self.destination,
+                %refusal,
+                "the spool takes no more events: webhooks that need it get a 503"
+            ),
+            Notice::SpoolTakes => {
+                tracing::info!(destination = %self.destination, "the spool takes events again");
+            }
             Notice::Confirmed {
                 bytes,
                 publishing,
@@ -192,14 +258,18 @@ impl Owner {
                 self.health.reached();
                 tracing::debug!(destination = %self.destination, "reached");
             }
-            Notice::TroubleBegan(failure) => self.trouble_began(&failure),
+            Notice::TroubleBegan(failure) => {
+                self.spooled = 0;
+                self.trouble_began(&failure);
+            }
             Notice::TroubleChanged(failure) => {
                 self.health.over(&self.destination);
                 self.trouble_began(&failure);
             }
             Notice::TroubleEnded(lasted) => {
                 if !self.health.over(&self.destination) {
-                    tracing::info!(destination = %self.destination, ?lasted, "events get through again");
+                    let (spooled, in_spool) = (self.spooled, self.lane.kept());
+                    tracing::info!(destination = %self.destination, ?lasted, spooled, in_spool, "events get through again");
                 }
             }
         }
@@ -226,12 +296,16 @@ impl Owner {
     }
 
     /// Shows what readiness, liveness and metrics ask for.
-    fn show(&self, now: Instant) {
-        self.window.holds(&self.status, self.lane.size());
+    fn show(&mut self, now: Instant) {
         self.metrics.pending(self.lane.pending());
+        self.status.holds(self.lane.pending(), self.lane.kept());
         self.status.beat(now);
+        let spool_takes = self.lane.spool_takes(now);
         self.status
-            .shows(self.lane.reached(), self.lane.outage(now));
+            .shows(self.lane.reached(), self.lane.outage(now), spool_takes);
+        if let Some(keeping) = &mut self.keeping {
+            keeping.show(now, &self.lane, &self.metrics);
+        }
     }
 }
 

@@ -163,9 +163,10 @@ impl Waiting {
 fn worse(one: Answer, other: Answer) -> Answer {
     let rank = |answer: Answer| match answer {
         Answer::Published => 0,
-        Answer::DeadLettered => 1,
-        Answer::Unavailable => 2,
-        Answer::Stopping => 3,
+        Answer::Spooled => 1,
+        Answer::DeadLettered => 2,
+        Answer::Unavailable => 3,
+        Answer::Stopping => 4,
     };
     if rank(one) >= rank(other) { one } else { other }
 }
@@ -189,6 +190,7 @@ impl Future for Delivering {
         Poll::Ready(match at.worst {
             None => Ok(Receipt::Discarded),
             Some(Answer::Published) => Ok(Receipt::Published),
+            Some(Answer::Spooled) => Ok(Receipt::Spooled),
             Some(Answer::DeadLettered) => Ok(Receipt::DeadLettered),
             Some(Answer::Unavailable) => Err(Refused::Unavailable),
             Some(Answer::Stopping) => Err(Refused::Stopping),

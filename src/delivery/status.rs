@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 /// How long an owner may be silent and still count as living. A sync of a sick disk takes seconds.
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// What stands before the reason why only the spool takes events.
+const INTO_THE_SPOOL: &str = "takes events into the spool: ";
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct LaneStatus {
@@ -14,6 +17,8 @@ pub(super) struct LaneStatus {
     beat: AtomicU64,
     ready: AtomicBool,
     detail: Mutex<String>,
+    pending: AtomicUsize,
+    spooled: AtomicU64,
     pub(super) held: AtomicUsize,
     pub(super) ended: AtomicBool,
 }
@@ -25,6 +30,8 @@ impl LaneStatus {
             beat: AtomicU64::new(0),
             ready: AtomicBool::new(false),
             detail: Mutex::new("not reached yet".to_owned()),
+            pending: AtomicUsize::new(0),
+            spooled: AtomicU64::new(0),
             held: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
         }
@@ -38,6 +45,20 @@ impl LaneStatus {
         );
     }
 
+    /// So many events are neither confirmed nor dead-lettered, and the spool has so many of them.
+    pub(super) fn holds(&self, pending: usize, spooled: u64) {
+        self.pending.store(pending, Ordering::Relaxed);
+        self.spooled.store(spooled, Ordering::Relaxed);
+    }
+
+    pub(super) fn spooled(&self) -> u64 {
+        self.spooled.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn pending(&self) -> usize {
+        self.pending.load(Ordering::Relaxed)
+    }
+
     /// Whether the owner answered lately.
     pub(super) fn lives(&self) -> bool {
         let silent = self
@@ -47,24 +68,30 @@ impl LaneStatus {
         silent < SILENCE && !self.ended.load(Ordering::Acquire)
     }
 
-    /// Shows whether the destination takes events, and if not, why.
-    pub(super) fn shows(&self, reached: bool, outage: Option<&str>) {
-        let ready = reached && outage.is_none();
-        let was = self.ready.swap(ready, Ordering::Relaxed);
-        if let Some(outage) = outage {
-            let mut detail = self.detail.lock().unwrap_or_else(PoisonError::into_inner);
-            if *detail != outage {
-                outage.clone_into(&mut detail);
-            }
-        } else if ready != was {
-            let mut detail = self.detail.lock().unwrap_or_else(PoisonError::into_inner);
-            if ready {
-                "takes events"
-            } else {
-                "not reached yet"
-            }
-            .clone_into(&mut detail);
+    /// Shows whether the destination takes events: by its broker, or by the spool.
+    pub(super) fn shows(&self, reached: bool, outage: Option<&str>, spool_takes: bool) {
+        let ready = reached && outage.is_none() || spool_takes;
+        self.ready.store(ready, Ordering::Relaxed);
+        let (by, why) = match (outage, spool_takes) {
+            (Some(outage), true) => (INTO_THE_SPOOL, outage),
+            (Some(outage), false) => ("", outage),
+            (None, _) if reached => ("takes events", ""),
+            (None, true) => (INTO_THE_SPOOL, "not reached yet"),
+            (None, false) => ("not reached yet", ""),
+        };
+        let mut detail = self.detail.lock().unwrap_or_else(PoisonError::into_inner);
+        if detail.strip_prefix(by) != Some(why) {
+            detail.clear();
+            detail.push_str(by);
+            detail.push_str(why);
         }
+    }
+
+    /// Whether the broker takes events, and why not, whatever the spool does.
+    pub(super) fn broker(&self) -> String {
+        let (_, detail) = self.readiness();
+        let why = detail.strip_prefix(INTO_THE_SPOOL);
+        why.map_or(detail.clone(), str::to_owned)
     }
 
     pub(super) fn readiness(&self) -> (bool, String) {

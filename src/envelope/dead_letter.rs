@@ -4,7 +4,8 @@ use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{
-    Draft, Event, EventType, Received, Sealer, Verdict, json_string, subject_word, write_time,
+    Draft, Event, EventType, Received, Sealer, Verdict, json_string, new_id, subject_word,
+    write_time,
 };
 use crate::minchat::{Kind, Malformed};
 
@@ -93,19 +94,21 @@ impl Sealer {
             detail: why.to_string(),
             destination: None,
         };
-        let draft = Draft::new(EventType::DeadLetter, received, room(received.body));
+        let id = new_id(received.at);
+        let draft = Draft::with_id(id, EventType::DeadLetter, room(received.body));
         self.write_dead_letter(draft, received, None, verdict)
     }
 
     /// The dead letter of an event that its destination will never take: same id, same time, and
     /// the same subject and key.
     pub fn dead_letter_of(&self, event: &Event, verdict: Verdict) -> Event {
+        let tracestate = event.tracestate();
         let received = Received {
             source: event.source,
             said: event.said,
             content_type: event.content_type(),
             traceparent: event.traceparent(),
-            tracestate: None,
+            tracestate: tracestate.as_deref(),
             webhook_id: None,
             body: event.body(),
             at: event.received_at,

@@ -1,5 +1,6 @@
 //! An event: a payload with its kind, id and receipt time, sealed in its envelope.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::SystemTime;
 
@@ -122,6 +123,24 @@ impl Event {
         &self.bytes[..self.spans.envelope_end]
     }
 
+    /// The envelope's `data` alone, for binary mode.
+    pub fn data(&self) -> &[u8] {
+        let end = self.spans.envelope_end - "}".len();
+        &self.bytes[self.spans.data_start..end]
+    }
+
+    /// What binary mode tells in headers: every attribute by its name, but for `datacontenttype`, which has a
+    /// place of its own there.
+    pub fn header_attributes(&self) -> BTreeMap<String, String> {
+        let attributes: BTreeMap<String, String> = serde_json::from_str(&self.attributes_json())
+            .expect("every attribute is written as a text");
+        let apart = |name: &str| name == "datacontenttype";
+        attributes
+            .into_iter()
+            .filter(|(name, _)| !apart(name))
+            .collect()
+    }
+
     /// What keeps related events in order; at most 256 bytes before control characters are written out.
     pub fn ordering_key(&self) -> Option<&str> {
         self.text(self.spans.key.as_ref())
@@ -130,6 +149,14 @@ impl Event {
     /// The request's own trace context, when it was valid.
     pub fn traceparent(&self) -> Option<&str> {
         self.text(self.spans.traceparent.as_ref())
+    }
+
+    /// The request's own trace state, when it was valid: it follows its trace context in the envelope.
+    pub(super) fn tracestate(&self) -> Option<String> {
+        let context = self.spans.traceparent.as_ref()?;
+        let state = self.envelope()[context.end..].strip_prefix(b"\",\"tracestate\":")?;
+        let state = serde_json::Deserializer::from_slice(state).into_iter::<String>();
+        state.flatten().next()
     }
 
     /// The request's content type as it came.

@@ -6,6 +6,7 @@
 
 mod dead_letter;
 mod event;
+mod reading;
 pub mod settings;
 mod stored;
 mod trace;
@@ -23,6 +24,7 @@ use uuid::{NoContext, Timestamp, Uuid};
 pub use dead_letter::{DeadLetterReason, Stage};
 use event::Spans;
 pub use event::{Event, EventType, Verdict};
+pub use reading::{DeadLetter, NoEvent, structured};
 pub use settings::Settings;
 
 use crate::minchat::{Kind, Payload};
@@ -32,6 +34,13 @@ pub const SCHEMA_VERSION: &str = "1.0";
 
 /// The JSON media type that an envelope travels under (CloudEvents JSON format 1.0.2, section 3).
 pub const CONTENT_TYPE: &str = "application/cloudevents+json; charset=UTF-8";
+
+/// The media type of an event's `data`: what it travels under alone, in binary mode.
+pub const DATA_CONTENT_TYPE: &str = "application/json";
+
+/// What an envelope takes up besides its data, in bytes: enough for any but one with the longest keys and
+/// trace states there may be.
+pub const ROOM: usize = 768;
 
 const TIME: &[BorrowedFormatItem<'static>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
@@ -99,14 +108,19 @@ impl Sealer {
 
     /// The event of a webhook.
     pub fn seal(&self, received: &Received<'_>, payload: &Payload<'_>) -> Event {
+        self.seal_as(new_id(received.at), received, payload)
+    }
+
+    /// The event of a webhook that has its id already.
+    fn seal_as(&self, id: Uuid, received: &Received<'_>, payload: &Payload<'_>) -> Event {
         let apart = if payload.is_verbatim() {
             0
         } else {
             received.body.len()
         };
-        let mut draft = Draft::new(
+        let mut draft = Draft::with_id(
+            id,
             EventType::Kind(payload.kind()),
-            received,
             payload.data_len() + apart,
         );
         let subject = subject_word(EventType::Kind(payload.kind()));
@@ -131,7 +145,7 @@ impl Fixed {
                 json_string(&event_type.cloudevents_type())
             ),
             content_and_schema: format!(
-                "\",\"datacontenttype\":\"application/json\",\"dataschema\":{}",
+                "\",\"datacontenttype\":\"{DATA_CONTENT_TYPE}\",\"dataschema\":{}",
                 json_string(&schema_uri(settings, event_type))
             ),
         }
@@ -157,20 +171,9 @@ struct Draft {
 }
 
 impl Draft {
-    /// Longest envelope without its variable parts, in bytes: enough that writing never allocates again.
-    const ROOM: usize = 768;
-
-    fn new(event_type: EventType, received: &Received<'_>, data_len: usize) -> Self {
-        let since = received
-            .at
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        let now = Timestamp::from_unix(NoContext, since.as_secs(), since.subsec_nanos());
-        Self::with_id(Uuid::new_v7(now), event_type, data_len)
-    }
-
     fn with_id(id: Uuid, event_type: EventType, data_len: usize) -> Self {
-        let bytes = Vec::with_capacity(data_len + Self::ROOM);
+        // So much that writing hardly ever allocates again.
+        let bytes = Vec::with_capacity(data_len + ROOM);
         Draft {
             id,
             event_type,
@@ -280,6 +283,18 @@ impl Draft {
             self.bytes.push(DIGITS[usize::from(byte & 15)]);
         }
     }
+}
+
+/// An id for what was received at this time.
+fn new_id(at: SystemTime) -> Uuid {
+    let since = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    Uuid::new_v7(Timestamp::from_unix(
+        NoContext,
+        since.as_secs(),
+        since.subsec_nanos(),
+    ))
 }
 
 /// What stands before the ordering key in a subject.

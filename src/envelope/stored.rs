@@ -108,7 +108,10 @@ impl Sealer {
 }
 
 fn put(out: &mut Vec<u8>, text: &str) {
-    let end = text.floor_char_boundary(usize::from(u16::MAX));
+    let mut end = text.len().min(usize::from(u16::MAX));
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
     let length = u16::try_from(end).expect("it was cut to that");
     out.extend_from_slice(&length.to_le_bytes());
     out.extend_from_slice(&text.as_bytes()[..end]);

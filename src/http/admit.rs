@@ -76,10 +76,25 @@ impl<'a> Admitted<'a> {
         self.head.headers.get(CONTENT_TYPE)?.to_str().ok()
     }
 
+    /// Whether the `content-type` names something else than JSON. It is counted; without one, nothing was named.
+    pub(super) fn has_odd_type(&self) -> bool {
+        self.head
+            .headers
+            .get(CONTENT_TYPE)
+            .is_some_and(|value| !value.to_str().is_ok_and(is_json))
+    }
+
     /// The text of a header.
     pub(super) fn header(&self, name: &str) -> Option<&'a str> {
         self.head.headers.get(name)?.to_str().ok()
     }
+}
+
+/// Whether a media type is one of JSON's (RFC 8259; RFC 6839 for the suffix), whatever its parameters.
+fn is_json(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    let essence = essence.to_ascii_lowercase();
+    ["application/json", "text/json"].contains(&&*essence) || essence.ends_with("+json")
 }
 
 fn said_kind(address: &Address<'_>) -> Result<Option<Kind>, Problem> {

@@ -24,7 +24,7 @@ use super::unread;
 use crate::delivery::{Delivery, Port, Refused};
 use crate::envelope::{Event, Received, Sealer};
 use crate::metrics::{Endpoint, Metrics};
-use crate::minchat::{self, Kind, Malformed, Payload as Read};
+use crate::minchat::{self, Drift, Kind, Malformed, Payload as Read};
 
 /// What all workers of the webhook listener share.
 pub(super) struct Listener {
@@ -208,7 +208,7 @@ impl Listener {
         {
             Ok(payload) => {
                 if !admitted.dry_run {
-                    self.count(source, &payload);
+                    self.count(source, admitted, &payload);
                 }
                 Sealed::Event(self.sealer.seal(&received, &payload), payload.kind())
             }
@@ -216,10 +216,14 @@ impl Listener {
         }
     }
 
-    fn count(&self, source: usize, payload: &Read<'_>) {
+    fn count(&self, source: usize, admitted: &Admitted<'_>, payload: &Read<'_>) {
         self.metrics.webhook_received(source, payload.kind());
-        if !payload.drift().is_empty() {
-            self.metrics.drift(payload.kind(), payload.drift());
+        let mut drift = payload.drift();
+        if admitted.has_odd_type() {
+            drift.insert(Drift::ContentType);
+        }
+        if !drift.is_empty() {
+            self.metrics.drift(payload.kind(), drift);
             self.strangers.tell(payload);
         }
     }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Result};
+use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Result};
 
 use super::families::Families;
 use super::{BrokerMetrics, Labels, table};
@@ -24,6 +24,30 @@ struct DestinationSeries {
     published_bytes: IntCounter,
     failures: [IntCounter; Reason::ALL.len()],
     dead_letters: [IntCounter; DeadLetterReason::ALL.len()],
+    spool: QueueMetrics,
+}
+
+/// What is shown of a queue of the spool, whether or not its destination has a lane.
+#[derive(Clone)]
+pub struct QueueMetrics {
+    events: IntGauge,
+    bytes: IntGauge,
+    oldest: Gauge,
+    appended: IntCounter,
+    drained: IntCounter,
+}
+
+impl QueueMetrics {
+    /// It holds so many events, and takes up so many bytes.
+    pub fn holds(&self, events: u64, bytes: u64) {
+        self.events.set(i64::try_from(events).unwrap_or(i64::MAX));
+        self.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Its oldest event was received at this time, in microseconds since 1970.
+    pub fn oldest(&self, received: Option<u64>) {
+        self.oldest.set(received.unwrap_or(0) as f64 / 1e6);
+    }
 }
 
 impl DestinationMetrics {
@@ -36,6 +60,27 @@ impl DestinationMetrics {
     /// The lane was given an event.
     pub fn lane_event(&self) {
         self.0.lane_events.inc();
+    }
+
+    /// So many events were found in the spool at the start.
+    pub fn found_in_spool(&self, events: u64) {
+        self.0.lane_events.inc_by(events);
+    }
+
+    /// So many events were appended to the spool.
+    pub fn spool_appended(&self, events: u64) {
+        self.0.spool.appended.inc_by(events);
+    }
+
+    /// So many events left the spool.
+    pub fn spool_drained(&self, events: u64) {
+        self.0.spool.drained.inc_by(events);
+    }
+
+    /// What is shown of its queue.
+    #[must_use]
+    pub fn spool(&self) -> &QueueMetrics {
+        &self.0.spool
     }
 
     /// So many events of the lane are neither confirmed nor dead-lettered.
@@ -122,11 +167,44 @@ impl Failures {
     }
 }
 
+/// The families of the spool's queues.
+pub(super) struct Queues {
+    events: IntGaugeVec,
+    bytes: IntGaugeVec,
+    oldest: GaugeVec,
+    appended: IntCounterVec,
+    drained: IntCounterVec,
+}
+
+impl Queues {
+    pub(super) fn new(families: &Families<'_>) -> Result<Self> {
+        Ok(Queues {
+            events: families.gauges(&table::SPOOL_EVENTS)?,
+            bytes: families.gauges(&table::SPOOL_BYTES)?,
+            oldest: families.float_gauges(&table::SPOOL_OLDEST_EVENT)?,
+            appended: families.counters(&table::SPOOL_APPENDED)?,
+            drained: families.counters(&table::SPOOL_DRAINED)?,
+        })
+    }
+
+    pub(super) fn series(&self, broker: Broker, destination: &str) -> QueueMetrics {
+        let label = [broker.name(), destination];
+        QueueMetrics {
+            events: self.events.with_label_values(&label),
+            bytes: self.bytes.with_label_values(&label),
+            oldest: self.oldest.with_label_values(&label),
+            appended: self.appended.with_label_values(&label),
+            drained: self.drained.with_label_values(&label),
+        }
+    }
+}
+
 /// The metrics of every destination, in the order of the labels.
 pub(super) fn families(
     families: &Families<'_>,
     labels: &Labels,
     brokers: &[BrokerMetrics],
+    queues: &Queues,
 ) -> Result<Vec<DestinationMetrics>> {
     let lane_events = families.counters(&table::LANE_EVENTS)?;
     let lane_pending = families.gauges(&table::LANE_PENDING_EVENTS)?;
@@ -144,6 +222,7 @@ pub(super) fn families(
             published_bytes: published_bytes.with_label_values(&label),
             failures: failure_series(&failures, broker.broker(), destination),
             dead_letters: dead_letter_series(&dead_letters, broker.broker(), destination),
+            spool: queues.series(broker.broker(), destination),
         }))
     };
     let destinations = labels.destinations.iter().flat_map(|(on, name)| {

@@ -2,7 +2,8 @@
 
 use prometheus::core::Collector;
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, Result,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, Result,
 };
 
 use super::table::{Measure, PREFIX, Row};
@@ -19,8 +20,21 @@ impl Families<'_> {
         self.register(IntGaugeVec::new(opts(row), row.labels)?)
     }
 
+    /// Gauges of what is no whole number.
+    pub(super) fn float_gauges(&self, row: &Row) -> Result<GaugeVec> {
+        self.register(GaugeVec::new(opts(row), row.labels)?)
+    }
+
     pub(super) fn gauge(&self, row: &Row) -> Result<IntGauge> {
         self.register(IntGauge::with_opts(opts(row))?)
+    }
+
+    pub(super) fn counter(&self, row: &Row) -> Result<IntCounter> {
+        self.register(IntCounter::with_opts(opts(row))?)
+    }
+
+    pub(super) fn histogram(&self, row: &Row) -> Result<Histogram> {
+        Ok(self.histograms(row)?.with_label_values::<&str>(&[]))
     }
 
     /// A gauge that can be moved in any case, and is shown only if `shown`.

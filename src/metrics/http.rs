@@ -58,7 +58,7 @@ impl Endpoint {
             Self::Webhooks => {
                 let dry_run = 200;
                 let problems = labels.problems.iter().map(|&(_, status)| status);
-                [labels.success_status, dry_run]
+                [labels.success_status, dry_run, HEAD_TOO_LARGE]
                     .into_iter()
                     .chain(problems)
                     .collect()
@@ -66,13 +66,16 @@ impl Endpoint {
             Self::Livez | Self::Readyz => vec![200, 405, 503],
             Self::Metrics => vec![200, 405, 500],
             Self::Version => vec![200, 405],
-            Self::Other => vec![404],
+            Self::Other => vec![404, HEAD_TOO_LARGE],
         };
         statuses.sort_unstable();
         statuses.dedup();
         statuses
     }
 }
+
+/// A head that is larger than `http.head_size` allows is answered with this, whatever it asks for.
+const HEAD_TOO_LARGE: u16 = 431;
 
 /// What the listeners count.
 pub(super) struct HttpMetrics {

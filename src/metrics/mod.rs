@@ -18,10 +18,11 @@ mod tests;
 
 use std::time::Duration;
 
-use prometheus::{Encoder, IntGauge, Registry, Result, TextEncoder};
+use destination::Queues;
+use prometheus::{Encoder, Histogram, IntCounter, IntGauge, Registry, Result, TextEncoder};
 
 pub use broker::BrokerMetrics;
-pub use destination::DestinationMetrics;
+pub use destination::{DestinationMetrics, QueueMetrics};
 pub use http::Endpoint;
 
 use crate::delivery::Receipt;
@@ -53,6 +54,10 @@ pub struct Metrics {
     webhooks: webhooks::WebhookMetrics,
     brokers: Vec<BrokerMetrics>,
     destinations: Vec<DestinationMetrics>,
+    queues: Queues,
+    spool_max_bytes: IntGauge,
+    spool_corrupt: IntCounter,
+    spool_sync_duration: Histogram,
     kafka_queue_events: IntGauge,
     amqp_connection_blocked: IntGauge,
     amqp_unrouted_messages: IntGauge,
@@ -68,7 +73,8 @@ impl Metrics {
         let registry = Registry::new();
         let families = Families(&registry);
         let brokers = broker::families(&families, labels)?;
-        let destinations = destination::families(&families, labels, &brokers)?;
+        let queues = Queues::new(&families)?;
+        let destinations = destination::families(&families, labels, &brokers, &queues)?;
         let is_on = |broker| brokers.iter().any(|metrics| metrics.broker() == broker);
         let (kafka, amqp) = (is_on(Broker::Kafka), is_on(Broker::Amqp));
         build(&families)?;
@@ -82,9 +88,13 @@ impl Metrics {
             kafka_queue_events: families.gauge_if(kafka, &table::KAFKA_QUEUE_EVENTS)?,
             amqp_connection_blocked: families.gauge_if(amqp, &table::AMQP_CONNECTION_BLOCKED)?,
             amqp_unrouted_messages: families.gauge_if(amqp, &table::AMQP_UNROUTED_MESSAGES)?,
+            spool_max_bytes: families.gauge(&table::SPOOL_MAX_BYTES)?,
+            spool_corrupt: families.counter(&table::SPOOL_CORRUPT)?,
+            spool_sync_duration: families.histogram(&table::SPOOL_SYNC_DURATION)?,
             edge: edge::EdgeMetrics::new(&families)?,
             brokers,
             destinations,
+            queues,
             registry,
         })
     }
@@ -112,6 +122,28 @@ impl Metrics {
             .iter()
             .find(|metrics| metrics.broker() == broker)
             .cloned()
+    }
+
+    /// What is shown of a queue whose destination has no lane, since its broker is not configured.
+    #[must_use]
+    pub fn queue_without_lane(&self, broker: Broker, destination: &str) -> QueueMetrics {
+        self.queues.series(broker, destination)
+    }
+
+    /// What the spool may take up, in bytes; 0 while it is off.
+    pub fn spool_max_bytes(&self, bytes: u64) {
+        self.spool_max_bytes
+            .set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// So many places of the spool were found corrupt.
+    pub fn spool_corrupt(&self, places: u64) {
+        self.spool_corrupt.inc_by(places);
+    }
+
+    /// The spool was written to and synced, within this time.
+    pub fn spool_synced(&self, took: Duration) {
+        self.spool_sync_duration.observe(took.as_secs_f64());
     }
 
     /// A request was answered, this long after its head had come.

@@ -1,7 +1,7 @@
 //! The table of metrics: every name, with its type, its labels and what it says.
 //!
 //! A metric is a row here and a verb on [`Metrics`](super::Metrics). The rows in [`REGISTERED`] are
-//! what `/metrics` shows; those in [`WITH_TLS`] join them when they apply; those in [`PLANNED`] wait for the code that moves them.
+//! what `/metrics` shows; those in [`WITH_TLS`] join them when they apply.
 
 /// One metric.
 #[derive(Debug)]
@@ -166,16 +166,6 @@ pub const REGISTERED: &[&Row] = &[
     &KAFKA_QUEUE_EVENTS,
     &AMQP_CONNECTION_BLOCKED,
     &AMQP_UNROUTED_MESSAGES,
-    &CONFIG_LAST_RELOAD_SUCCESSFUL,
-    &CONFIG_LAST_RELOAD,
-    &BUILD,
-];
-
-/// What `/metrics` shows while the webhook listener speaks TLS.
-pub const WITH_TLS: &[&Row] = &[&TLS_CERTIFICATE_NOT_AFTER];
-
-/// What nothing moves yet, and `/metrics` therefore does not show.
-pub const PLANNED: &[&Row] = &[
     &SPOOL_EVENTS,
     &SPOOL_BYTES,
     &SPOOL_OLDEST_EVENT,
@@ -184,4 +174,10 @@ pub const PLANNED: &[&Row] = &[
     &SPOOL_DRAINED,
     &SPOOL_CORRUPT,
     &SPOOL_SYNC_DURATION,
+    &CONFIG_LAST_RELOAD_SUCCESSFUL,
+    &CONFIG_LAST_RELOAD,
+    &BUILD,
 ];
+
+/// What `/metrics` shows while the webhook listener speaks TLS.
+pub const WITH_TLS: &[&Row] = &[&TLS_CERTIFICATE_NOT_AFTER];

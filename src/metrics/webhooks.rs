@@ -97,11 +97,15 @@ impl WebhookMetrics {
     }
 }
 
-/// What has no shape of its own can't depart from it, only from what its URL said.
+/// What has no shape of its own can't depart from it, only from what its request said.
 fn drifts_of(kind: Kind) -> impl Iterator<Item = Drift> {
     Drift::ALL
         .into_iter()
-        .filter(move |&drift| kind != Kind::Unrecognized || drift == Drift::KindMismatch)
+        .filter(move |drift| kind != Kind::Unrecognized || of_a_request(*drift))
+}
+
+fn of_a_request(drift: Drift) -> bool {
+    matches!(drift, Drift::KindMismatch | Drift::ContentType)
 }
 
 fn drift_series(family: &IntCounterVec, kind: Kind, drift: Drift) -> IntCounter {

@@ -16,16 +16,19 @@ pub enum Drift {
     WrongType,
     /// The URL said a kind whose shape the payload does not have.
     KindMismatch,
+    /// The request named another media type than JSON. The edge tells it: the payload says nothing of it.
+    ContentType,
 }
 
 impl Drift {
     /// Every sort of drift.
-    pub const ALL: [Drift; 5] = [
+    pub const ALL: [Drift; 6] = [
         Drift::LegacyKey,
         Drift::UnknownKey,
         Drift::MissingKey,
         Drift::WrongType,
         Drift::KindMismatch,
+        Drift::ContentType,
     ];
 
     /// The name in metrics, such as `legacy_key`.
@@ -37,6 +40,7 @@ impl Drift {
             Drift::MissingKey => "missing_key",
             Drift::WrongType => "wrong_type",
             Drift::KindMismatch => "kind_mismatch",
+            Drift::ContentType => "content_type",
         }
     }
 }

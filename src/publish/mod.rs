@@ -37,6 +37,11 @@ pub trait Publisher: Send {
         None
     }
 
+    /// The senders of all events numbered below `upto` were told, or are about to be told, that the
+    /// bridge has them: from now on no event with the same ordering key may overtake one of these.
+    /// Publishers that hand on in order whatever fails ignore it.
+    fn answered(&mut self, _upto: u64) {}
+
     /// Opens again what was opened by name, after a rotation. Publishers that open no file ignore it.
     fn reopen(&mut self) {}
 
@@ -77,8 +82,20 @@ pub enum Report {
     /// The broker was reached, and events can be handed over.
     Up,
     /// The broker can't be reached, or takes nothing now. Events that are handed over may still
-    /// be confirmed once it is back.
+    /// be confirmed once it is back. Of class [`Class::Rebuild`]: there is no coming back before
+    /// [`Publisher::rebuild`].
     Down(Failure),
+}
+
+/// What becomes of a dead letter that was read where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It stays.
+    Keep,
+    /// It is of no use any more: it goes where one can be taken out, from a RabbitMQ queue.
+    Remove,
+    /// It stays, and no other is read.
+    Stop,
 }
 
 /// Where a publisher's reports go. It never blocks.

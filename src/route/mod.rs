@@ -88,6 +88,14 @@ impl Destination {
     }
 }
 
+/// A name that [`Destination::to_stored`] gave, or that another release did, as operators see it.
+pub fn shown(stored: &str) -> String {
+    Destination::from_stored(stored).map_or_else(
+        || stored.replace('\0', ":"),
+        |destination| destination.to_string(),
+    )
+}
+
 impl std::fmt::Display for Destination {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}", self.broker.name(), self.name())

@@ -65,13 +65,16 @@ impl Header {
         let length = u16::try_from(name.len()).expect("a queue's name is bounded");
         page[32..34].copy_from_slice(&length.to_le_bytes());
         page[34..34 + name.len()].copy_from_slice(name);
-        let sum = crc32c::crc32c(&page[16..]);
+        let sum = header_sum(&page);
         page[12..16].copy_from_slice(&sum.to_le_bytes());
         page
     }
 
     pub(super) fn read(page: &[u8]) -> Result<Header, BadHeader> {
-        if page.len() < HEADER || page[..8] != *MAGIC {
+        let holds = page.len() >= HEADER
+            && page[..8] == *MAGIC
+            && u32_at(page, 12) == header_sum(&page[..HEADER]);
+        if !holds {
             return Err(BadHeader::Corrupt);
         }
         let version = u32_at(page, 8);
@@ -79,7 +82,7 @@ impl Header {
             return Err(BadHeader::Version(version));
         }
         let length = usize::from(u16::from_le_bytes([page[32], page[33]]));
-        if u32_at(page, 12) != crc32c::crc32c(&page[16..HEADER]) || length > MAX_NAME {
+        if length > MAX_NAME {
             return Err(BadHeader::Corrupt);
         }
         let name = std::str::from_utf8(&page[34..34 + length]).map_err(|_| BadHeader::Corrupt)?;
@@ -89,6 +92,11 @@ impl Header {
             name: name.to_owned(),
         })
     }
+}
+
+/// Of all that stands in a header but the sum itself, in every version: a version is believed only if it holds.
+fn header_sum(page: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&page[..12]), &page[16..])
 }
 
 /// Puts the head of a record whose body will follow; [`seal_record`] completes it.

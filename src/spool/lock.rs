@@ -1,8 +1,8 @@
 //! One owner for a directory.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::OpenError;
@@ -13,7 +13,8 @@ use super::disk::{Disk, RealDisk};
 pub(super) struct Lock(#[expect(dead_code, reason = "the open file is the lock")] File);
 
 impl Lock {
-    /// Makes the directory its own, and the lock.
+    /// Makes the directory its own, and the lock. A directory may belong to another user, as that
+    /// of a mounted volume does; a lock may not: what lies beside it is that user's.
     pub(super) fn take(dir: &Path) -> Result<Lock, OpenError> {
         RealDisk
             .create_dir(dir)
@@ -21,8 +22,15 @@ impl Lock {
         let path = dir.join("lock");
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).mode(0o600);
-        let opened = options.open(&path);
-        let mut file = opened.map_err(|error| OpenError::io(&path, error))?;
+        let mut file = options
+            .open(&path)
+            .map_err(|error| OpenError::io(&path, error))?;
+        if let Ok(about) = file.metadata()
+            && let Some(refusal) = OpenError::owner(dir, &about)
+            && owner_of_new_files(dir).is_ok_and(|owner| owner != about.uid())
+        {
+            return Err(refusal);
+        }
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -44,4 +52,16 @@ impl Lock {
             .and_then(|()| writeln!(file, "{}", std::process::id()));
         Ok(Lock(file))
     }
+}
+
+/// Whose the files are that this process makes there: on some file systems always the same user's.
+fn owner_of_new_files(dir: &Path) -> io::Result<u32> {
+    let path = dir.join(format!("lock.{}", std::process::id()));
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&path)?;
+    let owner = made.metadata().map(|about| about.uid());
+    std::fs::remove_file(&path)?;
+    owner
 }

@@ -25,7 +25,7 @@
 //! |---|---|
 //! | 0 | `MCBSPOOL` |
 //! | 8 | version of the format, `u32`: 1 |
-//! | 12 | CRC-32C of the 4,080 bytes behind it, `u32` |
+//! | 12 | CRC-32C of the 12 bytes before it and the 4,080 behind it, `u32`; so in every version |
 //! | 16 | salt, `u64`: random, so that a record of another segment is none here |
 //! | 24 | number of the first record, `u64` |
 //! | 32 | length of the queue's name, `u16`, and the name |
@@ -52,9 +52,11 @@
 //! - A queue that is empty leaves no file, and the removal of its mark is synced before the queue can begin anew.
 //! - Recovery takes the records up to the first that does not hold. If a whole one follows that was
 //!   written later, so something was corrupt: the segment is copied to the quarantine, and the whole
-//!   ones are kept. Else the end is a torn write that was never reported.
+//!   ones are kept. Else the end is a torn write that was never reported. (What is damaged in the very
+//!   last write can't be told from that.)
 
 mod batch;
+mod claim;
 pub mod disk;
 mod format;
 mod inspect;
@@ -73,8 +75,9 @@ pub(crate) mod simulated;
 mod tests;
 
 pub use batch::Batch;
+pub use claim::Claim;
 pub use disk::Disk;
-pub use inspect::{Inspected, Record, discard, inspect};
+pub use inspect::{Inspected, Record, inspect, quarantine};
 pub use queue::{Cursor, Name, Queue, Read};
-pub use store::{Found, OpenError, Refusal, Store};
-pub use writer::{Appended, Spool, Watcher, check};
+pub use store::{Found, OpenError, Refusal, Sizes, Store};
+pub use writer::{Appended, Opened, Spool, Watcher};

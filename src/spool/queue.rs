@@ -161,25 +161,25 @@ impl Cursor {
     pub fn next_received(&mut self) -> io::Result<Option<u64>> {
         let (from, place) = (self.from, self.place);
         let read = self
-            .read(1)
+            .read(1, u64::MAX)
             .map(|read| read.records.first().map(|record| record.1));
         (self.from, self.place) = (from, place);
         read
     }
 
-    /// Reads about so many bytes of records, and at least one record if there is one. Gives none
-    /// when everything that is synced was given.
+    /// Reads about so many bytes of records, all with numbers below `below`, and at least one record
+    /// if there is one. Gives none when everything that is synced was given.
     ///
     /// # Errors
     /// When the disk can't be read. Another call begins where this one did.
-    pub fn read(&mut self, most: usize) -> io::Result<Read<'_>> {
+    pub fn read(&mut self, most: usize, below: u64) -> io::Result<Read<'_>> {
         let mut found = Found::default();
-        while found.records.is_empty() {
+        while found.records.is_empty() && self.from < below {
             let Some((view, at)) = self.place() else {
                 break;
             };
             self.fill(&view, at, most)?;
-            let at = self.take(&view, at, &mut found)?;
+            let at = self.take(&view, at, below, &mut found)?;
             self.place = Some(Place {
                 segment: view.first,
                 at,
@@ -230,10 +230,11 @@ impl Cursor {
     }
 
     /// Takes the records out of the buffer, which begins at `start` in the file. Gives where to go on.
-    fn take(&mut self, view: &View, start: u64, found: &mut Found) -> io::Result<u64> {
+    fn take(&mut self, view: &View, start: u64, below: u64, found: &mut Found) -> io::Result<u64> {
         let mut at = 0;
         loop {
             match parse(&self.buffer, at, view.salt) {
+                Parsed::Record(record) if record.number >= below => return Ok(start + at as u64),
                 Parsed::Record(record) => {
                     if record.number >= self.from {
                         found.lost += record.number - self.from;

@@ -83,7 +83,7 @@ pub(super) fn recover(
         .and_then(|(header, ..)| Name::new(header.name.clone()));
     let Some(name) = name else {
         let is_done = segments(disk, &dir).is_ok_and(|left| left.is_empty());
-        if is_done && (corrupt > 0 || mark_file.is_some()) {
+        if is_done {
             clear(disk, root, &dir).map_err(|error| failed(&dir, error))?;
         }
         return Ok((None, corrupt));
@@ -99,6 +99,11 @@ pub(super) fn recover(
     };
     let firsts: Vec<u64> = readable.iter().map(|(header, ..)| header.first).collect();
     for (place, (header, file, path)) in readable.into_iter().enumerate() {
+        if firsts.get(place + 1).is_some_and(|next| *next <= mark) {
+            // It is done. A crash brought it back; if it can't be removed now, the next start tries.
+            let _ = disk.remove(&path);
+            continue;
+        }
         corrupt += recovered
             .take(
                 disk,
@@ -165,9 +170,14 @@ fn holds_nothing(file: &dyn DiskFile) -> bool {
     whole(file).is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 0))
 }
 
-/// Removes a queue's directory with all that is in it: segments first, in their order, then the rest.
+/// Removes a queue's directory with all that is in it: segments first, in their order, then the
+/// rest. What an earlier call removed before it failed is no error.
 pub(super) fn clear(disk: &dyn Disk, root: &Path, dir: &Path) -> io::Result<()> {
-    for (_, path) in segments(disk, dir)? {
+    let listed = match segments(disk, dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return disk.sync_dir(root),
+        listed => listed?,
+    };
+    for (_, path) in listed {
         disk.remove(&path)?;
     }
     disk.sync_dir(dir)?;
@@ -197,7 +207,8 @@ fn set_aside(disk: &dyn Disk, root: &Path, dir: &Path, path: &Path, file: &dyn D
         to.cut(0)?;
         to.write_at(&bytes, 0)?;
         to.sync()?;
-        disk.sync_dir(&quarantine)
+        disk.sync_dir(&quarantine)?;
+        disk.sync_dir(root)
     })();
     let is_copied = copied.is_ok();
     match copied {

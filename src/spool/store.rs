@@ -2,7 +2,9 @@
 //! go through it step by step.
 
 use std::collections::VecDeque;
+use std::fs::Metadata;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,10 +17,24 @@ use super::queue::{Name, Queue, View};
 use super::recovery::{Recovered, SUFFIX, clear, recover};
 use super::settings::Settings;
 
-/// The size of a segment, in bytes; a record that is larger has one of its own.
-const SEGMENT: u64 = 16 * 1024 * 1024;
-/// How far zeros are written ahead, in bytes.
-const AHEAD: u64 = 1024 * 1024;
+/// How the disk is used, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Of a segment; a record that is larger has one of its own.
+    pub segment: u64,
+    /// How far zeros are written ahead.
+    pub ahead: u64,
+}
+
+impl Sizes {
+    /// What the bridge works with. Segments that are small are unlinked early; zeros that reach far
+    /// spare a sync the length.
+    pub const USUAL: Sizes = Sizes {
+        segment: 16 * 1024 * 1024,
+        ahead: 1024 * 1024,
+    };
+}
+
 /// How long a queue rests after the disk failed, so that a sick disk is not worked to death.
 const REST: Duration = Duration::from_secs(1);
 
@@ -41,6 +57,16 @@ pub enum OpenError {
         /// The other process, if it told.
         by: Option<u32>,
     },
+    /// Another user has it.
+    #[error("{}: belongs to another user (uid {owner}; this process has uid {us})", path.display())]
+    Owner {
+        /// The directory or file.
+        path: PathBuf,
+        /// That user.
+        owner: u32,
+        /// The user of this process.
+        us: u32,
+    },
     /// A later release wrote it.
     #[error("{}: written by a later release, in version {version} of the format; this one reads up to 1", path.display())]
     Newer {
@@ -60,10 +86,27 @@ fn in_use(by: Option<u32>) -> String {
 
 impl OpenError {
     pub(super) fn io(path: &Path, source: io::Error) -> Self {
-        OpenError::Io {
+        let is_denied = source.kind() == io::ErrorKind::PermissionDenied;
+        // What can't be asked, or is not there, is in the hands of the directory above.
+        let mut there = path.ancestors().filter_map(|path| path.metadata().ok());
+        let refusal = there
+            .next()
+            .filter(|_| is_denied)
+            .and_then(|about| OpenError::owner(path, &about));
+        refusal.unwrap_or_else(|| OpenError::Io {
             path: path.to_owned(),
             source,
-        }
+        })
+    }
+
+    /// The refusal, if what this is about is another user's.
+    pub(super) fn owner(path: &Path, about: &Metadata) -> Option<Self> {
+        let (owner, us) = (about.uid(), rustix::process::geteuid().as_raw());
+        (owner != us).then(|| OpenError::Owner {
+            path: path.to_owned(),
+            owner,
+            us,
+        })
     }
 }
 
@@ -92,7 +135,8 @@ pub struct Found {
     pub name: Name,
     /// The number of the first record that is not done.
     pub first: u64,
-    /// The number behind the last record.
+    /// The number behind the last record: where whoever appends to this queue has to go on, also
+    /// when all is done.
     pub next: u64,
     /// When the first event that is not done was received, in microseconds since 1970.
     pub oldest: Option<u64>,
@@ -103,6 +147,7 @@ pub struct Store {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     settings: Settings,
+    sizes: Sizes,
     queues: Vec<Owned>,
     salt: u64,
     corrupt: u64,
@@ -147,6 +192,7 @@ impl Store {
     pub fn open(
         disk: Arc<dyn Disk>,
         settings: &Settings,
+        sizes: Sizes,
         salt: u64,
     ) -> Result<(Self, Vec<Found>), OpenError> {
         let dir = settings.dir.clone();
@@ -156,6 +202,7 @@ impl Store {
             disk,
             dir,
             settings: settings.clone(),
+            sizes,
             queues: Vec::new(),
             salt,
             corrupt: 0,
@@ -169,15 +216,15 @@ impl Store {
             if is_queue {
                 let (recovered, corrupt) = recover(&*store.disk, &store.dir, path)?;
                 store.corrupt += corrupt;
-                found.extend(recovered.and_then(|recovered| store.adopt(recovered)));
+                found.extend(recovered.map(|recovered| store.adopt(recovered)));
             }
         }
         found.sort_by(|a, b| a.name.cmp(&b.name));
         Ok((store, found))
     }
 
-    /// A queue that was recovered. Gives what is left in it.
-    fn adopt(&mut self, recovered: Recovered) -> Option<Found> {
+    /// A queue that was recovered. Gives what is left in it, which may be nothing.
+    fn adopt(&mut self, recovered: Recovered) -> Found {
         let first = recovered.views.first().map_or(0, |view| view.first);
         let next = recovered
             .views
@@ -204,12 +251,12 @@ impl Store {
             appended_lately: false,
         });
         *queue.index() = recovered.views.into();
-        (mark < next).then(|| Found {
+        Found {
             name: recovered.name,
             first: mark,
             next,
             oldest: recovered.oldest,
-        })
+        }
     }
 
     /// How many corrupt places were found so far.
@@ -307,7 +354,7 @@ impl Store {
         let length = |upto: usize| batch.records[upto].end() as u64 - start;
         let active = self.queues[place].active.as_ref();
         let fits = active.is_some_and(|active| {
-            active.written + length(from) <= SEGMENT || active.written == HEADER as u64
+            active.written + length(from) <= self.sizes.segment || active.written == HEADER as u64
         });
         if !fits {
             if let Err(full) = self.allowance(place, HEADER as u64 + length(from))? {
@@ -316,7 +363,8 @@ impl Store {
             self.begin_segment(place, batch.records[from].number)?;
         }
         let active = self.queues[place].active.as_ref().expect("one was begun");
-        let room = SEGMENT - active.written.min(SEGMENT);
+        let Sizes { segment, ahead } = self.sizes;
+        let room = segment - active.written.min(segment);
         let mut upto = from;
         while upto + 1 < batch.records.len() && length(upto + 1) <= room {
             upto += 1;
@@ -333,11 +381,11 @@ impl Store {
                 upto -= 1;
                 end = written + length(upto);
             }
-            let ahead = end
-                .next_multiple_of(AHEAD)
-                .min(SEGMENT.max(end))
+            let upto_zeros = end
+                .next_multiple_of(ahead)
+                .min(segment.max(end))
                 .min(allowed.max(end));
-            self.queues[place].grow(end, ahead)?;
+            self.queues[place].grow(end, upto_zeros)?;
         }
         let owned = &mut self.queues[place];
         let active = owned.active.as_mut().expect("one was begun");
@@ -393,6 +441,13 @@ impl Store {
             disk.sync_dir(root)?;
             owned.exists = true;
         }
+        // One that holds nothing is in the way: it was begun at the same number.
+        let mut index = owned.queue.index();
+        if index.back().is_some_and(|view| view.first == first) {
+            index.pop_back();
+            owned.sealed.pop_back();
+        }
+        drop(index);
         let path = owned.dir.join(segment_name(first));
         let file = match disk.create(&path) {
             // One that was given up before it held anything, and could not be unlinked then.
@@ -476,34 +531,30 @@ impl Store {
             }
             owned.persisted = mark;
         }
-        if mark >= owned.next && !lately {
-            // Nobody may read what is about to go.
-            owned.queue.index().clear();
-            owned.active = None;
-            owned.sealed.clear();
-            owned.mark_file = None;
-            owned.queue.occupies(0);
-            clear(disk, root, &owned.dir)?;
-            owned.exists = false;
-            owned.persisted = 0;
-            return Ok(());
+        let is_done = mark >= owned.next && !lately;
+        if is_done {
+            owned.seal();
         }
         let mut unlinked = false;
-        loop {
-            let oldest = owned.queue.index().front().map(|view| view.next);
-            let (Some(next), false) = (oldest, owned.sealed.is_empty()) else {
-                break;
-            };
-            if next > mark {
-                break;
-            }
+        while !owned.sealed.is_empty()
+            && owned
+                .queue
+                .index()
+                .front()
+                .is_some_and(|oldest| oldest.next <= mark)
+        {
             disk.remove(&owned.sealed[0].0)?;
             owned.sealed.pop_front();
             owned.queue.index().pop_front();
+            owned.count();
             unlinked = true;
         }
-        if unlinked {
-            owned.count();
+        if is_done {
+            owned.mark_file = None;
+            clear(disk, root, &owned.dir)?;
+            owned.exists = false;
+            owned.persisted = 0;
+        } else if unlinked {
             disk.sync_dir(&owned.dir)?;
         }
         Ok(())
@@ -552,7 +603,10 @@ impl Owned {
     /// The disk failed: the segment ends where the last good sync ended. Nobody was told of what is behind it.
     fn failed(&mut self, disk: &dyn Disk, now: Instant, error: &io::Error) -> Refusal {
         if let Some(mut active) = self.active.take() {
-            if active.synced == HEADER as u64 && disk.remove(&active.path).is_ok() {
+            if active.synced == HEADER as u64 {
+                // It holds nothing. If it can't be removed now, the segment that takes its number
+                // removes it, or the next start.
+                let _ = disk.remove(&active.path);
                 self.queue.index().pop_back();
             } else {
                 if active.file.cut(active.synced).is_ok() {

@@ -13,7 +13,7 @@ use super::disk::RealDisk;
 use super::lock::Lock;
 use super::queue::{Cursor, Name, Queue};
 use super::settings::Settings;
-use super::store::{Found, OpenError, Refusal, Store};
+use super::store::{Found, OpenError, Refusal, Sizes, Store};
 
 /// How often marks are written.
 const TICK: Duration = Duration::from_secs(1);
@@ -65,31 +65,44 @@ struct Shared {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl Spool {
-    /// Takes the directory, recovers what is in it, and starts the writer. There is a queue for
-    /// each of these names, and for each that was found besides.
+/// A directory that is this process's own, recovered, and not written to yet.
+pub struct Opened {
+    dir: PathBuf,
+    store: Store,
+    found: Vec<Found>,
+    lock: Lock,
+}
+
+impl Opened {
+    /// What was found on disk.
+    pub fn found(&self) -> &[Found] {
+        &self.found
+    }
+
+    /// What a queue that was found takes up on disk, in bytes.
+    pub fn bytes(&self, name: &Name) -> u64 {
+        let mut kept = self.store.kept();
+        kept.find(|queue| queue.name() == name)
+            .map_or(0, |queue| queue.bytes())
+    }
+
+    /// Starts the writer. There is a queue for each of these names; what was found besides stays
+    /// as it is.
     ///
     /// # Errors
-    /// When the directory can't be used or is in use, or a later release wrote what is in it.
-    pub fn open(
-        settings: &Settings,
-        names: &dyn Fn(&[Found]) -> Vec<Name>,
-        watcher: Arc<dyn Watcher>,
-    ) -> Result<Spool, OpenError> {
-        let lock = Lock::take(&settings.dir)?;
-        let salt = {
-            use std::hash::{BuildHasher, Hasher};
-            std::hash::RandomState::new().build_hasher().finish()
-        };
-        let (mut store, found) = Store::open(Arc::new(RealDisk), settings, salt)?;
+    /// When no thread can be started.
+    pub fn start(self, names: &[Name], watcher: Arc<dyn Watcher>) -> io::Result<Spool> {
+        let Opened {
+            dir,
+            mut store,
+            found,
+            lock,
+        } = self;
         watcher.corrupt(store.corrupt());
-        let queues = names(&found)
-            .iter()
-            .map(|name| store.queue(name).1)
-            .collect();
+        let queues = names.iter().map(|name| store.queue(name).1).collect();
         let (commands, receiver) = channel();
         let shared = Arc::new(Shared {
-            dir: settings.dir.clone(),
+            dir,
             commands: Mutex::new(commands),
             queues,
             found,
@@ -108,10 +121,30 @@ impl Spool {
             _lock: lock,
         };
         let thread = std::thread::Builder::new().name("spool".to_owned());
-        let thread = thread.spawn(move || writer.run());
-        let thread = thread.map_err(|error| OpenError::io(&settings.dir, error))?;
+        let thread = thread.spawn(move || writer.run())?;
         *shared.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         Ok(Spool(shared))
+    }
+}
+
+impl Spool {
+    /// Takes the directory and recovers what is in it.
+    ///
+    /// # Errors
+    /// When the directory can't be used or is in use, or a later release wrote what is in it.
+    pub fn open(settings: &Settings) -> Result<Opened, OpenError> {
+        let lock = Lock::take(&settings.dir)?;
+        let salt = {
+            use std::hash::{BuildHasher, Hasher};
+            std::hash::RandomState::new().build_hasher().finish()
+        };
+        let (store, found) = Store::open(Arc::new(RealDisk), settings, Sizes::USUAL, salt)?;
+        Ok(Opened {
+            dir: settings.dir.clone(),
+            store,
+            found,
+            lock,
+        })
     }
 
     /// What was found on disk at the start.
@@ -272,16 +305,4 @@ impl Drop for Writer {
             std::process::exit(EX_SOFTWARE);
         }
     }
-}
-
-/// Checks that a directory can be a spool's: makes it, writes and syncs a file in it.
-///
-/// # Errors
-/// Why not.
-pub fn check(settings: &Settings) -> io::Result<()> {
-    use super::disk::Disk;
-    RealDisk.create_dir(&settings.dir)?;
-    let probe = settings.dir.join(format!(".probe-{}", std::process::id()));
-    RealDisk.create(&probe)?.sync()?;
-    RealDisk.remove(&probe)
 }

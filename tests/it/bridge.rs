@@ -238,6 +238,7 @@ fn behind(settings: &Settings, sources: &[SourceSettings], broker: &Scripted) ->
         sealer: sealer.clone(),
         metrics: metrics.clone(),
         kept: None,
+        spool: None,
     };
     let delivery = Delivery::start(parts, &|_| {
         let broker = broker.clone();

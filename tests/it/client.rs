@@ -2,7 +2,8 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
+
+use crate::process::PATIENCE;
 
 /// One connection.
 pub struct Connection {
@@ -20,15 +21,46 @@ pub struct Answer {
 
 impl Connection {
     pub fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("the bridge listens");
+        Self::over(TcpStream::connect(address).expect("the bridge listens"))
+    }
+
+    /// The same, where nobody may listen.
+    pub fn try_open(address: SocketAddr) -> Option<Self> {
+        TcpStream::connect(address).ok().map(Self::over)
+    }
+
+    fn over(stream: TcpStream) -> Self {
         stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
+            .set_read_timeout(Some(PATIENCE))
             .expect("a duration over zero is taken");
         stream.set_nodelay(true).expect("it is a TCP socket");
         Connection {
             stream,
             unread: Vec::new(),
         }
+    }
+
+    /// Reads one answer whole, where the connection may end before or within it.
+    pub fn try_answer(&mut self) -> Option<Answer> {
+        let end = loop {
+            if let Some(at) = self.unread.windows(4).position(|four| four == b"\r\n\r\n") {
+                break at + 4;
+            }
+            if !self.read_more() {
+                return None;
+            }
+        };
+        let head = String::from_utf8_lossy(&self.unread[..end]).into_owned();
+        let mut answer = Answer::from_head(&head);
+        let length: usize = answer.header("content-length")?.parse().ok()?;
+        while self.unread.len() < end + length {
+            if !self.read_more() {
+                return None;
+            }
+        }
+        answer.body = self.unread[end..end + length].to_vec();
+        self.unread.drain(..end + length);
+        Some(answer)
     }
 
     /// Sends these bytes. That the other end hung up meanwhile shows when it is read from.

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
@@ -24,6 +26,8 @@ pub struct Record {
     pub key: Option<String>,
     pub headers: Vec<(String, String)>,
     pub value: Value,
+    /// The value as it came.
+    pub raw: String,
     pub partition: i32,
 }
 
@@ -60,6 +64,15 @@ impl Cluster {
         let made = wait(self.admin.create_topics([&wanted], &AdminOptions::new()))
             .expect("the cluster answers");
         made[0].as_ref().expect("the topic is created");
+    }
+
+    /// Sets what a topic takes, in bytes.
+    pub fn takes(&self, topic: &str, bytes: &str) {
+        let topic =
+            AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", bytes);
+        let altered = wait(self.admin.alter_configs([&topic], &AdminOptions::new()))
+            .expect("the cluster answers");
+        altered[0].as_ref().expect("the topic is altered");
     }
 
     pub fn delete(&self, topic: &str) {
@@ -124,11 +137,12 @@ fn record(message: &impl Message) -> Record {
         });
         pairs.collect()
     });
+    let payload = message.payload().expect("no value is null");
     Record {
         key: message.key().map(text),
         headers: headers.unwrap_or_default(),
-        value: serde_json::from_slice(message.payload().expect("no value is null"))
-            .expect("a value is JSON"),
+        value: serde_json::from_slice(payload).expect("a value is JSON"),
+        raw: text(payload),
         partition: message.partition(),
     }
 }

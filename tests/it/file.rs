@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::client::{Connection, Request};
 use crate::payload::sample;
 use crate::process::{Process, await_some, program};
+use crate::readme::explained;
 
 const NOTHING: &str = "{}\n";
 
@@ -93,6 +94,47 @@ fn a_torn_line_is_cut_off_at_the_next_start() {
 }
 
 #[test]
+fn a_full_disk_costs_503s_and_once_there_is_room_events_flow() {
+    let dir = std::sync::Arc::new(tempfile::tempdir().expect("a directory can be made"));
+    let events = dir.path().join("data/events");
+    std::fs::create_dir_all(&events).expect("there is room for a directory");
+    let file = events.join("minchat.message.sent.v1.ndjson");
+    // Whatever is written to it, the disk is full.
+    std::os::unix::fs::symlink("/dev/full", &file).expect("the directory is there");
+    let mut bridge = Process::start_in(dir, "publish: {deadline: 1s}\nspool: {max_size: 0}\n");
+    let body = sample("message-sent.current");
+    let posted = bridge.post(body);
+    assert_eq!(
+        (posted.status, posted.json["type"].as_str()),
+        (503, Some("urn:minchat-bridge:problem:storage-unavailable"))
+    );
+    bridge.await_log(&[
+        "WARN",
+        explained("events don't get through; trying again"),
+        "minchat.message.sent.v1",
+        "No space left",
+    ]);
+    let (status, text) = bridge.ask("/readyz?verbose");
+    assert_eq!(status, 503, "{text}");
+    assert!(
+        text.contains("[-]file:minchat.message.sent.v1 failed: "),
+        "{text}"
+    );
+    assert_eq!(
+        bridge.post(sample("user-daily-active.current")).status,
+        202,
+        "other lanes go on"
+    );
+    assert!(bridge.metric(&["publish_failures_total", "file", "disk_full"]) > 0.0);
+    assert!(bridge.metric(&["publish_repeated_total", "file"]) > 0.0);
+    std::fs::remove_file(&file).expect("the link is there");
+    await_some("a 202", || (bridge.post(body).status == 202).then_some(()));
+    bridge.await_ready();
+    bridge.assert_the_books_balance();
+    bridge.stop();
+}
+
+#[test]
 fn a_dry_run_tells_everything_and_publishes_nothing() {
     let bridge = Process::start(NOTHING);
     bridge.await_ready();
@@ -128,7 +170,7 @@ fn two_files_are_never_written_by_two_bridges() {
     let first = Process::start(NOTHING);
     first.await_ready();
     assert_eq!(first.post(sample("message-sent.current")).status, 202);
-    let settings = "publish: {deadline: 1s}\n";
+    let settings = "publish: {deadline: 1s}\nspool: {max_size: 0}\n";
     let second = Process::start_in(first.dir(), settings);
     assert_eq!(second.post(sample("message-sent.current")).status, 503);
     second.await_log(&["ERROR", "another process writes to it"]);
@@ -248,6 +290,17 @@ fn a_source_with_a_token_file_lets_nobody_else_in() {
     let request =
         Request::post("/webhooks/minchat", body).with("authorization", "Bearer first-t0ken");
     assert_eq!(bridge.send(&request).status, 202);
+    let url = format!("http://{}/webhooks/minchat", bridge.webhooks());
+    let emit = |words: &[&str]| program(&["emit", "message.sent", "--url", &url], words);
+    assert_eq!(emit(&[]).0, 78);
+    assert_eq!(emit(&["--token", "third-t0ken"]).0, 78);
+    assert_eq!(emit(&["--token", "second-t0ken", "--rate", "100"]).0, 0);
+    let (code, text) = emit(&["--token", "second-t0ken", "--dry-run"]);
+    assert!(
+        code == 0 && text.contains("  dataschema       urn:"),
+        "{text}"
+    );
+    assert_eq!(lines(&bridge, "message.sent").len(), 3, "and that is all");
     let told = [
         bridge.log(),
         bridge.ask("/metrics").1,
@@ -257,6 +310,6 @@ fn a_source_with_a_token_file_lets_nobody_else_in() {
     assert!(!told.contains("t0ken"), "a secret is never shown");
     assert_eq!(
         bridge.metric(&["webhooks_rejected_total", "unauthorized"]),
-        2.0
+        4.0
     );
 }

@@ -12,6 +12,7 @@ use crate::load::{Load, assert_none_is_lost, through_an_outage};
 use crate::node::Node;
 use crate::payload::{destinations, message, prefix, sample};
 use crate::process::{Process, await_some, program};
+use crate::readme::explained;
 
 /// A configuration for this cluster and prefix, with further lines in the section `kafka`.
 fn yaml(servers: &str, prefix: &str, kafka: &str, rest: &str) -> String {
@@ -20,6 +21,8 @@ fn yaml(servers: &str, prefix: &str, kafka: &str, rest: &str) -> String {
          kafka:\n  bootstrap_servers: {servers}\n{kafka}\nspool: {{max_size: 0}}\n{rest}"
     )
 }
+
+const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 const CREATE: &str = "  create_topics: {partitions: 3, replication_factor: 1}";
 
@@ -105,11 +108,10 @@ fn the_trace_context_of_a_request_is_in_the_envelope_and_in_the_header() {
     let (cluster, prefix) = (Cluster::shared(), prefix());
     let bridge = Process::start(&yaml(&cluster.servers, &prefix, CREATE, ""));
     bridge.await_ready();
-    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let request = Request::post("/webhooks/minchat", message("c1", "hi"));
     bridge.send(
         &request
-            .with("traceparent", parent)
+            .with("traceparent", PARENT)
             .with("tracestate", "rojo=1"),
     );
     let record = cluster
@@ -118,12 +120,57 @@ fn the_trace_context_of_a_request_is_in_the_envelope_and_in_the_header() {
     assert!(
         record
             .headers
-            .contains(&("traceparent".to_owned(), parent.to_owned()))
+            .contains(&("traceparent".to_owned(), PARENT.to_owned()))
     );
     assert_eq!(
         (&record.value["traceparent"], &record.value["tracestate"]),
-        (&parent.into(), &"rojo=1".into())
+        (&PARENT.into(), &"rojo=1".into())
     );
+}
+
+#[test]
+fn in_binary_mode_the_value_is_data_and_the_attributes_are_in_headers() {
+    let (cluster, prefix) = (Cluster::shared(), prefix());
+    let binary = format!("{CREATE}\n  content_mode: binary");
+    let bridge = Process::start(&yaml(&cluster.servers, &prefix, &binary, ""));
+    bridge.await_ready();
+    let body = message("c1", "hi");
+    let request = Request::post("/webhooks/minchat", &body).with("traceparent", PARENT);
+    let posted = bridge.send(&request);
+    assert_eq!(posted.json["receipt"], "published");
+    let record = cluster
+        .await_records(&format!("{prefix}message.sent.v1"), 1)
+        .remove(0);
+    assert_eq!(record.value.to_string(), sorted(&body));
+    assert_eq!(record.key.as_deref(), Some("c1"));
+    let mut headers: HashMap<String, String> = record.headers.into_iter().collect();
+    let time = headers.remove("ce_time").expect("there is always a time");
+    assert!(time.ends_with('Z'), "{time}");
+    let id = posted.json["id"].as_str().expect("a 202 has an id");
+    let expected = [
+        ("content-type", "application/json"),
+        ("ce_specversion", "1.0"),
+        ("ce_id", id),
+        ("ce_source", "/webhooks/minchat"),
+        ("ce_type", "io.minchat.message.sent.v1"),
+        ("ce_subject", "chats/c1"),
+        (
+            "ce_dataschema",
+            "urn:minchat-bridge:schema:message.sent:1.0",
+        ),
+        ("ce_partitionkey", "c1"),
+        ("ce_payloadsha256", &format!("{:x}", Sha256::digest(&body))),
+        ("ce_traceparent", PARENT),
+        ("traceparent", PARENT),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(headers, HashMap::from(expected));
+}
+
+/// JSON as `serde_json` writes it.
+fn sorted(json: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(json).expect("it is JSON");
+    value.to_string()
 }
 
 #[test]
@@ -243,8 +290,13 @@ fn an_event_that_its_topic_does_not_take_is_a_dead_letter_and_the_lane_goes_on()
     cluster.create(&topic, 1, &[("max.message.bytes", "8192")]);
     let bridge = Process::start(&yaml(&cluster.servers, &prefix, CREATE, ""));
     bridge.await_ready();
+    let limit = [topic.as_str(), "\"max_message_bytes\":8192"];
+    bridge.await_log(&["WARN", "http.max_body lets in more", limit[0], limit[1]]);
     let large = message("c1", &"x".repeat(20_000));
-    let posted = bridge.post(&large);
+    let traced = Request::post("/webhooks/minchat", &large)
+        .with("traceparent", PARENT)
+        .with("tracestate", "rojo=\"1\"");
+    let posted = bridge.send(&traced);
     assert_eq!(
         (posted.status, posted.json["receipt"].as_str()),
         (202, Some("dead-lettered"))
@@ -253,6 +305,10 @@ fn an_event_that_its_topic_does_not_take_is_a_dead_letter_and_the_lane_goes_on()
         bridge.post(&message("c1", "small")).json["receipt"],
         "published"
     );
+    bridge.await_log(&[
+        explained("the destination will never take this event"),
+        &topic,
+    ]);
     let record = cluster
         .await_records(&format!("{prefix}dead-letter.v1"), 1)
         .remove(0);
@@ -267,6 +323,17 @@ fn an_event_that_its_topic_does_not_take_is_a_dead_letter_and_the_lane_goes_on()
         (&record.value["subject"], record.key.as_deref()),
         (&"chats/c1".into(), Some("c1"))
     );
+    assert_eq!(
+        (&record.value["traceparent"], &record.value["tracestate"]),
+        (&PARENT.into(), &"rojo=\"1\"".into())
+    );
+    for counted in [
+        &["dead_letters_total", &topic, "publish", "too_large"][..],
+        &["webhooks_accepted_total", "message.sent", "dead-lettered"],
+        &["published_total", &format!("{prefix}dead-letter.v1")],
+    ] {
+        assert_eq!(bridge.metric(counted), 1.0, "{counted:?}");
+    }
     for (header, value) in [
         ("topic", topic.as_str()),
         ("stage", "publish"),
@@ -328,6 +395,10 @@ fn an_event_that_the_broker_refuses_for_ever_is_a_dead_letter_and_its_neighbours
         .await_records(&format!("{prefix}dead-letter.v1"), 1)
         .remove(0);
     assert_eq!(record.value["data"]["reason"], "rejected");
+    assert_eq!(
+        bridge.metric(&["dead_letters_total", "publish", "rejected"]),
+        1.0
+    );
     bridge.assert_the_books_balance();
 }
 
@@ -336,13 +407,20 @@ fn a_topic_that_is_missing_is_waited_for() {
     let (cluster, prefix) = (Cluster::shared(), prefix());
     let bridge = Process::start(&yaml(&cluster.servers, &prefix, "", ""));
     let topic = format!("{prefix}message.sent.v1");
-    bridge.await_log(&["ERROR", &topic, "does not exist"]);
+    bridge.await_log(&[
+        "ERROR",
+        explained("the destination takes no events until somebody mends this"),
+        &topic,
+        "does not exist",
+    ]);
     let posted = bridge.post(&message("c1", "too early"));
     assert_eq!(
         (posted.status, posted.json["type"].as_str()),
         (503, Some("urn:minchat-bridge:problem:storage-unavailable"))
     );
     assert_eq!(bridge.ask("/readyz").0, 503);
+    let failures = ["publish_failures_total", &topic, "unknown_destination"];
+    assert!(bridge.metric(&failures) > 0.0);
     cluster.create(&topic, 1, &[]);
     await_some("a 202", || {
         (bridge.post(&message("c1", "now")).status == 202).then_some(())
@@ -387,12 +465,17 @@ fn a_broker_that_is_down_at_start_is_no_error() {
     let servers = node.env("KAFKA_BOOTSTRAP_SERVERS");
     node.stop();
     let bridge = Process::start(&yaml(&servers, "minchat.", CREATE, ""));
-    bridge.await_log(&["WARN", "the broker is out of reach"]);
+    bridge.await_log(&[
+        "WARN",
+        explained("the broker is out of reach; trying again"),
+    ]);
     assert_eq!(bridge.post(&message("c1", "too early")).status, 503);
     assert_eq!(
         (bridge.ask("/livez").0, bridge.ask("/readyz").0),
         (200, 503)
     );
+    assert_eq!(bridge.metric(&["broker_up", "kafka"]), 0.0);
+    assert!(bridge.metric(&["publish_failures_total", "disconnected"]) > 0.0);
     node.start();
     bridge.await_ready();
     assert_eq!(bridge.post(&message("c1", "now")).status, 202);
@@ -445,7 +528,12 @@ fn a_frozen_kafka_costs_a_503_within_the_deadline_and_nothing_once_it_is_known()
         began.elapsed() < Duration::from_secs(1),
         "once an outage is known, nobody waits for its deadline"
     );
-    bridge.await_log(&["WARN", "kafka:minchat.message.sent.v1", "no confirm came"]);
+    bridge.await_log(&[
+        "WARN",
+        "kafka:minchat.message.sent.v1",
+        "no confirm came",
+        explained("events don't get through; trying again"),
+    ]);
     assert!(bridge.metric(&["publish_failures_total", "timeout"]) > 0.0);
     await_some("the events that librdkafka holds", || {
         (bridge.metric(&["kafka_queue_events"]) > 0.0).then_some(())
@@ -505,7 +593,12 @@ fn a_right_that_is_taken_and_given_back_stops_and_starts_its_lane_alone() {
     await_some("a 503", || {
         (bridge.post(&message("c1", "denied")).status == 503).then_some(())
     });
-    bridge.await_log(&["ERROR", "kafka:minchat.message.sent.v1", "unauthorized"]);
+    bridge.await_log(&[
+        "ERROR",
+        explained("the destination takes no events until somebody mends this"),
+        "kafka:minchat.message.sent.v1",
+        "unauthorized",
+    ]);
     assert_eq!(
         bridge.post(sample("user-daily-active.current")).status,
         202,
@@ -516,6 +609,13 @@ fn a_right_that_is_taken_and_given_back_stops_and_starts_its_lane_alone() {
     await_some("a 202", || {
         (bridge.post(&message("c1", "granted")).status == 202).then_some(())
     });
+    let failures = [
+        "publish_failures_total",
+        "minchat.message.sent.v1",
+        "unauthorized",
+    ];
+    assert!(bridge.metric(&failures) > 0.0);
+    assert!(bridge.metric(&["publish_repeated_total", "kafka"]) > 0.0);
     bridge.assert_the_books_balance();
 }
 
@@ -525,8 +625,13 @@ fn a_wrong_password_is_said_clearly_and_waited_for() {
     let servers = node.env("KAFKA_SASL_BOOTSTRAP_SERVERS");
     let login = "  security_protocol: sasl_plaintext\n  sasl: {mechanism: SCRAM-SHA-512, username: bridge, password: wr0ng-one}";
     let bridge = Process::start(&yaml(&servers, "minchat.", login, ""));
-    bridge.await_log(&["ERROR", "authentication"]);
+    bridge.await_log(&[
+        "ERROR",
+        explained("the broker takes no events until somebody mends this"),
+        "authentication",
+    ]);
     assert_eq!(bridge.post(&message("c1", "hi")).status, 503);
+    assert!(bridge.metric(&["publish_failures_total", "authentication"]) > 0.0);
     assert!(
         !bridge.log().contains("wr0ng-one"),
         "a secret is never logged"
@@ -565,6 +670,10 @@ fn several_brokers_at_once_and_routes_between_them() {
         "published"
     );
     assert_eq!(bridge.post("{}").json["receipt"], "discarded");
+    assert_eq!(
+        bridge.metric(&["webhooks_accepted_total", "unrecognized", "discarded"]),
+        1.0
+    );
     let lines = |kind: &str| {
         let file = bridge
             .path()
@@ -584,6 +693,28 @@ fn several_brokers_at_once_and_routes_between_them() {
     );
     assert_eq!(cluster.read(&format!("{prefix}message.sent.v1")).len(), 1);
     bridge.assert_the_books_balance();
+}
+
+#[test]
+fn an_event_is_refused_while_one_of_its_destinations_is_away() {
+    // Nothing listens on port 1.
+    let rest = "file: {dir: events}\nroutes:\n  user.daily-active: {file: {}}\n";
+    let bridge = Process::start(&yaml("127.0.0.1:1", "minchat.", "", rest));
+    bridge.await_log(&["WARN", "the broker is out of reach"]);
+    let posted = bridge.post(&message("c1", "for both"));
+    assert_eq!(posted.status, 503, "{:?}", posted.json);
+    let posted = bridge.post(sample("user-daily-active.current"));
+    assert_eq!(posted.json["receipt"], "published");
+    let (status, text) = bridge.ask("/readyz");
+    assert_eq!(status, 503);
+    assert!(
+        text.contains("[-]kafka:minchat.message.sent.v1 failed: "),
+        "{text}"
+    );
+    assert!(
+        text.contains("[+]file:minchat.message.sent.v1 ok\n"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -636,9 +767,12 @@ fn a_dead_letter_that_its_own_topic_does_not_take_is_kept_as_a_file() {
 #[test]
 fn an_operator_sees_what_is_missing_creates_it_and_sees_that_it_is_there() {
     let (cluster, prefix) = (Cluster::shared(), prefix());
+    let user = format!("{prefix}user.daily-active.v1");
+    cluster.create(&user, 1, &[("max.message.bytes", "8192")]);
     let dir = tempfile::tempdir().expect("a directory can be made");
     let config = dir.path().join("config.yaml");
-    std::fs::write(&config, yaml(&cluster.servers, &prefix, "", "")).expect("it can be written");
+    std::fs::write(&config, yaml(&cluster.servers, &prefix, CREATE, ""))
+        .expect("it can be written");
     let run = |words: &[&str]| program(words, &["--config", config.to_str().expect("it is UTF-8")]);
     let topic = format!("kafka:{prefix}message.sent.v1");
     let (code, text) = run(&["topics", "check"]);
@@ -651,9 +785,16 @@ fn an_operator_sees_what_is_missing_creates_it_and_sees_that_it_is_there() {
     let (code, text) = run(&["topics", "create"]);
     assert_eq!(code, 0, "{text}");
     assert!(
-        text.contains(&format!("[+] {topic}")) && text.contains("1048588 bytes"),
+        text.contains(&format!(
+            "[+] {topic}: 3 partitions, takes messages of up to 1048588 bytes\n"
+        )),
         "{text}"
     );
+    let other = format!(
+        "[+] kafka:{user}: 1 partition (kafka.create_topics says 3), takes messages of up to 8192 bytes: \
+         what http.max_body (524288 bytes) lets in beyond that goes to the dead letters\n"
+    );
+    assert!(text.contains(&other), "{text}");
     assert_eq!(run(&["topics", "check"]).0, 0);
     assert_eq!(run(&["check", "--connect"]).0, 0);
 }

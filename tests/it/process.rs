@@ -125,6 +125,16 @@ impl Process {
         self.dir.path()
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.signal("KILL");
+        self.ended();
+    }
+
     pub fn dir(&self) -> Arc<TempDir> {
         Arc::clone(&self.dir)
     }

@@ -1,5 +1,10 @@
 //! The whole way to RabbitMQ: the binary, and RabbitMQ.
 
+use lapin::message::BasicGetMessage;
+use lapin::types::AMQPValue;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 use crate::amqp::client::{Client, id, quorum, shared_url};
 use crate::amqp::node::Node;
 use crate::cluster::Cluster;
@@ -40,8 +45,81 @@ fn each_kind_is_read_from_a_queue_that_is_bound_to_its_exchange() {
         let envelope: serde_json::Value =
             serde_json::from_slice(&message.delivery.data).expect("it is JSON");
         assert_eq!(envelope["type"], format!("io.minchat.{kind}.v1"));
+        assert_message(&message, &envelope, kind);
     }
     bridge.assert_the_books_balance();
+}
+
+/// What the contract says of a message besides its body.
+fn assert_message(message: &BasicGetMessage, envelope: &serde_json::Value, kind: &str) {
+    let text = |text: &Option<lapin::types::ShortString>| {
+        text.as_ref().map(|text| text.as_str().to_owned())
+    };
+    let told = &message.delivery.properties;
+    for (property, expected) in [
+        (
+            text(told.content_type()),
+            "application/cloudevents+json; charset=UTF-8",
+        ),
+        (
+            text(told.kind()),
+            envelope["type"].as_str().expect("a type"),
+        ),
+        (text(told.app_id()), "minchat-bridge"),
+        (Some(message.delivery.routing_key.to_string()), kind),
+    ] {
+        assert_eq!(property.as_deref(), Some(expected));
+    }
+    assert_eq!(*told.delivery_mode(), Some(2), "it survives a restart");
+    let received = envelope["time"].as_str().expect("a time");
+    let received = OffsetDateTime::parse(received, &Rfc3339).expect("it is one");
+    let stamp = u64::try_from(received.unix_timestamp()).expect("after 1970");
+    assert_eq!(*told.timestamp(), Some(stamp));
+    let headers = told.headers().as_ref().expect("there are headers").inner();
+    let key = headers
+        .get("partitionkey")
+        .and_then(AMQPValue::as_long_string);
+    assert_eq!(
+        key.map(|key| key.to_string()).as_deref(),
+        envelope["partitionkey"].as_str()
+    );
+}
+
+#[test]
+fn in_binary_mode_the_body_is_data_and_the_attributes_are_in_headers() {
+    let (broker, prefix) = (Client::new(&shared_url()), prefix());
+    let settings = yaml(&shared_url(), &prefix, "  content_mode: binary", "");
+    let bridge = Process::start(&settings);
+    bridge.await_ready();
+    let body = message("c1", "hi");
+    let posted = bridge.post(&body);
+    assert_eq!(posted.json["receipt"], "published");
+    let message = broker
+        .get(&format!("{prefix}unrouted.v1"))
+        .expect("it was confirmed before the answer");
+    assert_eq!(message.delivery.data, body.as_bytes());
+    let told = &message.delivery.properties;
+    let content_type = told.content_type().as_ref().map(|text| text.as_str());
+    assert_eq!(content_type, Some("application/json"));
+    let headers = told.headers().as_ref().expect("there are headers").inner();
+    let header = |name: &str| Some(headers.get(name)?.as_long_string()?.to_string());
+    let time = header("cloudEvents_time").expect("there is always a time");
+    assert!(OffsetDateTime::parse(&time, &Rfc3339).is_ok(), "{time}");
+    let id = posted.json["id"].as_str().expect("a 202 has an id");
+    let schema = "urn:minchat-bridge:schema:message.sent:1.0";
+    for (name, value) in [
+        ("cloudEvents_specversion", "1.0"),
+        ("cloudEvents_id", id),
+        ("cloudEvents_source", "/webhooks/minchat"),
+        ("cloudEvents_type", "io.minchat.message.sent.v1"),
+        ("cloudEvents_subject", "chats/c1"),
+        ("cloudEvents_dataschema", schema),
+        ("cloudEvents_partitionkey", "c1"),
+        ("partitionkey", "c1"),
+    ] {
+        assert_eq!(header(name).as_deref(), Some(value), "{name}");
+    }
+    assert_eq!(header("cloudEvents_datacontenttype"), None);
 }
 
 #[test]
@@ -81,6 +159,8 @@ fn what_no_queue_took_is_never_acknowledged() {
         let posted = bridge.post(&message("c1", "now"));
         (posted.status == 202).then_some(posted)
     });
+    assert!(bridge.metric(&["publish_failures_total", &exchange, "returned"]) > 0.0);
+    assert!(bridge.metric(&["publish_repeated_total", "amqp"]) > 0.0);
     let ids = broker.drain_ids(&exchange);
     assert!(
         ids.iter().any(|id| accepted.json["id"] == id.as_str()),
@@ -128,7 +208,13 @@ fn a_rabbitmq_that_is_killed_under_load_leaves_no_202_without_its_event() {
         node.kill();
     };
     let accepted = through_an_outage(&bridge, kill, || node.start_again());
-    assert_none_is_lost(&accepted, Client::new(&node.url).drain_ids(exchange));
+    await_some("the count of the return", || {
+        (bridge.metric(&["broker_reconnects_total", "amqp"]) > 0.0).then_some(())
+    });
+    // What came while the binding was not back yet is where everything unrouted is.
+    let broker = Client::new(&node.url);
+    let there = [exchange, "minchat.unrouted.v1"].map(|queue| broker.drain_ids(queue));
+    assert_none_is_lost(&accepted, there.into_iter().flatten());
 }
 
 #[test]
@@ -170,6 +256,7 @@ fn a_memory_alarm_is_seen_and_its_end_too() {
     });
     bridge.await_metric(&["amqp_connection_blocked"], 1.0);
     bridge.await_metric(&["broker_up", "amqp"], 0.0);
+    assert!(bridge.metric(&["publish_failures_total", "blocked"]) > 0.0);
     node.set_memory_limit("0.6");
     await_some("a 202", || {
         (bridge.post(&message("c1", "free")).status == 202).then_some(())

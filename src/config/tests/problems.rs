@@ -109,15 +109,6 @@ fn names_that_will_not_do_are_told() {
 
 #[test]
 #[rustfmt::skip]
-fn what_is_not_in_this_version_is_refused_by_name() {
-    check(&[
-        ("kafka: {bootstrap_servers: a, content_mode: binary}", &["kafka.content_mode (config.yaml:1): binary is not in this version; give structured"]),
-        ("amqp: {uri: 'amqp://a', content_mode: binary}", &["amqp.content_mode (config.yaml:1): binary is not in this version"]),
-    ]);
-}
-
-#[test]
-#[rustfmt::skip]
 fn who_gets_in_has_to_be_said() {
     let how = "name a file with one token a line in sources.minchat.auth.tokens_file, or say sources.minchat.auth.none: true";
     let open = format!(

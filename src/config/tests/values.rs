@@ -65,7 +65,7 @@ kafka:
     replication_factor: 3
     config:
       retention.ms: 1000
-  content_mode: structured
+  content_mode: binary
   compression: zstd
   linger: 1ms
   security_protocol: sasl_ssl
@@ -88,7 +88,7 @@ amqp:
     cert_file: $DIR/cert.pem
     key_file: $DIR/key.pem
   declare: false
-  content_mode: structured
+  content_mode: binary
   heartbeat: 10s
 file:
   dir: /events
@@ -126,11 +126,7 @@ const ELSEWHERE: [&str; 7] = [
     "kafka.sasl.oauth.scope",
     "kafka.sasl.oauth.ca_file",
 ];
-const ONE_VALUE: [&str; 3] = [
-    "kafka.content_mode",
-    "amqp.content_mode",
-    "amqp.auth_mechanism",
-];
+const ONE_VALUE: [&str; 1] = ["amqp.auth_mechanism"];
 
 fn everything(yaml: &str) -> Given {
     Given::yaml(yaml)

@@ -1,19 +1,37 @@
 //! One destination's ordered line of events: from what happened, and when, to what to do.
 //!
 //! Guarantees: events are handed over in the order in which they were given; after a failure that
-//! is not an event's own nothing overtakes the first that failed; every ticket is answered once;
-//! what the line holds is bounded by the window.
+//! is not an event's own nothing overtakes the first that failed; every ticket is answered once, and
+//! as accepted only for what is confirmed, in the dead letters, or in the spool; what the lane holds
+//! in memory is bounded by the window.
+//!
+//! # In memory and on disk
+//!
+//! ```text
+//!   broker ◀── line ◀── on disk alone ◀── arrivals ◀── new events
+//! ```
+//!
+//! The **line** is in memory and goes to the broker. The spool may have its events too: its first part,
+//! up to some event. Behind the line stands what is **on disk alone**, and behind that the
+//! **arrivals**, which are being appended. While the two are empty, a new event goes into the line.
+//!
 //! No I/O, no clock, no task: the owner (`super::owner`) brings the time and carries out the steps.
 
+mod entry;
+mod publishing;
+mod spooling;
 mod steps;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::envelope::{DeadLetterReason, Event};
-use crate::publish::{Class, Failure, Handover, Reason, Report};
+use crate::envelope::{Event, Stage};
+use crate::publish::{Class, Failure, Reason, Report};
 
+use entry::{Entry, Kept, State};
+use spooling::Spooling;
+pub use spooling::{Backlog, Loaded};
 pub use steps::{Answer, Condemned, Notice, Steps};
 
 use super::backoff::Backoff;
@@ -21,32 +39,17 @@ use super::backoff::Backoff;
 /// The bounds that a lane keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// How long an event may wait for its confirm before its sender is told that nothing is promised.
+    /// How long an event may wait for its confirm or the spool before its sender is told that nothing is promised.
     pub deadline: Duration,
-    /// How long trouble may last before it counts as an outage, so that new events don't wait for its end.
-    pub patience: Duration,
-    /// What the lane may hold, in bytes of memory.
+    /// How long an event waits for its confirm until it goes to the spool too; trouble that lasts
+    /// so long counts as an outage, so that new events don't wait for its end.
+    pub spool_after: Duration,
+    /// What the line may hold, in bytes of memory.
     pub window: usize,
-}
-
-#[derive(Debug)]
-struct Entry<T> {
-    event: Arc<Event>,
-    size: usize,
-    given: Instant,
-    ticket: Option<T>,
-    state: State,
-    tries: u32,
-    /// It was in a batch that was refused for one of its events: to be handed over alone.
-    suspect: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Waiting,
-    HandedOver { at: Instant, attempt: u16 },
-    Condemned(DeadLetterReason),
-    Done,
+    /// What may wait to be appended behind the line, in bytes of memory.
+    pub arrivals: usize,
+    /// What was in the spool at the start; none if the spool is off.
+    pub backlog: Option<Backlog>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,17 +87,23 @@ pub struct Lane<T> {
     attempt: u16,
     pace: Pace,
     up: Option<bool>,
-    /// Somebody waited for the whole deadline, and nothing was confirmed since.
+    /// When an event was confirmed the last time.
+    confirmed_at: Option<Instant>,
+    /// Nothing was confirmed for the whole deadline.
     overdue: bool,
     rebuild: bool,
     trouble: Option<Trouble>,
     backoff: Backoff,
     again: Vec<(Instant, Condemned)>,
+    spooling: Spooling<T>,
+    /// Until then what is in flight may be confirmed; then the lane ends.
+    stopping: Option<Instant>,
 }
 
 impl<T> Lane<T> {
-    /// An empty lane whose broker was not reached yet.
+    /// A lane whose broker was not reached yet.
     pub fn new(bounds: Bounds, backoff: Backoff) -> Self {
+        let spooling = Spooling::new(bounds.backlog);
         Lane {
             bounds,
             line: VecDeque::new(),
@@ -102,16 +111,19 @@ impl<T> Lane<T> {
             unanswered: 0,
             next: 0,
             size: 0,
-            pending: 0,
+            pending: spooling.on_disk(),
             outstanding: 0,
             attempt: 0,
             pace: Pace::Flowing,
             up: None,
+            confirmed_at: None,
             overdue: false,
             rebuild: false,
             trouble: None,
             backoff,
             again: Vec::new(),
+            spooling,
+            stopping: None,
         }
     }
 
@@ -125,9 +137,10 @@ impl<T> Lane<T> {
         self.pending
     }
 
-    /// Why a new event would be refused now, if it would be.
+    /// Why events don't get through to the broker now, if they don't.
     pub fn outage(&self, now: Instant) -> Option<&str> {
-        let lasting = |t: &&Trouble| now.saturating_duration_since(t.since) >= self.bounds.patience;
+        let lasting =
+            |t: &&Trouble| now.saturating_duration_since(t.since) >= self.bounds.spool_after;
         match (&self.trouble, self.up) {
             (Some(trouble), Some(false)) => Some(&trouble.failure.detail),
             (_, Some(false)) => Some("the broker can't be reached"),
@@ -143,8 +156,9 @@ impl<T> Lane<T> {
         self.up == Some(true)
     }
 
-    /// A new event. `room` is what the broker's window still takes, in bytes.
-    /// Returns whether the lane took it; if not, its ticket is answered.
+    /// A new event. `room` is what the broker's window still takes, in bytes. While an outage is known
+    /// it goes to the spool alone, and costs no memory. If neither the line nor the spool may take
+    /// it, its ticket is answered.
     pub fn give(
         &mut self,
         now: Instant,
@@ -152,25 +166,19 @@ impl<T> Lane<T> {
         ticket: T,
         room: usize,
         steps: &mut Steps<T>,
-    ) -> bool {
-        let size = event.size();
-        let full = self.size + size > self.bounds.window || size > room;
-        if full || self.outage(now).is_some() {
+    ) {
+        let entry = Entry::new(now, event, Some(ticket));
+        let fits = self.size + entry.size <= self.bounds.window && entry.size <= room;
+        let spool_takes = self.spool_takes(now);
+        let published_soon = self.outage(now).is_none();
+        if fits && !self.spooling.has_backlog() && published_soon {
+            steps.notices.push(taken(entry.event()));
+            self.join(entry);
+        } else if spool_takes && self.spooling.arrivals_size + entry.size <= self.bounds.arrivals {
+            self.spooling.arrive(entry);
+        } else if let Some(ticket) = entry.ticket {
             steps.answers.push((ticket, Answer::Unavailable));
-            return false;
         }
-        self.size += size;
-        self.pending += 1;
-        self.line.push_back(Entry {
-            event,
-            size,
-            given: now,
-            ticket: Some(ticket),
-            state: State::Waiting,
-            tries: 0,
-            suspect: false,
-        });
-        true
     }
 
     /// What a publisher reported.
@@ -185,6 +193,11 @@ impl<T> Lane<T> {
             Report::Up => self.came_up(now, steps),
             Report::Down(failure) => {
                 self.up = Some(false);
+                self.rebuild |= failure.class == Class::Rebuild;
+                let told = self.trouble.as_ref().map(|trouble| trouble.failure.reason);
+                if told != Some(failure.reason) {
+                    steps.notices.push(Notice::Failed(failure.reason));
+                }
                 self.in_trouble(now, failure, steps);
             }
         }
@@ -208,10 +221,49 @@ impl<T> Lane<T> {
         }
     }
 
-    /// Answers those who waited too long, begins again after a rest, and hands over what may be.
-    /// `max_envelope` is what the destination takes, in bytes, where that is known.
-    pub fn advance(&mut self, now: Instant, max_envelope: Option<usize>, steps: &mut Steps<T>) {
+    /// From now on no backlog is begun; until then, what is in flight may still be confirmed. What
+    /// is not goes to the spool.
+    pub fn stop(&mut self, until: Instant) {
+        self.stopping = Some(until);
+    }
+
+    /// Whether a lane that stops has nothing more to do, or has no more time for it.
+    pub fn is_finished(&self, now: Instant) -> bool {
+        let Some(until) = self.stopping else {
+            return false;
+        };
+        let is_past = now >= until;
+        if !self.spooling.is_on() {
+            return is_past || !self.line.iter().any(|entry| entry.ticket.is_some());
+        }
+        let kept = !self.spooling.is_appending() && self.everything_is_kept();
+        let refused = is_past && !self.spool_takes(now) && !self.spooling.is_appending();
+        refused || kept && (is_past || self.outstanding == 0 || self.outage(now).is_some())
+    }
+
+    fn everything_is_kept(&self) -> bool {
+        self.spooling.arrivals.is_empty() && self.unkept() == 0
+    }
+
+    /// Events that are not in the spool and neither confirmed nor dead-lettered.
+    pub fn unkept(&self) -> usize {
+        let unkept =
+            |entry: &&Entry<T>| entry.state != State::Done && !matches!(entry.kept, Kept::Yes(_));
+        self.line.iter().filter(unkept).count()
+    }
+
+    /// Answers those who waited too long, sends to the spool what has to go there, begins again
+    /// after a rest, and hands over what may be. `max_envelope` is what the destination takes, in
+    /// bytes, where that is known; `room` is what the broker's window still takes.
+    pub fn advance(
+        &mut self,
+        now: Instant,
+        max_envelope: Option<usize>,
+        room: usize,
+        steps: &mut Steps<T>,
+    ) {
         self.answer_the_overdue(now, steps);
+        self.notice_silence(now, steps);
         self.settle(now, steps);
         let (due, later) = self.again.drain(..).partition(|(at, _)| *at <= now);
         self.again = later;
@@ -219,21 +271,10 @@ impl<T> Lane<T> {
         steps
             .dead_letters
             .extend(due.into_iter().map(|(_, condemned)| condemned));
-        if self.up != Some(true) {
-            return;
-        }
-        match self.pace {
-            Pace::Flowing => self.hand_over(now, usize::MAX, max_envelope, steps),
-            Pace::Resting(until) if until <= now => {
-                self.pace = Pace::Probing;
-                self.hand_over(now, 1, max_envelope, steps);
-            }
-            Pace::Probing if self.outstanding == 0 => self.hand_over(now, 1, max_envelope, steps),
-            _ => {}
-        }
-        if self.pace == Pace::Probing && self.outstanding == 0 {
-            self.flow(now, steps);
-        }
+        self.close_the_gap(now, room, steps);
+        self.hand_over_what_may_be(now, max_envelope, steps);
+        self.append_what_has_to(now, steps);
+        steps.load = self.load(room);
     }
 
     /// When [`Self::advance`] has something to do again, if nothing happens before.
@@ -244,250 +285,89 @@ impl<T> Lane<T> {
         };
         let unanswered = usize::try_from(self.unanswered.saturating_sub(self.first)).ok();
         let oldest = unanswered.and_then(|index| self.line.get(index));
-        let deadline = oldest.map(|entry| entry.given + self.bounds.deadline);
+        let mut arrivals = self.spooling.arrivals.iter();
+        let arrived = arrivals.find(|entry| entry.ticket.is_some());
+        let deadline = [oldest, arrived].into_iter().flatten();
+        let deadline = deadline
+            .map(|entry| entry.since + self.bounds.deadline)
+            .min();
         let again = self.again.iter().map(|(at, _)| *at).min();
-        [rest, deadline, again].into_iter().flatten().min()
-    }
-
-    /// Whether somebody still waits for an answer.
-    pub fn is_awaited(&self) -> bool {
-        self.line.iter().any(|entry| entry.ticket.is_some())
-    }
-
-    fn confirmed(&mut self, now: Instant, seq: u64, attempt: u16, steps: &mut Steps<T>) {
-        let Some(index) = self.index(seq) else { return };
-        let State::HandedOver {
-            at,
-            attempt: current,
-        } = self.line[index].state
-        else {
-            return;
+        let silent = match self.overdue {
+            true => None,
+            false => self.waits_since().map(|since| since + self.bounds.deadline),
         };
-        if attempt != current {
-            return;
-        }
-        self.outstanding -= 1;
-        self.overdue = false;
-        let entry = &self.line[index];
-        steps.notices.push(Notice::Confirmed {
-            bytes: entry.event.envelope().len(),
-            publishing: now.saturating_duration_since(at),
-            latency: now.saturating_duration_since(entry.given),
-        });
-        self.done(index, Answer::Published, steps);
-        if self.pace != Pace::Settling {
-            self.flow(now, steps);
-        }
+        let append = self.appends_at();
+        let stop = self.stopping.filter(|_| !self.spooling.is_appending());
+        [rest, deadline, again, silent, append, stop]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
-    /// Events get through: the trouble is over, and so is handing over one at a time, but for suspects.
-    fn flow(&mut self, now: Instant, steps: &mut Steps<T>) {
-        if self.pace == Pace::Flowing && self.trouble.is_none() {
-            return;
-        }
-        self.backoff.reset();
-        if let Some(trouble) = self.trouble.take_if(|_| self.up == Some(true)) {
-            steps.notices.push(Notice::TroubleEnded(
-                now.saturating_duration_since(trouble.since),
-            ));
-        }
-        let suspects = self
-            .line
-            .iter()
-            .any(|entry| entry.suspect && entry.state == State::Waiting);
-        self.pace = if suspects {
-            Pace::Probing
-        } else {
-            Pace::Flowing
-        };
-    }
-
-    fn failed(
-        &mut self,
-        now: Instant,
-        seq: u64,
-        attempt: u16,
-        failure: Failure,
-        steps: &mut Steps<T>,
-    ) {
-        let Some(index) = self.index(seq) else { return };
-        if !matches!(self.line[index].state, State::HandedOver { attempt: current, .. } if current == attempt)
-        {
-            return;
-        }
-        self.outstanding -= 1;
-        self.line[index].state = State::Waiting;
-        self.next = self.next.min(seq);
-        steps.notices.push(Notice::Failed(failure.reason));
-        match failure.class {
-            Class::DeadLetter if self.pace == Pace::Probing => {
-                let reason = match failure.reason {
-                    Reason::TooLarge => DeadLetterReason::TooLarge,
-                    _ => DeadLetterReason::Rejected,
-                };
-                self.condemn(index, reason, failure.detail, steps);
-            }
-            Class::DeadLetter => {
-                self.line[index].suspect = true;
-                self.pace = Pace::Settling;
-            }
-            class => {
-                self.rebuild |= class == Class::Rebuild;
-                self.pace = Pace::Settling;
-                self.in_trouble(now, failure, steps);
-            }
-        }
-    }
-
-    fn condemn(
-        &mut self,
-        index: usize,
-        reason: DeadLetterReason,
-        detail: String,
-        steps: &mut Steps<T>,
-    ) {
-        let entry = &mut self.line[index];
-        entry.state = State::Condemned(reason);
-        entry.suspect = false;
-        let seq = self.first + index as u64;
-        steps.dead_letters.push(Condemned {
-            seq,
-            event: Arc::clone(&entry.event),
-            reason,
-            detail,
-        });
-    }
-
-    fn came_up(&mut self, now: Instant, steps: &mut Steps<T>) {
-        if self.up.is_none() && self.trouble.is_none() {
-            steps.notices.push(Notice::Reached);
-        }
-        self.up = Some(true);
-        if self.outstanding == 0 && self.pending == 0 {
-            self.flow(now, steps);
-        } else if self.pace != Pace::Settling && self.outstanding == 0 {
-            self.pace = Pace::Resting(now);
-        }
-    }
-
-    fn in_trouble(&mut self, now: Instant, failure: Failure, steps: &mut Steps<T>) {
-        match &mut self.trouble {
-            None => {
-                steps.notices.push(Notice::TroubleBegan(failure.clone()));
-                self.trouble = Some(Trouble {
-                    since: now,
-                    failure,
-                });
-            }
-            // What follows from the first failure is no news; what an operator has to mend is.
-            Some(trouble)
-                if failure.class == Class::Operator && trouble.failure.reason != failure.reason =>
-            {
-                steps.notices.push(Notice::TroubleChanged(failure.clone()));
-                trouble.failure = failure;
-            }
-            Some(_) => {}
-        }
-    }
-
-    /// After a failure, once everything that was handed over is reported: rest, then begin again.
-    fn settle(&mut self, now: Instant, steps: &mut Steps<T>) {
-        if self.pace != Pace::Settling || self.outstanding > 0 {
-            return;
-        }
-        self.attempt = self.attempt.wrapping_add(1);
-        if self.rebuild {
-            self.rebuild = false;
-            self.up = Some(false);
-            steps.rebuild = true;
-        }
-        let rest = match &self.trouble {
-            Some(trouble) => self.backoff.next(trouble.failure.class),
-            None => Duration::ZERO,
-        };
-        self.pace = Pace::Resting(now + rest);
-    }
-
-    /// Hands over the first `most` events that wait, and condemns those that are too large for the destination.
-    fn hand_over(
-        &mut self,
-        now: Instant,
-        most: usize,
-        max_envelope: Option<usize>,
-        steps: &mut Steps<T>,
-    ) {
-        let attempt = self.attempt;
-        let mut handed = 0;
-        let mut repeated = 0;
-        self.next = self.next.max(self.first);
-        while let Some(entry) = self
-            .line
-            .get_mut((self.next - self.first) as usize)
-            .filter(|_| handed < most)
-        {
-            let seq = self.next;
-            let index = (seq - self.first) as usize;
-            self.next += 1;
-            if entry.state != State::Waiting {
-                continue;
-            }
-            let length = entry.event.envelope().len();
-            if let Some(max) = max_envelope.filter(|max| length > *max) {
-                let detail =
-                    format!("the envelope has {length} bytes, and the destination takes {max}");
-                self.condemn(index, DeadLetterReason::TooLarge, detail, steps);
-                continue;
-            }
-            repeated += usize::from(entry.tries > 0);
-            entry.tries += 1;
-            entry.suspect = false;
-            entry.state = State::HandedOver { at: now, attempt };
-            steps.publish.push(Handover {
-                seq,
-                attempt,
-                event: Arc::clone(&entry.event),
-            });
-            handed += 1;
-        }
-        self.outstanding += handed;
-        if repeated > 0 {
-            steps.notices.push(Notice::Repeated(repeated));
-        }
+    fn join(&mut self, entry: Entry<T>) {
+        self.size += entry.size;
+        self.pending += 1;
+        self.line.push_back(entry);
     }
 
     fn answer_the_overdue(&mut self, now: Instant, steps: &mut Steps<T>) {
         self.unanswered = self.unanswered.max(self.first);
-        let mut unconfirmed = false;
         while let Some(entry) = self.line.get_mut((self.unanswered - self.first) as usize) {
-            if entry.given + self.bounds.deadline > now {
+            if entry.since + self.bounds.deadline > now {
                 break;
             }
             self.unanswered += 1;
             if let Some(ticket) = entry.ticket.take() {
                 steps.answers.push((ticket, Answer::Unavailable));
-                // What waits for the dead letters says nothing of this destination.
-                unconfirmed |= !matches!(entry.state, State::Condemned(_));
             }
         }
-        if unconfirmed {
-            self.overdue = true;
-            steps.notices.push(Notice::Failed(Reason::Timeout));
-            self.in_trouble(now, self.no_confirm(), steps);
+        for entry in &mut self.spooling.arrivals {
+            if entry.since + self.bounds.deadline > now {
+                break;
+            }
+            if let Some(ticket) = entry.ticket.take() {
+                steps.answers.push((ticket, Answer::Unavailable));
+            }
         }
     }
 
-    fn no_confirm(&self) -> Failure {
-        Failure {
+    /// Since when the broker has owed a confirm. What waits for the dead letters says nothing of it.
+    fn waits_since(&self) -> Option<Instant> {
+        let owed =
+            |entry: &&Entry<T>| matches!(entry.state, State::Waiting | State::HandedOver { .. });
+        let oldest = self.line.iter().find(owed)?;
+        Some(oldest.since.max(self.confirmed_at.unwrap_or(oldest.since)))
+    }
+
+    fn notice_silence(&mut self, now: Instant, steps: &mut Steps<T>) {
+        if self.overdue
+            || self
+                .waits_since()
+                .is_none_or(|since| since + self.bounds.deadline > now)
+        {
+            return;
+        }
+        self.overdue = true;
+        if self.trouble.is_some() {
+            return;
+        }
+        steps.notices.push(Notice::Failed(Reason::Timeout));
+        let failure = Failure {
             class: Class::Retry,
             reason: Reason::Timeout,
             detail: format!("no confirm came within {:?}", self.bounds.deadline),
-        }
+        };
+        self.in_trouble(now, failure, steps);
     }
 
+    /// An event has left the lane, but for the order in which it stands there.
     fn done(&mut self, index: usize, answer: Answer, steps: &mut Steps<T>) {
         let entry = &mut self.line[index];
-        entry.state = State::Done;
+        self.size -= entry.let_go();
         self.pending -= 1;
+        if let Kept::Yes(_) = entry.kept {
+            self.spooling.left(1, steps);
+        }
         if let Some(ticket) = entry.ticket.take() {
             steps.answers.push((ticket, answer));
         }
@@ -499,10 +379,22 @@ impl<T> Lane<T> {
         self.overdue &= !self.line.is_empty();
     }
 
+    /// The number behind the line's last entry.
+    fn end(&self) -> u64 {
+        self.first + self.line.len() as u64
+    }
+
     fn index(&self, seq: u64) -> Option<usize> {
         let index = usize::try_from(seq.checked_sub(self.first)?).ok()?;
         (index < self.line.len()).then_some(index)
     }
+}
+
+/// The lane has the event, and answers for it. What a lane condemns is counted there; what was
+/// condemned before any lane had it is counted now.
+fn taken(event: &Event) -> Notice {
+    let verdict = event.verdict().map(|verdict| verdict.reason);
+    Notice::Taken(verdict.filter(|reason| reason.stage() == Stage::Parse))
 }
 
 #[cfg(test)]

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use crate::envelope::{DeadLetterReason, Event};
 use crate::publish::{Failure, Handover, Reason};
+use crate::spool::Refusal;
 
 /// How the wait for one destination ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The destination has confirmed the event.
     Published,
+    /// The spool has the event, synced.
+    Spooled,
     /// The destination will never take it; its dead letter is confirmed.
     DeadLettered,
     /// Nothing is promised: the event may still be published.
@@ -31,6 +34,13 @@ impl Answer {
 pub struct Steps<T> {
     /// To hand over, in this order.
     pub publish: Vec<Handover>,
+    /// To append to the spool, in this order and under these numbers; [`super::Lane::appended`] is
+    /// told how that went.
+    pub append: Vec<(u64, Arc<Event>)>,
+    /// To read so many bytes back from the spool; [`super::Lane::loaded`] is told what that gave.
+    pub load: Option<usize>,
+    /// All numbered below are answered: for the publisher to know before those who wait do.
+    pub answered: Option<u64>,
     /// To tell those who wait.
     pub answers: Vec<(T, Answer)>,
     /// To bring to the dead letters; [`super::Lane::dead_lettered`] is told how that went.
@@ -57,6 +67,19 @@ pub struct Condemned {
 /// Something that operators want to see.
 #[derive(Debug)]
 pub enum Notice {
+    /// The lane has an event and answers for it. A webhook that was refused at parse is a dead
+    /// letter for this reason.
+    Taken(Option<DeadLetterReason>),
+    /// So many events were appended to the spool, synced.
+    Appended(u64),
+    /// So many events that were in the spool are done.
+    Drained(u64),
+    /// So many events that were in the spool can't be read back.
+    Lost(u64),
+    /// From now on the spool takes nothing.
+    SpoolRefuses(Refusal),
+    /// The spool takes events again.
+    SpoolTakes,
     /// An event was confirmed for the first time.
     Confirmed {
         /// Bytes of its envelope.
@@ -86,6 +109,9 @@ impl<T> Default for Steps<T> {
     fn default() -> Self {
         Steps {
             publish: Vec::new(),
+            append: Vec::new(),
+            load: None,
+            answered: None,
             answers: Vec::new(),
             dead_letters: Vec::new(),
             rebuild: false,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
-use crate::envelope::{Received, Sealer, settings::Settings};
+use crate::envelope::{DeadLetterReason, Received, Sealer, settings::Settings};
+use crate::publish::Handover;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -15,6 +16,7 @@ struct Scene {
     now: Instant,
     steps: Steps<u32>,
     max_envelope: Option<usize>,
+    room: usize,
 }
 
 fn event() -> Arc<Event> {
@@ -53,8 +55,10 @@ impl Scene {
     fn with_window(window: usize) -> Self {
         let bounds = Bounds {
             deadline: DEADLINE,
-            patience: PATIENCE,
+            spool_after: PATIENCE,
             window,
+            arrivals: window / 2,
+            backlog: None,
         };
         let lane = Lane::new(bounds, Backoff::new(1));
         Scene {
@@ -62,6 +66,7 @@ impl Scene {
             now: Instant::now(),
             steps: Steps::default(),
             max_envelope: None,
+            room: usize::MAX,
         }
     }
 
@@ -87,7 +92,7 @@ impl Scene {
 
     fn advanced(&mut self) -> &mut Self {
         self.lane
-            .advance(self.now, self.max_envelope, &mut self.steps);
+            .advance(self.now, self.max_envelope, self.room, &mut self.steps);
         self
     }
 
@@ -350,14 +355,21 @@ fn an_event_that_is_too_large_for_its_destination_is_never_handed_over() {
 
 #[test]
 fn what_the_window_does_not_hold_is_refused_at_once() {
-    let size = event().size();
+    let size = entry::size(&event());
     let mut scene = Scene::with_window(2 * size);
     scene.told(Report::Up).given([1, 2, 3]);
     assert_eq!(scene.answers(), [(3, Answer::Unavailable)]);
-    let took = scene
+
+    let mut scene = Scene::up();
+    scene
         .lane
         .give(scene.now, event(), 4, size - 1, &mut scene.steps);
-    assert!(!took, "neither what the broker's window does not hold");
+    let answers = scene.answers();
+    assert_eq!(
+        answers,
+        [(4, Answer::Unavailable)],
+        "nor what the broker's window does not hold"
+    );
 }
 
 #[test]

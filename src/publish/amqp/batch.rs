@@ -15,6 +15,7 @@ use lapin::types::ShortString;
 use lapin::{Channel, Confirmation, Error, PublisherConfirm};
 
 use super::message;
+use super::settings::ContentMode;
 use crate::publish::Handover;
 
 /// What became of an event.
@@ -35,6 +36,7 @@ pub(super) struct Target<'a> {
     pub(super) channel: &'a Channel,
     pub(super) exchange: ShortString,
     pub(super) routing_key: ShortString,
+    pub(super) content_mode: ContentMode,
 }
 
 type Publishing<'a> = Pin<Box<dyn Future<Output = lapin::Result<PublisherConfirm>> + Send + 'a>>;
@@ -79,8 +81,8 @@ fn publish<'a>(target: &'a Target<'_>, handover: &'a Handover) -> Publishing<'a>
             mandatory: true,
             immediate: false,
         },
-        event.envelope(),
-        message::properties(event),
+        message::body(event, target.content_mode),
+        message::properties(event, target.content_mode),
     ))
 }
 

@@ -163,6 +163,15 @@ pub(super) fn nacked(exchange: &str) -> Failure {
     }
 }
 
+/// Nothing was published: an event before it failed, and must not be overtaken.
+pub(super) fn behind_a_failure() -> Failure {
+    Failure {
+        class: Retry,
+        reason: Reason::Other,
+        detail: "an event before it was not published".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,8 +4,10 @@
 //! Guarantees: what was handed over is reported exactly once, as long as the task is not aborted;
 //! `Up` and `Down` alternate, but that a second `Down` tells of what an operator has to mend.
 
+use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -36,6 +38,11 @@ pub(super) struct Lane {
     /// Taken from there, and not published yet.
     waiting: Vec<Handover>,
     voice: Arc<Voice>,
+    /// The senders of all below were told that the bridge has them.
+    answered: Arc<AtomicU64>,
+    /// The attempt in which an event failed: what was handed over in it behind that one waits for
+    /// the lane to begin again.
+    failed: Option<u16>,
     standing: Standing,
     rest: Rest,
 }
@@ -53,16 +60,18 @@ impl Lane {
         destination: Arc<Destination>,
         handed_over: UnboundedReceiver<Handover>,
         voice: Arc<Voice>,
+        answered: Arc<AtomicU64>,
     ) -> Self {
-        let (waiting, standing, rest) = (Vec::new(), Standing::Unknown, Rest::default());
         Lane {
             broker,
             destination,
             handed_over,
-            waiting,
+            waiting: Vec::new(),
             voice,
-            standing,
-            rest,
+            answered,
+            failed: None,
+            standing: Standing::Unknown,
+            rest: Rest::default(),
         }
     }
 
@@ -133,6 +142,9 @@ impl Lane {
                 }
             }
             let batch = self.next_batch();
+            if batch.is_empty() {
+                continue;
+            }
             let (outcomes, lost) = self.publish(session, &batch, &mut state).await;
             let failure = self.report(&batch, outcomes, lost);
             if failure.is_some() {
@@ -141,20 +153,49 @@ impl Lane {
         }
     }
 
-    /// The first of what waits, topped up with what has come since.
+    /// The first of what waits, topped up with what has come since. It ends before the second event
+    /// of one ordering key, if the first of them was answered: in one batch the first can be nacked
+    /// and the second acknowledged.
     fn next_batch(&mut self) -> Vec<Handover> {
         while self.waiting.len() < BATCH_EVENTS
             && let Ok(handover) = self.handed_over.try_recv()
         {
             self.waiting.push(handover);
         }
-        let mut bytes = 0;
-        let fits = |handover: &&Handover| {
+        self.fail_what_follows_a_failure();
+        let answered = self.answered.load(Ordering::Acquire);
+        let (mut bytes, mut count) = (0, 0);
+        let mut keys = HashSet::new();
+        for handover in &self.waiting {
             bytes += handover.event.envelope().len();
-            bytes <= BATCH_BYTES
-        };
-        let count = self.waiting.iter().take_while(fits).count();
-        self.waiting.drain(..count.max(1)).collect()
+            let key = handover.event.ordering_key();
+            if bytes > BATCH_BYTES || key.is_some_and(|key| keys.contains(key)) {
+                break;
+            }
+            if handover.seq < answered {
+                keys.extend(key);
+            }
+            count += 1;
+        }
+        let least = usize::from(!self.waiting.is_empty());
+        self.waiting.drain(..count.max(least)).collect()
+    }
+
+    /// An event of this attempt failed: none that was handed over behind it may overtake it.
+    fn fail_what_follows_a_failure(&mut self) {
+        let Some(failed) = self.failed else { return };
+        let voice = &self.voice;
+        self.waiting.retain(|handover| {
+            let (seq, attempt) = (handover.seq, handover.attempt);
+            if attempt == failed {
+                voice.say(Report::Failed {
+                    seq,
+                    attempt,
+                    failure: errors::behind_a_failure(),
+                });
+            }
+            attempt != failed
+        });
     }
 
     /// Publishes a batch while keeping an eye on the connection. If that is lost, says why.
@@ -168,6 +209,7 @@ impl Lane {
             channel: &session.channel,
             exchange: self.destination.exchange.as_str().into(),
             routing_key: self.destination.routing_key.as_str().into(),
+            content_mode: self.broker.settings().content_mode,
         };
         let mut sending = pin!(batch::send(&target, batch));
         loop {
@@ -229,6 +271,7 @@ impl Lane {
                 Some(Outcome::Nacked) => errors::nacked(&self.destination.exchange),
                 Some(Outcome::Lost(_)) | None => missing(),
             };
+            self.failed = Some(attempt);
             self.voice.say(Report::Failed {
                 seq,
                 attempt,
@@ -244,6 +287,7 @@ impl Lane {
             self.waiting.push(handover);
         }
         for Handover { seq, attempt, .. } in self.waiting.drain(..) {
+            self.failed = Some(attempt);
             let failure =
                 errors::disconnected("the connection was gone before the event's turn came");
             self.voice.say(Report::Failed {

@@ -5,7 +5,8 @@ use std::time::SystemTime;
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
-use crate::envelope::{CONTENT_TYPE, Event};
+use super::settings::ContentMode;
+use crate::envelope::{CONTENT_TYPE, DATA_CONTENT_TYPE, Event};
 
 /// Written to disk by the broker.
 const PERSISTENT: u8 = 2;
@@ -17,9 +18,19 @@ pub(super) fn message_id(event: &Event) -> ShortString {
     event.id().to_string().into()
 }
 
+/// The body of an event's message.
+pub(super) fn body(event: &Event, mode: ContentMode) -> &[u8] {
+    match mode {
+        ContentMode::Structured => event.envelope(),
+        ContentMode::Binary => event.data(),
+    }
+}
+
 /// The properties of an event's message. The header `partitionkey` is there if the event has an
-/// ordering key, the header `traceparent` if its request brought a valid one.
-pub(super) fn properties(event: &Event) -> BasicProperties {
+/// ordering key, the header `traceparent` if its request brought a valid one; in binary mode all
+/// attributes are there (CloudEvents AMQP protocol binding 1.0.2, section 3.1, whose prefix for
+/// those who can't write a colon this is).
+pub(super) fn properties(event: &Event, mode: ContentMode) -> BasicProperties {
     let since = event
         .received_at()
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -34,8 +45,18 @@ pub(super) fn properties(event: &Event) -> BasicProperties {
             headers.insert(name.into(), AMQPValue::LongString(LongString::from(text)));
         }
     }
+    let content_type = match mode {
+        ContentMode::Structured => CONTENT_TYPE,
+        ContentMode::Binary => {
+            for (name, text) in event.header_attributes() {
+                let name = format!("cloudEvents_{name}");
+                headers.insert(name.into(), AMQPValue::LongString(text.into()));
+            }
+            DATA_CONTENT_TYPE
+        }
+    };
     BasicProperties::default()
-        .with_content_type(CONTENT_TYPE.into())
+        .with_content_type(content_type.into())
         .with_message_id(message_id(event))
         .with_type(event.event_type().cloudevents_type().into())
         .with_timestamp(since.as_secs())

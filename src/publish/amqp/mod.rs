@@ -19,6 +19,8 @@ mod batch;
 #[cfg(feature = "amqp")]
 mod broker;
 #[cfg(feature = "amqp")]
+mod dead_letters;
+#[cfg(feature = "amqp")]
 mod destination;
 #[cfg(feature = "amqp")]
 mod dial;
@@ -47,4 +49,7 @@ mod topology;
 mod unrouted;
 
 #[cfg(feature = "amqp")]
-pub use {broker::Amqp, destination::Destination, probe::probe, publisher::AmqpPublisher};
+pub use {
+    broker::Amqp, dead_letters::read as read_dead_letters, destination::Destination, probe::probe,
+    publisher::AmqpPublisher,
+};

@@ -1,5 +1,6 @@
 //! The lane's end of a destination: hands over to a task, and never waits for it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ pub struct AmqpPublisher {
     broker: Arc<Broker>,
     destination: Arc<Destination>,
     reporter: Reporter,
+    /// See [`Publisher::answered`].
+    answered: Arc<AtomicU64>,
     task: Option<Task>,
 }
 
@@ -39,6 +42,7 @@ impl AmqpPublisher {
             broker,
             destination: Arc::new(destination),
             reporter,
+            answered: Arc::default(),
             task: None,
         };
         publisher.start();
@@ -68,6 +72,7 @@ impl AmqpPublisher {
             Arc::clone(&self.destination),
             handed_over,
             Arc::clone(voice),
+            Arc::clone(&self.answered),
         )
     }
 }
@@ -100,6 +105,10 @@ impl Publisher for AmqpPublisher {
             old.abort.abort();
         }
         self.start();
+    }
+
+    fn answered(&mut self, upto: u64) {
+        self.answered.store(upto, Ordering::Release);
     }
 
     fn close(&mut self, within: Duration) {

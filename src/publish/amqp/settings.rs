@@ -47,6 +47,8 @@ pub enum AuthMechanism {
 pub enum ContentMode {
     /// The body is the whole envelope.
     Structured,
+    /// The body is `data` alone, and the attributes are in headers, `cloudEvents_*`.
+    Binary,
 }
 
 /// The section `amqp.tls`. A certificate comes with its key.

@@ -4,6 +4,7 @@
 //! a crash left of a line is cut off before the next one is appended; one process writes a file.
 //! Leaves to others: rotation (the file is opened anew when asked to), and deletion.
 
+mod dead_letters;
 pub mod settings;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -11,6 +12,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use dead_letters::{read as read_dead_letters, read_kept as read_kept_dead_letters};
 use settings::Settings;
 
 use crate::publish::{Class, Failure, Handover, Publisher, Reason, Report, Reporter};

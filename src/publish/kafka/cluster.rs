@@ -2,35 +2,40 @@
 
 use std::sync::Arc;
 
-use rdkafka::producer::{Producer, ThreadedProducer};
 use tokio::runtime::Handle;
 
-use super::context::AskingContext;
+use super::asking::Asking;
+use super::client;
 use super::keeper::Keeper;
-use super::publisher::{TopicLine, TopicPublisher};
-use super::settings::Settings;
+use super::publisher::{TopicLine, TopicPublisher, takes_all};
+use super::settings::{ContentMode, Settings};
 use super::topics::Topics;
-use super::{client, errors};
-
 use crate::publish::{Failure, Publisher, Reporter};
 
 /// A Kafka cluster that events are published to.
 pub struct Kafka {
     keeper: Keeper,
+    content_mode: ContentMode,
 }
 
 /// How many events the cluster's clients hold together, for a gauge.
 type OnQueue = Arc<dyn Fn(u64) + Send + Sync>;
 
 impl Kafka {
-    /// Starts to keep clients for this cluster. `on_queue` is told every second how many events
-    /// librdkafka holds for one topic.
+    /// Starts to keep clients for this cluster. `max_body` is what the listener lets in, in bytes: topics
+    /// that take less are told of. `on_queue` is told every second how many events librdkafka holds.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(settings: Settings, runtime: Handle, on_queue: OnQueue) -> std::io::Result<Self> {
+    pub fn start(
+        settings: Settings,
+        runtime: Handle,
+        max_body: usize,
+        on_queue: OnQueue,
+    ) -> std::io::Result<Self> {
         Ok(Kafka {
-            keeper: Keeper::start(settings, runtime, on_queue)?,
+            content_mode: settings.content_mode,
+            keeper: Keeper::start(settings, runtime, max_body, on_queue)?,
         })
     }
 
@@ -42,7 +47,7 @@ impl Kafka {
 
     /// A publisher for one topic.
     pub fn publisher(&self, topic: &str, reporter: Reporter) -> Box<dyn Publisher> {
-        let line = Arc::new(TopicLine::new(topic, reporter));
+        let line = Arc::new(TopicLine::new(topic, self.content_mode, reporter));
         self.keeper.add(Arc::clone(&line));
         Box::new(TopicPublisher {
             line,
@@ -71,25 +76,50 @@ pub fn probe(
     settings: &Settings,
     runtime: &Handle,
     topics: &[&str],
+    max_body: usize,
     create: bool,
 ) -> Result<Vec<Found>, Failure> {
     let topics_of = Topics::new(settings, runtime.clone())?;
-    let asking = client::common(settings).create_with_context(AskingContext::default());
-    let asking: ThreadedProducer<AskingContext> =
-        asking.map_err(|error| errors::of_event(&error))?;
+    let asking = Asking::new(settings)?;
     let like = settings.create_topics.clone().unwrap_or_default();
     let found = topics.iter().map(|topic| {
         let found = topics_of.find_or_create(asking.client(), topic, create.then_some(&like));
-        let partitions = found.map_err(|failure| match asking.context().last_error() {
-            Some(known) if failure.reason.is_of_the_whole_broker() => known,
-            _ => failure,
-        })?;
-        let takes = topics_of
-            .max_message(topic)
-            .map_or("an unknown size".to_owned(), |max| format!("{max} bytes"));
-        Ok(format!(
-            "{partitions} partitions, takes messages of up to {takes}"
+        let partitions = found.map_err(|failure| asking.explain(failure))?;
+        Ok(described(
+            partitions,
+            like.partitions,
+            topics_of.max_message(topic),
+            max_body,
         ))
     });
     Ok(found.collect())
+}
+
+/// What a topic is like, and where that is not what the configuration says.
+fn described(
+    partitions: usize,
+    wanted: Option<i32>,
+    max_message: Option<usize>,
+    max_body: usize,
+) -> String {
+    let mut text = match partitions {
+        1 => "1 partition".to_owned(),
+        _ => format!("{partitions} partitions"),
+    };
+    if let Some(wanted) = wanted.filter(|wanted| usize::try_from(*wanted) != Ok(partitions)) {
+        text += &format!(" (kafka.create_topics says {wanted})");
+    }
+    match max_message {
+        None => text += ", takes messages of an unknown size",
+        Some(max) if takes_all(max, max_body) => {
+            text += &format!(", takes messages of up to {max} bytes");
+        }
+        Some(max) => {
+            text += &format!(
+                ", takes messages of up to {max} bytes: what http.max_body ({max_body} bytes) lets in \
+                 beyond that goes to the dead letters"
+            );
+        }
+    }
+    text
 }

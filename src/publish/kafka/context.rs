@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
@@ -156,8 +157,12 @@ impl ClientContext for Context {
                 errors::failure(code, reason)
             }
         };
-        if code == Some(Code::AllBrokersDown) || failure.class == Class::Operator {
-            self.went_down(failure);
+        match failure.class {
+            // It would never come up again by itself.
+            Class::Rebuild => self.tell(Report::Down(failure)),
+            Class::Operator => self.went_down(failure),
+            _ if code == Some(Code::AllBrokersDown) => self.went_down(failure),
+            _ => {}
         }
     }
 
@@ -223,6 +228,8 @@ impl ProducerContext for AskingContext {
 
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
+
+impl ConsumerContext for AskingContext {}
 
 impl ClientContext for AskingContext {
     fn error(&self, error: KafkaError, reason: &str) {

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use super::client;
 use super::context::Context;
 use super::errors;
-use super::publisher::{Client, TopicLine};
+use super::publisher::{Client, TopicLine, takes_all};
 use super::settings::Settings;
 use super::topics::Topics;
 use crate::publish::{Failure, Report};
@@ -46,6 +46,7 @@ impl Keeper {
     pub(super) fn start(
         settings: Settings,
         runtime: Handle,
+        max_body: usize,
         on_queue: Arc<dyn Fn(u64) + Send + Sync>,
     ) -> std::io::Result<Self> {
         let keeper = Keeper(Arc::default());
@@ -60,6 +61,7 @@ impl Keeper {
                 settings,
                 generation: 0,
                 runtime,
+                max_body,
                 queue,
                 topics: None,
             }
@@ -128,6 +130,8 @@ struct Round {
     /// Counts the changes of the settings.
     generation: u64,
     runtime: Handle,
+    /// The largest body that the listener lets in, in bytes.
+    max_body: usize,
     queue: Queue,
     topics: Option<Topics>,
 }
@@ -168,12 +172,14 @@ impl Round {
                 let Err(failure) = self.equip(line) else {
                     continue;
                 };
-                if line.client().is_none() {
-                    (line.reporter)(Report::Down(failure.clone()));
-                }
                 if failure.reason.is_of_the_whole_broker() {
+                    let others = lacking.iter().filter(|line| line.client().is_none());
+                    others.for_each(|line| (line.reporter)(Report::Down(failure.clone())));
                     bell.rotate();
                     break;
+                }
+                if line.client().is_none() {
+                    (line.reporter)(Report::Down(failure));
                 }
             }
             if lacking.is_empty() && refreshed.elapsed() >= REFRESH {
@@ -221,8 +227,7 @@ impl Round {
             return Err(failure);
         }
         let max_message = self.topics()?.max_message(&line.topic);
-        line.max_message
-            .store(max_message.unwrap_or(0), Ordering::Relaxed);
+        self.learn(line, max_message.unwrap_or(0));
         tracing::debug!(topic = line.topic, max_message, "found");
         let client = match client::fits(max_message) {
             true => client,
@@ -248,11 +253,24 @@ impl Round {
     }
 
     fn refresh(&mut self, lines: &[Arc<TopicLine>]) {
-        let Ok(topics) = self.topics() else { return };
         for line in lines {
+            let Ok(topics) = self.topics() else { return };
             if let Some(max_message) = topics.max_message(&line.topic) {
-                line.max_message.store(max_message, Ordering::Relaxed);
+                self.learn(line, max_message);
             }
+        }
+    }
+
+    /// What a topic takes, 0 if that can't be known. Said once, where it is less than the listener lets in.
+    fn learn(&self, line: &TopicLine, max_message: usize) {
+        let is_news = line.takes(max_message);
+        if is_news && max_message > 0 && !takes_all(max_message, self.max_body) {
+            tracing::warn!(
+                topic = line.topic,
+                max_message_bytes = max_message,
+                max_body_bytes = self.max_body,
+                "http.max_body lets in more than this topic takes: what is too large for it goes to the dead letters"
+            );
         }
     }
 

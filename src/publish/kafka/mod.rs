@@ -6,11 +6,15 @@
 //! Leaves to others: order across failures (`delivery`).
 
 #[cfg(feature = "kafka")]
+mod asking;
+#[cfg(feature = "kafka")]
 mod client;
 #[cfg(feature = "kafka")]
 mod cluster;
 #[cfg(feature = "kafka")]
 mod context;
+#[cfg(feature = "kafka")]
+mod dead_letters;
 #[cfg(feature = "kafka")]
 mod errors;
 #[cfg(feature = "kafka")]
@@ -23,3 +27,5 @@ mod topics;
 
 #[cfg(feature = "kafka")]
 pub use cluster::{Kafka, check, probe};
+#[cfg(feature = "kafka")]
+pub use dead_letters::read as read_dead_letters;

@@ -10,7 +10,8 @@ use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use super::context::{Context, opaque};
 use super::errors;
 use super::keeper::Keeper;
-use crate::envelope::{self, Verdict};
+use super::settings::ContentMode;
+use crate::envelope::{self, Event, Verdict};
 use crate::publish::{Handover, Publisher, Report, Reporter};
 
 pub(super) type Client = ThreadedProducer<Context>;
@@ -18,22 +19,34 @@ pub(super) type Client = ThreadedProducer<Context>;
 /// Bytes of a record besides its value, at most: key, headers, and Kafka's own framing of a batch.
 const FRAMING: usize = 1024;
 
+/// Whether a topic with this `max.message.bytes` takes every event whose body has up to `max_body` bytes.
+pub(super) fn takes_all(max_message: usize, max_body: usize) -> bool {
+    max_body + envelope::ROOM + FRAMING <= max_message
+}
+
 /// What a topic's publisher and the keeper of its client share.
 pub(super) struct TopicLine {
     pub(super) topic: String,
     pub(super) reporter: Reporter,
+    content_mode: ContentMode,
     client: Mutex<Option<Arc<Client>>>,
     /// The topic's `max.message.bytes`; 0 while it is not known.
-    pub(super) max_message: AtomicUsize,
+    max_message: AtomicUsize,
     /// How many events its client holds.
     pub(super) queued: AtomicI64,
 }
 
 impl TopicLine {
-    pub(super) fn new(topic: &str, reporter: Reporter) -> Self {
+    /// What the topic takes, as was just read. Whether that is news.
+    pub(super) fn takes(&self, max_message: usize) -> bool {
+        self.max_message.swap(max_message, Ordering::Relaxed) != max_message
+    }
+
+    pub(super) fn new(topic: &str, content_mode: ContentMode, reporter: Reporter) -> Self {
         TopicLine {
             topic: topic.to_owned(),
             reporter,
+            content_mode,
             client: Mutex::default(),
             max_message: AtomicUsize::new(0),
             queued: AtomicI64::new(0),
@@ -100,7 +113,7 @@ impl Publisher for TopicPublisher {
             return;
         }
         for handover in events {
-            if let Err((error, _)) = client.send(record(&self.line.topic, handover)) {
+            if let Err((error, _)) = client.send(self.line.record(handover)) {
                 self.failed(handover, errors::of_event(&error));
             }
         }
@@ -141,27 +154,49 @@ impl TopicPublisher {
     }
 }
 
-fn record<'a>(topic: &'a str, handover: &'a Handover) -> BaseRecord<'a, str, [u8], usize> {
-    let event = &handover.event;
-    let mut headers = OwnedHeaders::new_with_capacity(2).insert(Header {
-        key: "content-type",
-        value: Some(envelope::CONTENT_TYPE),
-    });
-    if let Some(traceparent) = event.traceparent() {
-        headers = headers.insert(Header {
-            key: "traceparent",
-            value: Some(traceparent),
-        });
+impl TopicLine {
+    fn record<'a>(&'a self, handover: &'a Handover) -> BaseRecord<'a, str, [u8], usize> {
+        let event = &handover.event;
+        let (value, content_type) = match self.content_mode {
+            ContentMode::Structured => (event.envelope(), envelope::CONTENT_TYPE),
+            ContentMode::Binary => (event.data(), envelope::DATA_CONTENT_TYPE),
+        };
+        let mut headers = with(
+            OwnedHeaders::new_with_capacity(2),
+            "content-type",
+            content_type,
+        );
+        if self.content_mode == ContentMode::Binary {
+            headers = with_attributes(headers, event);
+        }
+        if let Some(traceparent) = event.traceparent() {
+            headers = with(headers, "traceparent", traceparent);
+        }
+        if let Some(verdict) = event.verdict() {
+            headers = with_verdict(headers, verdict);
+        }
+        let opaque = opaque(handover.seq, handover.attempt);
+        let mut record = BaseRecord::with_opaque_to(&self.topic, opaque).payload(value);
+        if let Some(key) = event.ordering_key() {
+            record = record.key(key);
+        }
+        record.headers(headers)
     }
-    if let Some(verdict) = event.verdict() {
-        headers = with_verdict(headers, verdict);
-    }
-    let mut record = BaseRecord::with_opaque_to(topic, opaque(handover.seq, handover.attempt))
-        .payload(event.envelope());
-    if let Some(key) = event.ordering_key() {
-        record = record.key(key);
-    }
-    record.headers(headers)
+}
+
+fn with(headers: OwnedHeaders, key: &str, value: &str) -> OwnedHeaders {
+    headers.insert(Header {
+        key,
+        value: Some(value),
+    })
+}
+
+/// The headers of binary mode (CloudEvents Kafka protocol binding 1.0.2, section 3.2).
+fn with_attributes(headers: OwnedHeaders, event: &Event) -> OwnedHeaders {
+    let attributes = event.header_attributes().into_iter();
+    attributes.fold(headers, |headers, (name, value)| {
+        with(headers, &format!("ce_{name}"), &value)
+    })
 }
 
 /// The headers that Kafka Connect puts on dead letters, so that dead-letter browsers know them
@@ -179,10 +214,5 @@ fn with_verdict(headers: OwnedHeaders, verdict: &Verdict) -> OwnedHeaders {
         ("__connect.errors.exception.message", &verdict.detail),
     ]
     .into_iter()
-    .fold(headers, |headers, (key, value)| {
-        headers.insert(Header {
-            key,
-            value: Some(value),
-        })
-    })
+    .fold(headers, |headers, (key, value)| with(headers, key, value))
 }

@@ -53,6 +53,8 @@ pub struct CreateTopics {
 pub enum ContentMode {
     /// The value is the whole envelope.
     Structured,
+    /// The value is `data` alone, and the attributes are in headers, `ce_*`.
+    Binary,
 }
 
 /// Codec of the batches.

@@ -104,7 +104,22 @@ impl Client {
 
     /// The ids of all messages in a queue, in their order; it is empty afterwards.
     pub fn drain_ids(&self, queue: &str) -> Vec<String> {
-        let mut ids = Vec::new();
+        self.drain(queue).iter().map(id).collect()
+    }
+
+    /// The bodies of all messages in a queue, in their order; it is empty afterwards.
+    pub fn drain_bodies(&self, queue: &str) -> Vec<String> {
+        let bodies = self
+            .drain(queue)
+            .into_iter()
+            .map(|message| message.delivery.data);
+        bodies
+            .map(|body| String::from_utf8(body).expect("it is UTF-8"))
+            .collect()
+    }
+
+    fn drain(&self, queue: &str) -> Vec<BasicGetMessage> {
+        let mut all = Vec::new();
         loop {
             // Many at once, because each is a way to the broker and back.
             let options = BasicGetOptions { no_ack: true };
@@ -115,9 +130,9 @@ impl Client {
                 .map(|message| message.expect("the queue is there"));
             let there: Vec<_> = messages.flatten().collect();
             if there.is_empty() {
-                return ids;
+                return all;
             }
-            ids.extend(there.iter().map(id));
+            all.extend(there);
         }
     }
 }

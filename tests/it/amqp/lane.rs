@@ -110,7 +110,8 @@ impl Lane {
         let handovers: Vec<_> = numbered
             .map(|(event, seq)| Handover {
                 seq,
-                attempt: 1,
+                // None fails for another's failure.
+                attempt: seq as u16,
                 event: Arc::clone(event),
             })
             .collect();

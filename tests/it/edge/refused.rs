@@ -58,7 +58,10 @@ fn an_edge_that_is_not_safe_does_not_start() {
         let dir = TempDir::new().expect("a directory can be made");
         let at = |name: &str| dir.path().join(name);
         for (name, text) in [
-            ("config.yaml", &*yaml.replace("$DIR", &dir.path().display().to_string())),
+            (
+                "config.yaml",
+                &*yaml.replace("$DIR", &dir.path().display().to_string()),
+            ),
             ("tokens", "0123456789abcdef\n"),
             ("empty", "\n"),
         ] {

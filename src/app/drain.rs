@@ -1,0 +1,109 @@
+//! Publishing what is left in the spool, without taking webhooks.
+
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{FLUSH, Failed, failed, lanes};
+use crate::config::Config;
+use crate::delivery::{Delivery, Left, queue_name};
+use crate::route;
+use crate::spool::{Found, Spool};
+
+/// How often is looked at what is left.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How draining the spool ended.
+#[derive(Debug)]
+pub struct Drained {
+    /// Events that are published now, or in the dead letters.
+    pub events: u64,
+    /// What is left, by destination. Empty: the spool is.
+    pub left: Vec<Left>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Publishes what the spool holds, in order, until nothing is left, the time is over, or SIGTERM or
+/// SIGINT comes. `show` is told again and again how many events there were and how many are left.
+///
+/// # Errors
+/// When the configuration can't work on this machine, or a bridge works in the spool.
+pub fn drain(
+    config: &Config,
+    timeout: Option<Duration>,
+    show: impl FnMut(u64, u64),
+) -> Result<Drained, Failed> {
+    super::check(config)?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|source| failed("no runtime can be started", source))?;
+    let began = Instant::now();
+    // Also with `spool.max_size` at 0: what was left before is still to be published.
+    let opened = Spool::open(&config.spool).map_err(Failed::Spool)?;
+    let found = opened.found().to_vec();
+    let delivery = lanes(config, &runtime, Some(opened))?.0.delivery;
+    let there = delivery.spooled();
+    let watched = runtime.block_on(until_empty(&delivery, timeout, show));
+    delivery.stop(FLUSH);
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    watched.map_err(|source| failed("signals can't be received", source))?;
+    let mut left = delivery.backlogs();
+    let waits: u64 = left.iter().map(|left| left.events).sum();
+    left.extend(without_lane(&delivery, &found));
+    Ok(Drained {
+        events: there.saturating_sub(waits),
+        left,
+        took: began.elapsed(),
+    })
+}
+
+async fn until_empty(
+    delivery: &Delivery,
+    timeout: Option<Duration>,
+    mut show: impl FnMut(u64, u64),
+) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut look = tokio::time::interval(LOOK);
+    let over = async {
+        match timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(over);
+    let there = delivery.spooled();
+    tracing::info!(events = there, "draining the spool");
+    loop {
+        let left = delivery.spooled();
+        show(there, left);
+        if left == 0 {
+            return Ok(());
+        }
+        tokio::select! {
+            _ = look.tick() => {}
+            () = &mut over => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        }
+    }
+}
+
+/// What no lane can drain.
+fn without_lane(delivery: &Delivery, found: &[Found]) -> Vec<Left> {
+    let destinations = delivery.table().destinations();
+    let lanes: Vec<_> = destinations.iter().filter_map(queue_name).collect();
+    let others = found
+        .iter()
+        .filter(|found| found.next > found.first && !lanes.contains(&found.name));
+    let left = others.map(|found| Left {
+        destination: route::shown(found.name.as_str()),
+        events: found.next - found.first,
+        detail: "its broker is not configured".to_owned(),
+    });
+    left.collect()
+}

@@ -1,0 +1,127 @@
+//! A lane's place in the spool: brings events there and back, and shows how much is there.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::lane::{Lane, Loaded};
+use super::ticket::Ticket;
+use crate::envelope::{Event, Sealer};
+use crate::metrics::DestinationMetrics;
+use crate::spool::{Appended, Batch, Cursor, Spool};
+
+/// How often is shown what only a look at the disk tells.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long a disk is left alone from which nothing can be read.
+const REST: Duration = Duration::from_secs(1);
+
+pub(super) struct Keeping {
+    spool: Spool,
+    place: usize,
+    cursor: Cursor,
+    rests_until: Option<Instant>,
+    looked: Option<Instant>,
+}
+
+impl Keeping {
+    /// The queue at this place; the first number that is not done is `first`.
+    pub(super) fn new(spool: Spool, place: usize, first: u64) -> Self {
+        let cursor = spool.cursor(place, first);
+        Keeping {
+            spool,
+            place,
+            cursor,
+            rests_until: None,
+            looked: None,
+        }
+    }
+
+    /// Appends these events under their numbers. `done` is told how that went, on another thread.
+    pub(super) fn append(
+        &self,
+        sealer: &Sealer,
+        events: &[(u64, Arc<Event>)],
+        done: impl FnOnce(Appended) + Send + 'static,
+    ) {
+        let mut batch = Batch::new();
+        for (number, event) in events {
+            batch.push(*number, event.received_micros(), |bytes| {
+                sealer.write_stored(event, bytes);
+            });
+        }
+        self.spool.append(self.place, batch, done);
+    }
+
+    /// Reads about so many bytes, from this number on and below the other. None if the disk can't be read now: a
+    /// moment later it is tried again.
+    pub(super) fn load(
+        &mut self,
+        sealer: &Sealer,
+        numbers: Range<u64>,
+        bytes: usize,
+    ) -> Option<Loaded> {
+        if self.rests_until.is_some_and(|until| Instant::now() < until) {
+            return None;
+        }
+        self.cursor.skip_to(numbers.start);
+        let read = match self.cursor.read(bytes, numbers.end) {
+            Ok(read) => read,
+            Err(error) => {
+                if self.rests_until.is_none() {
+                    let queue = self.cursor.queue().name().as_str().replace('\0', ":");
+                    tracing::error!(queue, %error, "the spool can't be read; trying again");
+                }
+                self.rests_until = Some(Instant::now() + REST);
+                return None;
+            }
+        };
+        self.rests_until = None;
+        let now = SystemTime::now();
+        let mut loaded = Loaded {
+            events: Vec::with_capacity(read.records.len()),
+            lost: read.lost,
+            through: read.through,
+        };
+        for (number, _, body) in read.records {
+            match sealer.read_stored(body) {
+                Some(event) => {
+                    let before = now.duration_since(event.received_at()).unwrap_or_default();
+                    loaded.events.push((number, Arc::new(event), before));
+                }
+                None => loaded.lost += 1,
+            }
+        }
+        Some(loaded)
+    }
+
+    /// All records below this number are done.
+    pub(super) fn mark(&self, number: u64) {
+        self.cursor.queue().mark(number);
+    }
+
+    /// Shows how much is there. What only a look at the disk tells is looked up once a second.
+    pub(super) fn show(&mut self, now: Instant, lane: &Lane<Ticket>, metrics: &DestinationMetrics) {
+        let kept = lane.kept();
+        metrics.spool().holds(kept, self.cursor.queue().bytes());
+        if kept == 0 {
+            if self.looked.take().is_some() {
+                metrics.spool().oldest(None);
+            }
+            return;
+        }
+        if self.looked.is_some_and(|at| now < at + LOOK) {
+            return;
+        }
+        self.looked = Some(now);
+        let oldest = match lane.oldest_kept() {
+            Some(event) => Some(event.received_micros()),
+            None if lane.on_disk() > 0 => {
+                self.cursor.skip_to(lane.on_disk_alone().start);
+                // What can't be read now is told when it is loaded.
+                self.cursor.next_received().ok().flatten()
+            }
+            None => None,
+        };
+        metrics.spool().oldest(oldest);
+    }
+}

@@ -1,0 +1,242 @@
+//! A lane's way to the broker: handing over, failing, resting, beginning again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::entry::State;
+use super::{Answer, Condemned, Lane, Notice, Pace, Steps, Trouble};
+use crate::envelope::DeadLetterReason;
+use crate::publish::{Class, Failure, Handover, Reason};
+
+impl<T> Lane<T> {
+    pub(super) fn confirmed(&mut self, now: Instant, seq: u64, attempt: u16, steps: &mut Steps<T>) {
+        let Some(index) = self.index(seq) else { return };
+        let State::HandedOver {
+            at,
+            attempt: current,
+        } = self.line[index].state
+        else {
+            return;
+        };
+        if attempt != current {
+            return;
+        }
+        self.outstanding -= 1;
+        self.overdue = false;
+        self.confirmed_at = Some(now);
+        let entry = &self.line[index];
+        steps.notices.push(Notice::Confirmed {
+            bytes: entry.event().envelope().len(),
+            publishing: now.saturating_duration_since(at),
+            latency: now.saturating_duration_since(entry.since) + entry.before,
+        });
+        self.done(index, Answer::Published, steps);
+        if self.pace != Pace::Settling {
+            self.flow(now, steps);
+        }
+    }
+
+    /// Events get through: the trouble is over, and so is handing over one at a time, but for suspects.
+    fn flow(&mut self, now: Instant, steps: &mut Steps<T>) {
+        if self.pace == Pace::Flowing && self.trouble.is_none() {
+            return;
+        }
+        self.backoff.reset();
+        if let Some(trouble) = self.trouble.take_if(|_| self.up == Some(true)) {
+            steps.notices.push(Notice::TroubleEnded(
+                now.saturating_duration_since(trouble.since),
+            ));
+        }
+        let suspects = self
+            .line
+            .iter()
+            .any(|entry| entry.suspect && entry.state == State::Waiting);
+        self.pace = if suspects {
+            Pace::Probing
+        } else {
+            Pace::Flowing
+        };
+    }
+
+    pub(super) fn failed(
+        &mut self,
+        now: Instant,
+        seq: u64,
+        attempt: u16,
+        failure: Failure,
+        steps: &mut Steps<T>,
+    ) {
+        let Some(index) = self.index(seq) else { return };
+        if !matches!(self.line[index].state, State::HandedOver { attempt: current, .. } if current == attempt)
+        {
+            return;
+        }
+        self.outstanding -= 1;
+        self.line[index].state = State::Waiting;
+        self.next = self.next.min(seq);
+        steps.notices.push(Notice::Failed(failure.reason));
+        match failure.class {
+            Class::DeadLetter if self.pace == Pace::Probing => {
+                let reason = match failure.reason {
+                    Reason::TooLarge => DeadLetterReason::TooLarge,
+                    _ => DeadLetterReason::Rejected,
+                };
+                // A publisher may take nothing more of an attempt in which an event failed.
+                self.attempt = self.attempt.wrapping_add(1);
+                self.condemn(index, reason, failure.detail, steps);
+            }
+            Class::DeadLetter => {
+                self.line[index].suspect = true;
+                self.pace = Pace::Settling;
+            }
+            class => {
+                self.rebuild |= class == Class::Rebuild;
+                self.pace = Pace::Settling;
+                self.in_trouble(now, failure, steps);
+            }
+        }
+    }
+
+    fn condemn(
+        &mut self,
+        index: usize,
+        reason: DeadLetterReason,
+        detail: String,
+        steps: &mut Steps<T>,
+    ) {
+        let entry = &mut self.line[index];
+        entry.state = State::Condemned(reason);
+        entry.suspect = false;
+        let seq = self.first + index as u64;
+        steps.dead_letters.push(Condemned {
+            seq,
+            event: Arc::clone(entry.event()),
+            reason,
+            detail,
+        });
+    }
+
+    pub(super) fn came_up(&mut self, now: Instant, steps: &mut Steps<T>) {
+        if self.up.is_none() && self.trouble.is_none() {
+            steps.notices.push(Notice::Reached);
+        }
+        self.up = Some(true);
+        if self.outstanding == 0 && self.pending == 0 {
+            self.flow(now, steps);
+        } else if self.pace != Pace::Settling && self.outstanding == 0 {
+            self.pace = Pace::Resting(now);
+        }
+    }
+
+    pub(super) fn in_trouble(&mut self, now: Instant, failure: Failure, steps: &mut Steps<T>) {
+        match &mut self.trouble {
+            None => {
+                steps.notices.push(Notice::TroubleBegan(failure.clone()));
+                self.trouble = Some(Trouble {
+                    since: now,
+                    failure,
+                });
+            }
+            // What follows from the first failure is no news; what an operator has to mend is.
+            Some(trouble)
+                if failure.class == Class::Operator && trouble.failure.reason != failure.reason =>
+            {
+                steps.notices.push(Notice::TroubleChanged(failure.clone()));
+                trouble.failure = failure;
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// After a failure, once everything that was handed over is reported: rebuild what has to be,
+    /// rest, then begin again.
+    pub(super) fn settle(&mut self, now: Instant, steps: &mut Steps<T>) {
+        if self.outstanding > 0 {
+            return;
+        }
+        if std::mem::take(&mut self.rebuild) {
+            self.up = Some(false);
+            steps.rebuild = true;
+        }
+        if self.pace != Pace::Settling {
+            return;
+        }
+        self.attempt = self.attempt.wrapping_add(1);
+        let rest = match &self.trouble {
+            Some(trouble) => self.backoff.next(trouble.failure.class),
+            None => Duration::ZERO,
+        };
+        self.pace = Pace::Resting(now + rest);
+    }
+
+    pub(super) fn hand_over_what_may_be(
+        &mut self,
+        now: Instant,
+        max_envelope: Option<usize>,
+        steps: &mut Steps<T>,
+    ) {
+        if self.up != Some(true) || self.leaves_the_rest_to_the_spool(now) {
+            return;
+        }
+        match self.pace {
+            Pace::Flowing => self.hand_over(now, usize::MAX, max_envelope, steps),
+            Pace::Resting(until) if until <= now => {
+                self.pace = Pace::Probing;
+                self.hand_over(now, 1, max_envelope, steps);
+            }
+            Pace::Probing if self.outstanding == 0 => self.hand_over(now, 1, max_envelope, steps),
+            _ => {}
+        }
+        // Nothing to try it with: the next event will tell.
+        if self.pace == Pace::Probing && self.outstanding == 0 && !self.spooling.has_backlog() {
+            self.flow(now, steps);
+        }
+    }
+
+    /// Hands over the first `most` events that wait, and condemns those that are too large for the destination.
+    fn hand_over(
+        &mut self,
+        now: Instant,
+        most: usize,
+        max_envelope: Option<usize>,
+        steps: &mut Steps<T>,
+    ) {
+        let attempt = self.attempt;
+        let mut handed = 0;
+        let mut repeated = 0;
+        self.next = self.next.max(self.first);
+        while let Some(entry) = self
+            .line
+            .get_mut((self.next - self.first) as usize)
+            .filter(|_| handed < most)
+        {
+            let seq = self.next;
+            let index = (seq - self.first) as usize;
+            self.next += 1;
+            if entry.state != State::Waiting {
+                continue;
+            }
+            let length = entry.event().envelope().len();
+            if let Some(max) = max_envelope.filter(|max| length > *max) {
+                let detail =
+                    format!("the envelope has {length} bytes, and the destination takes {max}");
+                self.condemn(index, DeadLetterReason::TooLarge, detail, steps);
+                continue;
+            }
+            repeated += usize::from(entry.tries > 0);
+            entry.tries += 1;
+            entry.suspect = false;
+            entry.state = State::HandedOver { at: now, attempt };
+            steps.publish.push(Handover {
+                seq,
+                attempt,
+                event: Arc::clone(entry.event()),
+            });
+            handed += 1;
+        }
+        self.outstanding += handed;
+        if repeated > 0 {
+            steps.notices.push(Notice::Repeated(repeated));
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! A broker, with a client that behaves as librdkafka's or as RabbitMQ's publisher does.
+
+use std::collections::{HashSet, VecDeque};
+
+use fastrand::Rng;
+
+use super::{EVENTS_OF_A_KEY, KEYS, Which, which};
+use crate::publish::{Class, Failure, Handover, Reason, Report};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Client {
+    /// In order whatever fails: if one fails for good, so do all that are behind it, and the client
+    /// is of no use any more.
+    Gapless,
+    /// In batches, each event of which is acknowledged or not by itself.
+    Batches,
+}
+
+/// See the module.
+pub(super) struct Broker {
+    client: Client,
+    is_up: bool,
+    needs_rebuild: bool,
+    always_well: bool,
+    in_flight: VecDeque<Handover>,
+    answered: u64,
+    failed: Option<u16>,
+    poison: HashSet<Which>,
+    /// What arrived, duplicates too, in its order.
+    pub(super) delivered: Vec<Which>,
+}
+
+fn failure(class: Class, reason: Reason) -> Failure {
+    Failure {
+        class,
+        reason,
+        detail: "simulated".to_owned(),
+    }
+}
+
+fn failed(handover: &Handover, class: Class, reason: Reason) -> Report {
+    let Handover { seq, attempt, .. } = *handover;
+    Report::Failed {
+        seq,
+        attempt,
+        failure: failure(class, reason),
+    }
+}
+
+impl Broker {
+    pub(super) fn new(rng: &mut Rng) -> Self {
+        let poison = (0..rng.usize(..3)).map(|_| (rng.usize(..KEYS), rng.usize(..EVENTS_OF_A_KEY)));
+        Broker {
+            poison: poison.collect(),
+            client: if rng.bool() {
+                Client::Gapless
+            } else {
+                Client::Batches
+            },
+            is_up: false,
+            needs_rebuild: false,
+            always_well: false,
+            in_flight: VecDeque::new(),
+            answered: 0,
+            failed: None,
+            delivered: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_well_from_now_on(&mut self) {
+        self.always_well = true;
+    }
+
+    pub(super) fn publish(&mut self, events: &[Handover], reports: &mut VecDeque<Report>) {
+        match self.needs_rebuild {
+            true => reports.extend(
+                events
+                    .iter()
+                    .map(|event| failed(event, Class::Rebuild, Reason::Fatal)),
+            ),
+            false => self.in_flight.extend(events.iter().cloned()),
+        }
+    }
+
+    pub(super) fn answered(&mut self, upto: u64) {
+        self.answered = upto;
+    }
+
+    pub(super) fn rebuild(&mut self) {
+        self.in_flight.clear();
+        self.needs_rebuild = false;
+        self.is_up = false;
+    }
+
+    /// The bridge ended: what its client held arrives or not, in order up to some event.
+    pub(super) fn lose_the_client(&mut self, rng: &mut Rng) {
+        if self.is_up {
+            self.deliver_some(rng, &mut VecDeque::new());
+        }
+        self.rebuild();
+        (self.answered, self.failed) = (0, None);
+    }
+
+    pub(super) fn fall_ill(&mut self, rng: &mut Rng, reports: &mut VecDeque<Report>) {
+        if !self.is_up {
+            return;
+        }
+        match (rng.u8(..3), self.client) {
+            (0, _) => {
+                self.is_up = false;
+                reports.push_back(Report::Down(failure(Class::Retry, Reason::Disconnected)));
+                if self.client == Client::Batches {
+                    self.deliver_some(rng, reports);
+                    self.fail_all(Class::Retry, Reason::Disconnected, reports);
+                }
+            }
+            (1, Client::Gapless) => {
+                self.needs_rebuild |= !self.in_flight.is_empty();
+                self.fail_all(Class::Rebuild, Reason::Fatal, reports);
+            }
+            (_, Client::Gapless) => {
+                self.needs_rebuild |= !self.in_flight.is_empty();
+                self.fail_all(Class::Operator, Reason::UnknownDestination, reports);
+            }
+            (_, Client::Batches) => self.batch(rng, true, reports),
+        }
+    }
+
+    fn fail_all(&mut self, class: Class, reason: Reason, reports: &mut VecDeque<Report>) {
+        for handover in std::mem::take(&mut self.in_flight) {
+            self.failed = Some(handover.attempt);
+            let class = if self.needs_rebuild {
+                Class::Rebuild
+            } else {
+                class
+            };
+            reports.push_back(failed(&handover, class, reason));
+        }
+    }
+
+    pub(super) fn recover(&mut self, reports: &mut VecDeque<Report>) {
+        if !self.is_up && !self.needs_rebuild {
+            self.is_up = true;
+            reports.push_back(Report::Up);
+        }
+    }
+
+    /// Takes some of what is in flight.
+    pub(super) fn work(&mut self, rng: &mut Rng, reports: &mut VecDeque<Report>) {
+        if !self.is_up || self.needs_rebuild {
+            return;
+        }
+        match self.client {
+            Client::Batches => self.batch(rng, false, reports),
+            Client::Gapless => {
+                let some = rng.usize(..6);
+                for _ in 0..some {
+                    let Some(handover) = self.in_flight.pop_front() else {
+                        return;
+                    };
+                    if self.poison.contains(&which(&handover.event)) {
+                        self.refuse(&handover, reports);
+                        return;
+                    }
+                    self.deliver(&handover);
+                    reports.push_back(Report::Confirmed {
+                        seq: handover.seq,
+                        attempt: handover.attempt,
+                    });
+                }
+            }
+        }
+    }
+
+    /// The event's own fault. librdkafka leaves no gap behind it: it is of no use any more.
+    fn refuse(&mut self, handover: &Handover, reports: &mut VecDeque<Report>) {
+        let blamed = failed(handover, Class::DeadLetter, Reason::TooLarge);
+        let fatal = Report::Down(failure(Class::Rebuild, Reason::Fatal));
+        let both = if self.poison.len() > 1 {
+            [blamed, fatal]
+        } else {
+            [fatal, blamed]
+        };
+        reports.extend(both);
+        self.needs_rebuild = true;
+        self.fail_all(Class::Rebuild, Reason::Fatal, reports);
+    }
+
+    /// As `publish::amqp` forms its batches: none has a second event of a key whose first was answered,
+    /// and what was handed over behind a failure fails too.
+    fn next_batch(&mut self, most: usize, reports: &mut VecDeque<Report>) -> Vec<Handover> {
+        let (behind, live): (VecDeque<_>, _) = std::mem::take(&mut self.in_flight)
+            .into_iter()
+            .partition(|handover| Some(handover.attempt) == self.failed);
+        self.in_flight = live;
+        reports.extend(
+            behind
+                .iter()
+                .map(|handover| failed(handover, Class::Retry, Reason::Other)),
+        );
+        let mut keys = HashSet::new();
+        let mut batch = Vec::new();
+        while batch.len() < most
+            && let Some(next) = self.in_flight.front()
+            && !keys.contains(&which(&next.event).0)
+        {
+            let next = self.in_flight.pop_front().expect("it was just seen");
+            if next.seq < self.answered {
+                keys.insert(which(&next.event).0);
+            }
+            batch.push(next);
+        }
+        batch
+    }
+
+    /// Some of what the client has sent arrived, up to some event, and nobody will hear of it.
+    fn deliver_some(&mut self, rng: &mut Rng, reports: &mut VecDeque<Report>) {
+        let sent = match self.client {
+            Client::Gapless => self.in_flight.drain(..).collect(),
+            Client::Batches => self.next_batch(8, reports),
+        };
+        let some = rng.usize(..=sent.len());
+        for handover in &sent[..some] {
+            if self.poison.contains(&which(&handover.event)) && self.client == Client::Gapless {
+                break;
+            }
+            self.deliver(handover);
+        }
+        for handover in sent.into_iter().rev() {
+            self.in_flight.push_front(handover);
+        }
+    }
+
+    fn batch(&mut self, rng: &mut Rng, ill: bool, reports: &mut VecDeque<Report>) {
+        let most = rng.usize(1..8);
+        let batch = self.next_batch(most, reports);
+        for handover in batch {
+            let is_poison = self.poison.contains(&which(&handover.event));
+            let nacked = ill && !self.always_well && rng.bool();
+            reports.push_back(match (is_poison, nacked) {
+                (true, _) => failed(&handover, Class::DeadLetter, Reason::TooLarge),
+                (_, true) => failed(&handover, Class::Retry, Reason::Nack),
+                _ => {
+                    self.deliver(&handover);
+                    Report::Confirmed {
+                        seq: handover.seq,
+                        attempt: handover.attempt,
+                    }
+                }
+            });
+            if is_poison || nacked {
+                self.failed = Some(handover.attempt);
+            }
+        }
+    }
+
+    fn deliver(&mut self, handover: &Handover) {
+        let which = which(&handover.event);
+        if !self.poison.contains(&which) {
+            self.delivered.push(which);
+        }
+    }
+}

@@ -1,0 +1,139 @@
+"""The binary in a root of its own, as 65532, read-only: what the image is, without an engine that builds it."""
+
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import AUTHORITIES, LIBRARIES
+from container import line, run, variables
+from dockerfile import command, last
+
+PATIENCE = 30.0
+DATA = last("WORKDIR")
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+class Serving:
+    """`serve` in its root."""
+
+    def __init__(self, root: Path, log: Path) -> None:
+        self.http, self.admin = free_port(), free_port()
+        listen = ["--set", f"http.listen=127.0.0.1:{self.http}", "--set", f"admin.listen=127.0.0.1:{self.admin}"]
+        arguments = [*command("CMD"), *listen, "--set", f"file.dir={DATA}/events"]
+        self.root, self.log = root, log
+        with log.open("w") as out:
+            self.process = subprocess.Popen(line(root, arguments), env=variables(), stdout=out, stderr=out)
+
+    def health(self) -> subprocess.CompletedProcess[str]:
+        """The image's own HEALTHCHECK, but for the port."""
+        _, *check = command("HEALTHCHECK")
+        return run(self.root, *check, "--url", f"http://127.0.0.1:{self.admin}/livez")
+
+    def wait(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while self.health().returncode != 0:
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.05)
+
+    def bridge(self) -> int:
+        """The bridge's own process, below that which made its mounts."""
+        (child,) = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return int(child)
+
+
+@pytest.fixture
+def serving(root: Path, tmp_path: Path) -> Iterator[Serving]:
+    started = Serving(root, tmp_path / "log")
+    try:
+        started.wait()
+        yield started
+    finally:
+        started.process.kill()
+        started.process.wait()
+
+
+def files(root: Path) -> dict[str, int]:
+    return {str(path.relative_to(root)): path.stat().st_size for path in root.rglob("*")}
+
+
+def test_it_is_linked_with_nothing_but_libc(linked: dict[str, Path | None]) -> None:
+    assert set(linked) <= LIBRARIES
+
+
+def test_it_tells_its_version(root: Path) -> None:
+    said = run(root, "--version")
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.startswith("minchat-bridge ")
+
+
+def test_it_serves_is_healthy_takes_webhooks_and_stops(root: Path, serving: Serving) -> None:
+    before = files(root)
+    posted = run(root, "emit", "--url", f"http://127.0.0.1:{serving.http}/webhooks/minchat")
+    assert posted.returncode == 0, posted.stderr + posted.stdout
+    status = Path(f"/proc/{serving.bridge()}/status").read_text()
+    assert "Uid:\t65532\t65532\t65532\t65532" in status
+    assert "Gid:\t65532\t65532\t65532\t65532" in status
+    os.kill(serving.bridge(), signal.SIGTERM)
+    assert serving.process.wait(timeout=PATIENCE) == 0, serving.log.read_text()
+    assert files(root) == before, "all that it wrote is on the volume"
+
+
+def test_its_health_check_fails_when_nothing_serves(root: Path) -> None:
+    assert run(root, *command("HEALTHCHECK")[1:], "--url", f"http://127.0.0.1:{free_port()}/livez").returncode == 69
+
+
+def test_its_root_is_read_only(root: Path, tmp_path: Path) -> None:
+    ports = ["--set", f"http.listen=127.0.0.1:{free_port()}", "--set", f"admin.listen=127.0.0.1:{free_port()}"]
+    refused = run(root, "serve", *ports, "--set", "file.dir=/events")
+    assert refused.returncode not in (0, None)
+    assert "Read-only file system" in refused.stdout + refused.stderr
+
+
+def test_its_kafka_client_believes_the_authorities_of_the_image(root: Path, tmp_path: Path) -> None:
+    """OpenSSL is within the binary, and knows authorities only where SSL_CERT_FILE says."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    make += ["-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate]
+    subprocess.run(make, check=True, capture_output=True)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate, key)
+    assert not believes(root, server)
+    authorities = root / AUTHORITIES
+    before = authorities.read_bytes()
+    authorities.write_bytes(before + certificate.read_bytes())
+    try:
+        assert believes(root, server)
+    finally:
+        authorities.write_bytes(before)
+
+
+def believes(root: Path, server: ssl.SSLContext) -> bool:
+    """Whether the Kafka client goes on to speak to a server of that certificate."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(PATIENCE)
+        broker = f"kafka.bootstrap_servers=localhost:{listening.getsockname()[1]}"
+        connect = ["check", "--connect", "--set", broker, "--set", "kafka.security_protocol=ssl"]
+        with subprocess.Popen(line(root, connect), env=variables(), stdout=subprocess.DEVNULL) as client:
+            try:
+                connection, _ = listening.accept()
+                connection.settimeout(PATIENCE)
+                with server.wrap_socket(connection, server_side=True) as secured:
+                    return len(secured.recv(1)) == 1
+            except ssl.SSLError as refused:
+                assert "UNKNOWN_CA" in str(refused)
+                return False
+            finally:
+                client.kill()

@@ -1,0 +1,176 @@
+//! What has to hold after every fault: the checks A to I.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+use super::senders::{Ledger, payload};
+use crate::process::{PATIENCE, Process, await_some};
+
+/// What a consumer has of an event: its envelope as it came.
+#[derive(Clone, Debug)]
+pub struct Consumed(pub String);
+
+/// Checks A to E: of what was sent and answered, and of what a consumer read, in its order. Prints what it found.
+pub fn check(ledger: &Ledger, consumed: &[Consumed], most_duplicates: usize) {
+    let parsed: Vec<Parsed> = consumed.iter().map(|event| Parsed::of(&event.0)).collect();
+    let mut first: HashMap<&str, usize> = HashMap::new();
+    for (place, event) in parsed.iter().enumerate() {
+        first.entry(&event.id).or_insert(place);
+    }
+    let accepted: HashSet<&str> = ledger.accepted.iter().map(|one| one.id.as_str()).collect();
+    assert_eq!(accepted.len(), ledger.accepted.len(), "an id is given once");
+
+    let lost = accepted.iter().filter(|id| !first.contains_key(*id));
+    assert_eq!(lost.count(), 0, "A: of {} accepted", accepted.len());
+
+    for event in &parsed {
+        let was_sent = ledger
+            .sent
+            .get(event.sender)
+            .is_some_and(|sent| event.number < *sent);
+        assert!(was_sent, "C: {event:?} was never sent");
+        let body = payload(event.sender, event.number);
+        assert_eq!(event.data, body, "B: the payload token for token");
+        assert_eq!(event.sha256, format!("{:x}", Sha256::digest(&body)), "B");
+    }
+
+    let mut last: HashMap<usize, (u64, usize)> = HashMap::new();
+    let mut in_order = ledger.accepted.clone();
+    in_order.sort_by_key(|one| (one.sender, one.number));
+    for one in &in_order {
+        let place = first[one.id.as_str()];
+        if let Some((number, before)) = last.insert(one.sender, (one.number, place)) {
+            assert!(
+                before < place,
+                "D: message {} of sender {} overtook message {number}",
+                one.number,
+                one.sender
+            );
+        }
+    }
+
+    let duplicates = parsed.len() - first.len();
+    assert!(
+        duplicates <= most_duplicates,
+        "E: {duplicates} duplicates of at most {most_duplicates}"
+    );
+    println!(
+        "accepted {}, refused {}, lost 0, reordered 0, duplicates {duplicates}, p99 {:?}, slowest {:?}",
+        accepted.len(),
+        ledger.refused.len(),
+        ledger.percentile(99),
+        ledger.percentile(100),
+    );
+}
+
+/// Check F: a fresh event arrives within 10 s, with three times the room.
+pub fn assert_a_fresh_event_arrives(bridge: &Process, arrived: impl Fn(&str) -> bool) {
+    let began = Instant::now();
+    let posted =
+        bridge.post(r#"{"sent_by":{"id":"u1"},"sent_to":[],"chat_id":"fresh","text":"fresh"}"#);
+    assert_eq!(posted.status, 202, "F: {:?}", posted.json);
+    let id = posted.json["id"]
+        .as_str()
+        .expect("a 202 has an id")
+        .to_owned();
+    await_some("F: the fresh event", || arrived(&id).then_some(()));
+    assert!(
+        began.elapsed() < Duration::from_secs(30),
+        "F: after {:?}",
+        began.elapsed()
+    );
+}
+
+/// Checks G and I: everything is published, the spool is empty and its files are gone, the books balance.
+pub fn assert_at_rest(bridge: &Process) {
+    bridge.await_metric(&["lane_pending_events"], 0.0);
+    bridge.await_metric(&["spool_events"], 0.0);
+    await_some("G: the spool's files gone", || {
+        spool_files(&bridge.path().join("data/spool"))
+            .is_empty()
+            .then_some(())
+    });
+    bridge.assert_the_books_balance();
+}
+
+/// What a spool keeps, but for its lock.
+pub fn spool_files(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name != "lock").collect()
+}
+
+/// Check H: what a process costs.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    pub resident: u64,
+    pub descriptors: usize,
+}
+
+impl Cost {
+    pub fn of(bridge: &Process) -> Self {
+        let proc = format!("/proc/{}", bridge.id());
+        let status = std::fs::read_to_string(format!("{proc}/status")).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+        Cost {
+            resident: kib.expect("Linux says so") * 1024,
+            descriptors: std::fs::read_dir(format!("{proc}/fd"))
+                .expect("it runs")
+                .count(),
+        }
+    }
+
+    /// After the fault: memory within 20 % and 10 MiB, descriptors equal.
+    pub fn assert_restored(self, bridge: &Process) {
+        let most = self.resident + self.resident / 5 + (10 << 20);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let now = Cost::of(bridge);
+            if now.resident <= most && now.descriptors <= self.descriptors {
+                return;
+            }
+            assert!(Instant::now() < deadline, "H: {self:?} before, {now:?} now");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Parsed {
+    id: String,
+    sender: usize,
+    number: u64,
+    data: String,
+    sha256: String,
+}
+
+impl Parsed {
+    fn of(envelope: &str) -> Self {
+        let json: serde_json::Value = serde_json::from_str(envelope).expect("an envelope is JSON");
+        let text = |of: &serde_json::Value| of.as_str().expect("it is a string").to_owned();
+        let data = envelope
+            .split_once(",\"data\":")
+            .expect("data is the last member")
+            .1;
+        let chat = text(&json["data"]["chat_id"]);
+        Parsed {
+            id: text(&json["id"]),
+            sender: chat
+                .strip_prefix("chat")
+                .and_then(|chat| chat.parse().ok())
+                .expect("chats are numbered"),
+            number: text(&json["data"]["text"])
+                .parse()
+                .expect("messages are numbered"),
+            data: data
+                .strip_suffix('}')
+                .expect("the envelope ends")
+                .to_owned(),
+            sha256: text(&json["payloadsha256"]),
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! Faults of Kafka, and of the bridge while it publishes there.
+
+use std::time::Duration;
+
+use super::checker::{
+    Consumed, Cost, assert_a_fresh_event_arrives, assert_at_rest, check, spool_files,
+};
+use super::senders::Senders;
+use crate::client::{Connection, Request};
+use crate::cluster::Cluster;
+use crate::node::Node;
+use crate::process::{Process, await_some};
+
+const TOPIC: &str = "minchat.message.sent.v1";
+/// The hedge of 250 ms and a sync of 50 ms, with three times the room.
+const HEDGE: Duration = Duration::from_millis(900);
+/// One restart: what the window holds of such small events, and what is published between two marks.
+const OF_A_RESTART: usize = 20_000;
+
+/// A Kafka that may be broken, and how to reach it.
+struct Scene {
+    node: Node,
+    servers: String,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let node = Node::kafka(&[]);
+        let servers = node.env("KAFKA_BOOTSTRAP_SERVERS");
+        Scene { node, servers }
+    }
+
+    fn yaml(&self, kafka: &str, rest: &str) -> String {
+        format!(
+            "sources: {{minchat: {{auth: {{none: true}}}}}}\nkafka:\n  bootstrap_servers: {}\n{kafka}\n{rest}",
+            self.servers
+        )
+    }
+
+    fn bridge(&self) -> Process {
+        let bridge = Process::start(&self.yaml(CREATE, ""));
+        bridge.await_ready();
+        bridge
+    }
+
+    /// Waits until the topics are there and publishing has begun.
+    fn await_published(&self, bridge: &Process) {
+        await_some("a published event", || {
+            (bridge.metric(&["published_total{", TOPIC]) > 0.0).then_some(())
+        });
+    }
+
+    fn consumed(&self) -> Vec<Consumed> {
+        let records = Cluster::at(&self.servers).read(TOPIC);
+        let all = records
+            .into_iter()
+            .filter(|record| record.key.as_deref() != Some("fresh"));
+        all.map(|record| Consumed(record.raw)).collect()
+    }
+
+    fn arrived(&self, id: &str) -> bool {
+        Cluster::at(&self.servers)
+            .read(TOPIC)
+            .iter()
+            .any(|record| record.id() == id)
+    }
+
+    /// After the fault: F, G, I.
+    fn assert_all_is_well(&self, bridge: &Process) {
+        assert_a_fresh_event_arrives(bridge, |id| self.arrived(id));
+        assert_at_rest(bridge);
+    }
+}
+
+const CREATE: &str = "  create_topics: {partitions: 3, replication_factor: 1}";
+
+#[test]
+fn row_1_without_a_fault_nothing_is_repeated_and_the_spool_is_never_touched() {
+    let scene = Scene::new();
+    let bridge = scene.bridge();
+    // The first confirm of a producer takes a while; what waits for it goes to the spool, as it should.
+    await_some("an event that is published at once", || {
+        (bridge.post(&crate::payload::message("fresh", "first")).json["receipt"] == "published")
+            .then_some(())
+    });
+    let before = bridge.metric(&["spool_appended_total", TOPIC]);
+    let senders = Senders::start(bridge.webhooks(), 8);
+    senders.await_accepted(2000);
+    let ledger = senders.end();
+    assert_eq!(ledger.refused, [0; 0]);
+    scene.assert_all_is_well(&bridge);
+    assert_eq!(bridge.metric(&["spool_appended_total", TOPIC]), before);
+    check(&ledger, &scene.consumed(), 0);
+}
+
+#[test]
+fn row_2_a_broker_that_is_down_at_start_finds_everything_when_it_comes() {
+    let scene = Scene::new();
+    scene.node.stop();
+    let bridge = scene.bridge();
+    let senders = Senders::start(bridge.webhooks(), 8);
+    senders.await_spooled(500);
+    assert_eq!(bridge.metric(&["broker_up"]), 0.0);
+    assert!(bridge.metric(&["spool_events", TOPIC]) > 0.0);
+    assert!(bridge.metric(&["spool_oldest_event_timestamp_seconds", TOPIC]) > 1e9);
+    scene.node.start();
+    scene.await_published(&bridge);
+    senders.await_accepted(200);
+    let ledger = senders.end();
+    assert_eq!(ledger.refused, [0; 0]);
+    scene.assert_all_is_well(&bridge);
+    assert!(bridge.metric(&["spool_drained_total", TOPIC]) >= 500.0);
+    assert_eq!(bridge.metric(&["broker_up"]), 1.0);
+    check(&ledger, &scene.consumed(), 0);
+}
+
+#[test]
+fn row_3_a_broker_that_is_killed_under_load_costs_no_sender_anything() {
+    let scene = Scene::new();
+    let bridge = scene.bridge();
+    let senders = Senders::start(bridge.webhooks(), 8);
+    senders.await_accepted(1000);
+    let before = Cost::of(&bridge);
+    scene.node.kill();
+    senders.await_spooled(2000);
+    assert_eq!(bridge.ask("/readyz").0, 200);
+    scene.node.start();
+    await_some("the backlog's end", || {
+        (bridge.metric(&["spool_events", TOPIC]) == 0.0).then_some(())
+    });
+    senders.await_accepted(500);
+    let ledger = senders.end();
+    assert_eq!(ledger.refused, [0; 0]);
+    assert!(
+        ledger.percentile(99) < HEDGE,
+        "p99 of {:?}",
+        ledger.percentile(99)
+    );
+    scene.assert_all_is_well(&bridge);
+    check(&ledger, &scene.consumed(), OF_A_RESTART);
+    before.assert_restored(&bridge);
+    let log = bridge.log();
+    let told = |text: &str| log.lines().filter(|line| line.contains(text)).count();
+    assert_eq!(
+        told("the broker is out of reach"),
+        1,
+        "an outage is one line at its start"
+    );
+    assert_eq!(told("the broker is back"), 1, "and one at its end");
+    let end = bridge.await_log(&["the broker is back", "lasted", "spooled"]);
+    let end: serde_json::Value = serde_json::from_str(&end).expect("the log is JSON");
+    let spooled = end["spooled"].as_u64().expect("it says how many");
+    assert!(spooled >= 2000, "{end}");
+    assert!(!log.contains("ERROR"), "nobody has to act");
+}
+
+#[test]
+fn row_5_a_broker_that_freezes_bounds_no_answer() {
+    let scene = Scene::new();
+    let bridge = scene.bridge();
+    let senders = Senders::start(bridge.webhooks(), 8);
+    senders.await_accepted(500);
+    scene.node.pause();
+    senders.await_spooled(1000);
+    scene.node.resume();
+    senders.await_accepted(500);
+    let ledger = senders.end();
+    assert_eq!(ledger.refused, [0; 0]);
+    assert!(
+        ledger.percentile(99) < HEDGE,
+        "p99 of {:?}",
+        ledger.percentile(99)
+    );
+    scene.assert_all_is_well(&bridge);
+    check(&ledger, &scene.consumed(), OF_A_RESTART);
+}
+
+#[test]
+fn row_14_a_topic_that_is_missing_is_waited_for() {
+    let scene = Scene::new();
+    let cluster = Cluster::at(&scene.servers);
+    for name in crate::payload::destinations("minchat.") {
+        if name != TOPIC {
+            cluster.create(&name, 1, &[]);
+        }
+    }
+    let bridge = Process::start(&scene.yaml("", ""));
+    bridge.await_ready();
+    let senders = Senders::start(bridge.webhooks(), 8);
+    bridge.await_log(&["ERROR", TOPIC, "unknown_destination"]);
+    senders.await_spooled(200);
+    cluster.create(TOPIC, 3, &[]);
+    scene.await_published(&bridge);
+    senders.await_accepted(200);
+    let ledger = senders.end();
+    assert_eq!(ledger.refused, [0; 0]);
+    scene.assert_all_is_well(&bridge);
+    check(&ledger, &scene.consumed(), OF_A_RESTART);
+}
+
+#[test]
+fn row_14_a_topic_that_is_deleted_is_waited_for() {
+    let scene = Scene::new();
+    let cluster = Cluster::at(&scene.servers);
+    let bridge = scene.bridge();
+    let senders = Senders::start(bridge.webhooks(), 8);
+    senders.await_accepted(300);
+    let early = senders.end();
+    bridge.await_metric(&["lane_pending_events"], 0.0);
+    check(&early, &scene.consumed(), OF_A_RESTART);
+    cluster.delete(TOPIC);
+    let senders = Senders::start(bridge.webhooks(), 8);
+    bridge.await_log(&["ERROR", TOPIC, "unknown_destination"]);
+    senders.await_spooled(200);
+    cluster.create(TOPIC, 3, &[]);
+    await_some("the backlog's end", || {
+        (bridge.metric(&["spool_events", TOPIC]) == 0.0).then_some(())
+    });
+    senders.await_accepted(200);
+    let ledger = senders.end();
+    assert_eq!(ledger.refused, [0; 0]);
+    scene.assert_all_is_well(&bridge);
+    check(&ledger, &scene.consumed(), OF_A_RESTART);
+}
+
+#[test]
+fn row_23_a_stop_with_the_broker_up_publishes_what_is_in_flight() {
+    let scene = Scene::new();
+    let mut bridge = scene.bridge();
+    await_some("an event that is published at once", || {
+        (bridge.post(&crate::payload::message("fresh", "first")).json["receipt"] == "published")
+            .then_some(())
+    });
+    let senders = Senders::start(bridge.webhooks(), 8);
+    senders.await_accepted(500);
+    bridge.stop();
+    let ledger = senders.end();
+    assert!(
+        ledger.refused.iter().all(|status| *status == 503),
+        "{:?}",
+        ledger.refused
+    );
+    assert_eq!(
+        spool_files(&bridge.path().join("data/spool")),
+        [""; 0],
+        "nothing is left"
+    );
+    check(&ledger, &scene.consumed(), 0);
+}
+
+#[test]
+fn row_24_a_stop_with_the_broker_down_keeps_everything_for_the_next_start() {
+    let scene = Scene::new();
+    let mut bridge = scene.bridge();
+    let senders = Senders::start(bridge.webhooks(), 8);
+    senders.await_accepted(500);
+    scene.node.kill();
+    senders.await_spooled(200);
+    // A client that is stuck in the middle of its body costs no more than the time for bodies.
+    let mut stuck = Connection::open(bridge.webhooks());
+    stuck.send(Request::post("/webhooks/minchat", "").head("content-length: 10\r\n"));
+    bridge.stop();
+    bridge.await_log(&["stopped; events wait in the spool"]);
+    let ledger = senders.end();
+    assert!(
+        ledger.refused.iter().all(|status| *status == 503),
+        "{:?}",
+        ledger.refused
+    );
+    scene.node.start();
+    let again = Process::start_in(bridge.dir(), &scene.yaml(CREATE, ""));
+    again.await_ready();
+    scene.assert_all_is_well(&again);
+    check(&ledger, &scene.consumed(), OF_A_RESTART);
+}
+
+#[test]
+fn row_24_a_second_signal_ends_it_at_once_and_loses_nothing() {
+    let scene = Scene::new();
+    let mut bridge = scene.bridge();
+    let senders = Senders::start(bridge.webhooks(), 8);
+    senders.await_accepted(200);
+    scene.node.pause();
+    senders.await_accepted(200);
+    let mut stuck = Connection::open(bridge.webhooks());
+    stuck.send(Request::post("/webhooks/minchat", "").head("content-length: 10\r\n"));
+    bridge.signal("TERM");
+    bridge.await_log(&["stopping: finishing what is in flight"]);
+    bridge.signal("TERM");
+    assert_eq!(bridge.ended().code(), Some(0), "{}", bridge.log());
+    let ledger = senders.end();
+    scene.node.resume();
+    let again = Process::start_in(bridge.dir(), &scene.yaml(CREATE, ""));
+    again.await_ready();
+    scene.assert_all_is_well(&again);
+    check(&ledger, &scene.consumed(), OF_A_RESTART);
+}
+
+#[test]
+fn row_26_a_bridge_that_is_killed_again_and_again_loses_nothing() {
+    const KILLS: usize = 20;
+    let scene = Scene::new();
+    let mut bridge = scene.bridge();
+    let senders = Senders::start(bridge.webhooks(), 6);
+    let mut rng = fastrand::Rng::with_seed(26);
+    for kill in 0..KILLS {
+        // In every other life the broker is silent, so that the spool is what is torn.
+        let silent = kill % 2 == 1;
+        if silent {
+            scene.node.pause();
+        }
+        senders.await_accepted(rng.usize(20..200));
+        bridge.kill();
+        if silent {
+            scene.node.resume();
+        }
+        bridge = Process::start_in(bridge.dir(), &scene.yaml(CREATE, ""));
+        senders.turn_to(bridge.webhooks());
+    }
+    senders.await_accepted(100);
+    let ledger = senders.end();
+    scene.assert_all_is_well(&bridge);
+    check(&ledger, &scene.consumed(), KILLS * OF_A_RESTART);
+}

@@ -1,0 +1,128 @@
+//! How the program starts, and how it ends.
+
+use std::net::TcpListener;
+use std::process::Command;
+
+use crate::client::{Connection, Request};
+use crate::payload::message;
+use crate::process::{Process, await_some, program};
+
+#[test]
+fn variables_win_over_the_file_and_flags_over_both() {
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    let file = dir.path().join("config.yaml");
+    let yaml = "http: {max_body: 1KiB, workers: 1, head_size: 8KiB}\n";
+    std::fs::write(&file, yaml).expect("it can be written");
+    let output = Command::new(env!("CARGO_BIN_EXE_minchat-bridge"))
+        .args(["config", "--set", "http.max_body=3KiB", "--config"])
+        .arg(&file)
+        .env("MINCHAT_BRIDGE__HTTP__MAX_BODY", "2KiB")
+        .env("MINCHAT_BRIDGE__HTTP__WORKERS", "2")
+        .output();
+    let text = String::from_utf8(output.expect("it runs").stdout).expect("it is UTF-8");
+    let file = file.display();
+    for (setting, origin) in [
+        ("max_body: 3KiB", "--set http.max_body"),
+        ("workers: 2", "variable MINCHAT_BRIDGE__HTTP__WORKERS"),
+        ("head_size: 8KiB", &format!("{file}:1")),
+        ("keep_alive: 75s", "default"),
+    ] {
+        let line = text.lines().find(|line| line.trim().starts_with(setting));
+        let line = line.unwrap_or_else(|| panic!("{setting} is not in\n{text}"));
+        assert_eq!(line.split("# ").nth(1), Some(origin), "{setting}");
+    }
+}
+
+#[test]
+fn an_address_that_is_taken_is_an_io_error_and_says_so() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("port 0 is always free");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    let listen = format!("http.listen={address}");
+    let files = format!("file.dir={}", dir.path().display());
+    let words = ["serve", "--set", "admin.listen=127.0.0.1:0"];
+    let (code, text) = program(&words, &["--set", &listen, "--set", &files]);
+    assert_eq!(code, 74, "{text}");
+    assert!(
+        text.contains(&format!("can't listen on {address}")) && text.contains("in use"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let settings = "http: {body_timeout: 200s, shutdown_timeout: 250s, body_min_rate: 0}\n";
+    let mut bridge = Process::start(settings);
+    bridge.await_ready();
+    let mut stuck = Connection::open(bridge.webhooks());
+    stuck.send(Request::post("/webhooks/minchat", "").head("content-length: 10\r\n"));
+    bridge.await_metric(&["http_requests_in_flight"], 1.0);
+    bridge.signal("INT");
+    bridge.await_log(&["stopping: finishing what is in flight"]);
+    bridge.signal("TERM");
+    bridge.await_log(&["WARN", "stopping at once"]);
+    assert_eq!(bridge.ended().code(), Some(0));
+}
+
+#[test]
+fn before_it_stops_it_is_not_ready_and_still_serves() {
+    // So long that the test can look; the second signal cuts it short.
+    let mut bridge = Process::start("http: {stop_delay: 5m}\n");
+    bridge.await_ready();
+    bridge.signal("TERM");
+    await_some("unreadiness", || {
+        (bridge.ask("/readyz").0 == 503).then_some(())
+    });
+    let (_, text) = bridge.ask("/readyz?verbose");
+    assert!(
+        text.contains("[-]serving failed: the bridge is stopping"),
+        "{text}"
+    );
+    assert_eq!(bridge.ask("/livez").0, 200);
+    assert_eq!(bridge.post(&message("c1", "still")).status, 202);
+    bridge.signal("TERM");
+    assert_eq!(bridge.ended().code(), Some(0));
+}
+
+#[test]
+fn the_admin_listener_tells_version_and_health_and_takes_no_webhooks() {
+    let bridge = Process::start("{}\n");
+    bridge.await_ready();
+    let (status, text) = bridge.ask("/version");
+    let version: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    assert_eq!(
+        (status, &version["version"]),
+        (200, &env!("CARGO_PKG_VERSION").into())
+    );
+    assert!(version["revision"].is_string());
+    let (status, text) = bridge.ask("/readyz?verbose");
+    assert_eq!(status, 200);
+    assert!(
+        text.contains("[+]file:minchat.message.sent.v1 ok\n"),
+        "{text}"
+    );
+    let post = Request::post("/webhooks/minchat", "{}").send_to(bridge.admin());
+    assert_eq!(post.status, 404);
+    let post = Request::post("/version", "").send_to(bridge.admin());
+    assert_eq!(
+        (post.status, post.header("allow")),
+        (405, Some("GET, HEAD"))
+    );
+    bridge.ask("/livez");
+    for (endpoint, status, count) in [
+        ("version", 200, 1.0),
+        ("version", 405, 1.0),
+        ("livez", 200, 1.0),
+        ("other", 404, 1.0),
+    ] {
+        let series = format!("{{endpoint=\"{endpoint}\",status=\"{status}\"}}");
+        bridge.await_metric(&["http_requests_total", &series], count);
+    }
+    for path in ["/livez", "/readyz", "/metrics", "/version"] {
+        let get = Request {
+            method: "GET",
+            ..Request::post(path, "")
+        };
+        assert_eq!(get.send_to(bridge.webhooks()).status, 404, "{path}");
+    }
+}
