@@ -19,7 +19,9 @@ CARGO_CYCLONEDX := 0.5.9
 IMAGE ?= minchat-bridge:dev
 IMAGE_PROFILE ?= dev
 
+# The Pythons of the tests: of the chart and the image, and of the rules and dashboards, with what their requirements pin.
 VENV := target/venv
+MONITORING_VENV := target/monitoring-venv
 PYTEST := PYTHONDONTWRITEBYTECODE=1 PATH="$$PATH" $(CURDIR)/$(VENV)/bin/python -m pytest -q
 
 # Arguments for `minchat-bridge serve`: make run ARGS="--config my.yaml"
@@ -62,10 +64,23 @@ check: fmt-check lint doc deny test test-oauth ## Everything that CI checks
 test: install-run-deps install-test-deps chart-test image-test ## Run every test, on real brokers
 	$(WITH_BROKERS) cargo test --locked --all-targets
 	cargo test --locked --doc
+	$(MAKE) monitoring-test
 
-.PHONY: test-oauth
-test-oauth: install-run-deps install-test-deps install-oauth-deps ## Test the feature oauth, on a real Kafka
-	cargo test --locked --features oauth --lib --test it -- edge::oauth a_login_by_tokens
+.PHONY: monitoring-test
+monitoring-test: install-run-deps install-test-deps install-monitoring-deps ## Test rules and dashboards, and see them at work: brokers, an outage, Prometheus
+	cargo build --locked
+	$(MONITORING_VENV)/bin/pytest -q --durations=5 tests/monitoring
+
+.PHONY: monitoring-pictures
+monitoring-pictures: monitoring-test ## Draw docs/images from what that test has seen
+	$(MONITORING_VENV)/bin/pip install --quiet --disable-pip-version-check --requirement tests/monitoring/requirements-pictures.txt
+	$(MONITORING_VENV)/bin/python tests/monitoring/draw.py target/monitoring/run.json docs/images
+
+.PHONY: monitoring-cost
+monitoring-cost: install-run-deps install-test-deps install-monitoring-deps ## Measure /metrics at 1,000 connections under load
+	@$(INSTALL) "to generate load for the measurement" wrk
+	cargo build --release --locked
+	$(MONITORING_VENV)/bin/python tests/monitoring/cost.py
 
 .PHONY: chart-test
 chart-test: install-run-deps install-chart-deps ## Render the Helm chart and check what comes out; HELM=/path/to/helm for another Helm
@@ -82,6 +97,10 @@ image-test: install-run-deps install-image-deps install-chart-deps ## Run the bi
 	cargo build --locked --profile $(IMAGE_PROFILE) --features ssl-vendored
 	cd tests/image && $(if $(filter-out 0,$(shell id -u)),sudo) env \
 	    MINCHAT_BRIDGE_BINARY="$(CURDIR)/target/$(if $(filter dev,$(IMAGE_PROFILE)),debug,$(IMAGE_PROFILE))/minchat-bridge" $(PYTEST)
+
+.PHONY: test-oauth
+test-oauth: install-run-deps install-test-deps install-oauth-deps ## Test the feature oauth, on a real Kafka
+	cargo test --locked --features oauth --lib --test it -- edge::oauth a_login_by_tokens
 
 .PHONY: bench
 bench: install-run-deps install-test-deps ## Measure the parts (criterion), then the whole against a real Kafka
@@ -127,10 +146,6 @@ install-test-deps:
 	@$(INSTALL) "Java and Maven run Kafka, rabbitmq-server runs RabbitMQ, for the tests and for \`make brokers\`" \
 	    openjdk-17-jre-headless=java:17 maven=mvn rabbitmq-server=/usr/lib/rabbitmq/bin/rabbitmq-server
 
-.PHONY: install-oauth-deps
-install-oauth-deps:
-	@$(INSTALL) "librdkafka fetches tokens with it, with the feature oauth" libcurl4-openssl-dev=pkg-config:libcurl
-
 .PHONY: install-image-deps
 install-image-deps:
 	@$(INSTALL) "to build OpenSSL into the binary, and to run it in a root of its own" \
@@ -145,6 +160,21 @@ install-chart-deps:
 	    $(VENV)/bin/pip --disable-pip-version-check install --quiet --no-deps --requirement tests/chart/requirements.txt; \
 	    $(VENV)/bin/pip --disable-pip-version-check check --quiet; \
 	    cp tests/chart/requirements.txt $(VENV)/; }
+
+.PHONY: install-monitoring-deps
+install-monitoring-deps: $(MONITORING_VENV)/installed
+	@$(INSTALL) "promtool and Prometheus test the alerts" prometheus=promtool
+
+$(MONITORING_VENV)/installed: tests/monitoring/requirements.txt
+	@$(INSTALL) "to keep the tests' Python packages apart" python3=python3 python3-venv=python3:venv,ensurepip
+	@echo "Installing pytest and parsers for PromQL and YAML into $(MONITORING_VENV): to test rules and dashboards."
+	@[[ -e $(MONITORING_VENV)/bin/pip ]] || python3 -m venv $(MONITORING_VENV)
+	@$(MONITORING_VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+.PHONY: install-oauth-deps
+install-oauth-deps:
+	@$(INSTALL) "librdkafka fetches tokens with it, with the feature oauth" libcurl4-openssl-dev=pkg-config:libcurl
 
 .PHONY: install-lint-deps
 install-lint-deps:

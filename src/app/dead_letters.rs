@@ -1,125 +1,23 @@
 //! Dead letters where they lie: read, and published again as the events that they are about.
 
 use std::collections::HashSet;
-use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
+use super::places::Place;
 use super::{FLUSH, Failed, failed, lanes, sealer, table};
 use crate::config::Config;
 use crate::delivery::{Delivery, Port, Receipt};
 use crate::envelope::{DeadLetter, Event, EventType, Sealer};
 use crate::minchat::Kind;
-use crate::publish::{Failure, Then, file};
+use crate::publish::{Failure, Then};
+use crate::route::Table;
 use crate::route::settings::RouteSettings;
-use crate::route::{Address, Broker, Table};
 
 /// How long a destination may take to confirm an event that is published again. Nobody waits for an
 /// answer, and it has to be reached first.
 const DEADLINE: Duration = Duration::from_secs(30);
-
-/// Where dead letters lie.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// A Kafka topic.
-    Topic(String),
-    /// An AMQP queue.
-    Queue(String),
-    /// A file of one envelope a line.
-    File(PathBuf),
-    /// The directory of those that no destination takes, a file each.
-    Kept(PathBuf),
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Place::Topic(topic) => write!(f, "kafka:{topic}"),
-            Place::Queue(queue) => write!(f, "amqp:{queue}"),
-            Place::File(path) => write!(f, "file:{}", path.display()),
-            Place::Kept(dir) => write!(f, "kept:{}", dir.display()),
-        }
-    }
-}
-
-impl Place {
-    /// Every place that the configuration's dead letters may lie in. The queue of an exchange is
-    /// that of its name, which the bridge makes with it.
-    pub fn all(config: &Config) -> Vec<Place> {
-        let table = table(config);
-        let mut places = Vec::new();
-        for source in 0..config.sources.len() {
-            for lane in &table.of(source, EventType::DeadLetter).lanes {
-                let place = match &table.destinations()[*lane].address {
-                    Address::Topic(topic) => Place::Topic(topic.clone()),
-                    Address::Exchange { exchange, .. } => Place::Queue(exchange.clone()),
-                    Address::File(name) => Place::file(config, name),
-                };
-                if !places.contains(&place) {
-                    places.push(place);
-                }
-            }
-        }
-        places.push(Place::Kept(config.spool.dir.join("dead-letters")));
-        places
-    }
-
-    /// The place that a text names: `kafka:TOPIC`, `amqp:QUEUE`, `file:NAME` or a path, `kept`.
-    ///
-    /// # Errors
-    /// Why it names none.
-    pub fn of(config: &Config, text: &str) -> Result<Place, String> {
-        let on = config.brokers();
-        let at = |broker: Broker| match on.contains(&broker) {
-            true => Ok(()),
-            false => Err(format!("{text}: {} is not configured", broker.name())),
-        };
-        match text.split_once(':') {
-            Some(("kafka", topic)) => at(Broker::Kafka).map(|()| Place::Topic(topic.to_owned())),
-            Some(("amqp", queue)) => at(Broker::Amqp).map(|()| Place::Queue(queue.to_owned())),
-            Some(("file", path)) if path.contains('/') => Ok(Place::File(path.into())),
-            Some(("file", name)) => at(Broker::File).map(|()| Place::file(config, name)),
-            None if text == "kept" => Ok(Place::Kept(config.spool.dir.join("dead-letters"))),
-            _ => Err(format!(
-                "{text}: not kafka:TOPIC, amqp:QUEUE, file:NAME, file:PATH (with a slash in it) or kept"
-            )),
-        }
-    }
-
-    fn file(config: &Config, name: &str) -> Place {
-        let path = config.file.as_ref().map(|file| file::path(file, name));
-        Place::File(path.unwrap_or_else(|| name.into()))
-    }
-
-    /// Gives what lies there to `take`, one after the other.
-    async fn read(
-        &self,
-        config: &Config,
-        take: &mut impl AsyncFnMut(&[u8]) -> Then,
-    ) -> Result<(), Failure> {
-        match self {
-            #[cfg(feature = "kafka")]
-            Place::Topic(topic) => {
-                let settings = config.kafka.as_ref().expect(ON);
-                crate::publish::kafka::read_dead_letters(settings, topic, take).await
-            }
-            #[cfg(feature = "amqp")]
-            Place::Queue(queue) => {
-                let settings = config.amqp.as_ref().expect(ON);
-                crate::publish::amqp::read_dead_letters(settings, queue, take).await
-            }
-            Place::File(path) => file::read_dead_letters(path, take).await,
-            Place::Kept(dir) => file::read_kept_dead_letters(dir, take).await,
-            #[cfg(not(all(feature = "kafka", feature = "amqp")))]
-            _ => unreachable!("a broker that is not compiled in is refused with the configuration"),
-        }
-    }
-}
-
-#[cfg(any(feature = "kafka", feature = "amqp"))]
-const ON: &str = "a place is at a broker that is on";
 
 /// A place that could not be read to its end, and why.
 pub type Unread = (Place, Failure);
@@ -176,7 +74,7 @@ pub fn replay(
         true => None,
         false => Some(
             lanes(&without_dead_letters(config), &runtime, None)?
-                .0
+                .behind
                 .delivery,
         ),
     };

@@ -45,7 +45,7 @@ pub fn drain(
     // Also with `spool.max_size` at 0: what was left before is still to be published.
     let opened = Spool::open(&config.spool).map_err(Failed::Spool)?;
     let found = opened.found().to_vec();
-    let delivery = lanes(config, &runtime, Some(opened))?.0.delivery;
+    let delivery = lanes(config, &runtime, Some(opened))?.behind.delivery;
     let there = delivery.spooled();
     let watched = runtime.block_on(until_empty(&delivery, timeout, show));
     delivery.stop(FLUSH);

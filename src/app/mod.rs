@@ -3,6 +3,7 @@
 mod brokers;
 mod dead_letters;
 mod drain;
+mod places;
 mod probe;
 mod reload;
 mod signals;
@@ -16,8 +17,9 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 use brokers::Publishers;
-pub use dead_letters::{Place, Replayed, Unread, dead_letters, replay};
+pub use dead_letters::{Replayed, Unread, dead_letters, replay};
 pub use drain::{Drained, drain};
+pub use places::Place;
 pub use probe::{Probed, probe};
 use reload::Reload;
 use signals::Signals;
@@ -81,7 +83,7 @@ impl Application {
             .enable_all()
             .build();
         let runtime = runtime.map_err(|source| failed("no runtime can be started", source))?;
-        let (behind, publishers) = lanes(config, &runtime, storage::open(config)?)?;
+        let Lanes { behind, publishers } = lanes(config, &runtime, storage::open(config)?)?;
         let (delivery, metrics) = (behind.delivery.clone(), Arc::clone(&behind.metrics));
         let guard = runtime.enter();
         let bound = http::bind(&config.http, &config.admin, &config.sources, behind);
@@ -207,12 +209,14 @@ pub fn sealer(config: &Config) -> Sealer {
     )
 }
 
-/// Starts all that stands behind the listeners: the spool's writer, and a lane for each destination.
-fn lanes(
-    config: &Config,
-    runtime: &Runtime,
-    opened: Option<Opened>,
-) -> Result<(Behind, Publishers), Failed> {
+/// All that stands behind the listeners.
+struct Lanes {
+    behind: Behind,
+    publishers: Publishers,
+}
+
+/// Starts the spool's writer, and a lane for each destination.
+fn lanes(config: &Config, runtime: &Runtime, opened: Option<Opened>) -> Result<Lanes, Failed> {
     let table = match &opened {
         Some(opened) => storage::with_what_is_left(table(config), config, opened),
         None => table(config),
@@ -230,12 +234,14 @@ fn lanes(
     };
     let publishers = Publishers::start(config, runtime, &metrics)
         .map_err(|source| failed("no thread for a broker's client", source))?;
+    let delivery = Delivery::start(parts, &|destination| publishers.maker(destination))
+        .map_err(|source| failed("no thread for a lane", source))?;
     let behind = Behind {
         sealer,
-        delivery: delivery(&publishers, parts)?,
+        delivery,
         metrics,
     };
-    Ok((behind, publishers))
+    Ok(Lanes { behind, publishers })
 }
 
 fn metrics(config: &Config, table: &Table) -> Result<Metrics, prometheus::Error> {
@@ -260,11 +266,6 @@ fn kept(config: &Config) -> Option<KeptDeadLetters> {
     let spool = &config.spool;
     (spool.max_size > 0)
         .then(|| KeptDeadLetters::new(spool.dir.join("dead-letters"), spool.max_size))
-}
-
-fn delivery(publishers: &Publishers, parts: Parts) -> Result<Delivery, Failed> {
-    Delivery::start(parts, &|destination| publishers.maker(destination))
-        .map_err(|source| failed("no thread for a lane", source))
 }
 
 /// The first lines that somebody sees: where to post, where events go, and what to try next.

@@ -89,7 +89,7 @@ impl Kind {
                 )
             }),
             Self::Address => check_address(text),
-            Self::Choice(now, later) => check_choice(text, now, later),
+            Self::Choice(known) => check_choice(text, known),
             Self::Text(rule) if (rule.holds)(text) => Ok(()),
             Self::Text(rule) => Err(wrong(format!("{} will not do", quoted(text)), rule.right)),
             Self::Dir if text.is_empty() => Err(wrong("it is empty", "name a directory")),
@@ -252,20 +252,17 @@ fn check_address(text: &str) -> Result<(), Wrong> {
     ))
 }
 
-fn check_choice(text: &str, now: &[&str], later: &[&str]) -> Result<(), Wrong> {
-    if now.contains(&text) {
+fn check_choice(text: &str, choices: &[&str]) -> Result<(), Wrong> {
+    if choices.contains(&text) {
         return Ok(());
     }
-    let right = format!("give {}", now.join(" or "));
-    if later.contains(&text) {
-        return Err(wrong(format!("{text} is not in this version"), right));
-    }
+    let right = format!("give {}", choices.join(" or "));
     let lower = text.to_ascii_lowercase();
-    let meant = now
+    let meant = choices
         .iter()
         .find(|known| known.to_ascii_lowercase() == lower)
         .copied();
-    let meant = meant.or_else(|| unknown::nearest(text, now.iter().copied()));
+    let meant = meant.or_else(|| unknown::nearest(text, choices.iter().copied()));
     let hint = meant
         .map(|meant| format!(" (did you mean {meant}?)"))
         .unwrap_or_default();

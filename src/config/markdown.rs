@@ -42,7 +42,7 @@ fn value(kind: &Kind) -> String {
         Kind::Duration(least, most) => format!("duration, {least} to {most}"),
         Kind::Percent => "share of the disk".to_owned(),
         Kind::Address => "IP address and port".to_owned(),
-        Kind::Choice(now, _) => now
+        Kind::Choice(known) => known
             .iter()
             .map(|name| format!("`{name}`"))
             .collect::<Vec<_>>()

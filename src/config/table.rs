@@ -29,8 +29,8 @@ pub(super) enum Kind {
     Percent,
     /// An IP address and a port.
     Address,
-    /// Of these; what it will be in a later version.
-    Choice(&'static [&'static str], &'static [&'static str]),
+    /// Of these.
+    Choice(&'static [&'static str]),
     /// Of these numbers.
     Status(&'static [i64]),
     Text(names::Rule),
@@ -144,7 +144,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     row("sources.*.auth.hmac.secrets", Secrets(secrets::KEYS), Needed, "Any one lets in a request whose body it signs, by HMAC-SHA256 over the bytes on the wire."),
     row("sources.*.auth.hmac.header", Text(names::HEADER), Is("x-signature"), "The header that the signature is in."),
     row("sources.*.auth.hmac.prefix", Text(names::HEADER_TEXT), Absent, "What stands before it there, such as `sha256=`."),
-    row("sources.*.auth.hmac.encoding", Choice(&["hex", "base64"], &[]), Is("hex"), "How it is written."),
+    row("sources.*.auth.hmac.encoding", Choice(&["hex", "base64"]), Is("hex"), "How it is written."),
     row("sources.*.auth.hmac.timestamp_header", Text(names::HEADER), Absent, "A header with the seconds since 1970. Signed is its text, a full stop, and the body then."),
     row("sources.*.auth.hmac.tolerance", Duration("1s", "24h"), Is("5m"), "How far that may be from the clock."),
     row("sources.*.auth.standard_webhooks.secrets", Secrets(secrets::WHSEC), Needed, "Any one lets in a request that it signs as Standard Webhooks 1.0 has it: `whsec_` and base64."),
@@ -158,11 +158,11 @@ pub(super) static SETTINGS: &[Setting] = &[
     row("kafka.create_topics.partitions", Integer(1, 100_000), Absent, "Partitions of a topic that is created. Not given: the brokers' default."),
     row("kafka.create_topics.replication_factor", Integer(1, 100), Absent, "Its copies. Not given: the brokers' default."),
     row("kafka.create_topics.config.*", Text(names::ANY), Absent, "Its configuration, such as `retention.ms`."),
-    row("kafka.content_mode", Choice(&["structured", "binary"], &[]), Is("structured"), "`structured`: the value is the envelope. `binary`: it is `data`, and the attributes are in headers, `ce_*`."),
-    row("kafka.compression", Choice(&["none", "gzip", "snappy", "lz4", "zstd"], &[]), Is("lz4"), "Codec of the batches."),
+    row("kafka.content_mode", Choice(&["structured", "binary"]), Is("structured"), "`structured`: the value is the envelope. `binary`: it is `data`, and the attributes are in headers, `ce_*`."),
+    row("kafka.compression", Choice(&["none", "gzip", "snappy", "lz4", "zstd"]), Is("lz4"), "Codec of the batches."),
     row("kafka.linger", Duration("0", "1s"), Is("0.2ms"), "How long a batch waits for more events. Every answer waits with it."),
-    row("kafka.security_protocol", Choice(&["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"], &[]), Is("plaintext"), "How the connection is secured."),
-    row("kafka.sasl.mechanism", Choice(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"], &[]), Is("SCRAM-SHA-512"), "How the bridge logs in. OAUTHBEARER needs a build with the feature `oauth`."),
+    row("kafka.security_protocol", Choice(&["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]), Is("plaintext"), "How the connection is secured."),
+    row("kafka.sasl.mechanism", Choice(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]), Is("SCRAM-SHA-512"), "How the bridge logs in. OAUTHBEARER needs a build with the feature `oauth`."),
     row("kafka.sasl.username", Text(names::NON_EMPTY), Absent, "As whom. Needed, but by OAUTHBEARER."),
     row("kafka.sasl.password", Secret, Absent, "With what. Needed, but by OAUTHBEARER."),
     row("kafka.sasl.oauth.token_endpoint", Text(names::HTTP_URL), Needed, "Where tokens are fetched, by OIDC's client credentials."),
@@ -177,12 +177,12 @@ pub(super) static SETTINGS: &[Setting] = &[
     row("amqp.uri", Uri, Absent, "The broker: `amqp[s]://[user[:password]@]host[:port][/vhost]`."),
     row("amqp.uris", Uris, Absent, "Several of them, tried in turn, instead of `amqp.uri`."),
     row("amqp.password", Secret, Absent, "The user's password, if it is not in the URI."),
-    row("amqp.auth_mechanism", Choice(&["plain", "external"], &[]), Is("plain"), "By password, or by the client's certificate."),
+    row("amqp.auth_mechanism", Choice(&["plain", "external"]), Is("plain"), "By password, or by the client's certificate."),
     row("amqp.tls.ca_file", File, Absent, "The authority of the broker's certificate, PEM. Not given: the system's."),
     row("amqp.tls.cert_file", File, Absent, "The bridge's own certificate, PEM."),
     row("amqp.tls.key_file", File, Absent, "Its private key, PEM."),
     row("amqp.declare", Bool, Is("true"), "Create exchanges that are missing. What is there is used as it is."),
-    row("amqp.content_mode", Choice(&["structured", "binary"], &[]), Is("structured"), "`structured`: the body is the envelope. `binary`: it is `data`, and the attributes are in headers, `cloudEvents_*`."),
+    row("amqp.content_mode", Choice(&["structured", "binary"]), Is("structured"), "`structured`: the body is the envelope. `binary`: it is `data`, and the attributes are in headers, `cloudEvents_*`."),
     row("amqp.heartbeat", Duration("1s", "5m"), Is("5s"), "A broker that is silent for two of these is gone. Whole seconds."),
     row("file.dir", Dir, Is("./data/events"), "Where the `.ndjson` files are."),
     row("routes.*.kafka.topic", Text(names::TOPIC), Derived("`<prefix><kind>.v1`"), "This kind's topic."),
@@ -196,8 +196,8 @@ pub(super) static SETTINGS: &[Setting] = &[
     row("spool.dir", Dir, Is("./data/spool"), "Dead letters that no destination takes are kept here. Events of an outage are not, in this version."),
     row("spool.max_size", Size("0", "1024TiB"), Is("1GiB"), "Bytes that may be kept there. 0: nothing is."),
     row("spool.keep_free", Percent, Is("5%"), "Checked, and without effect in this version."),
-    row("log.format", Choice(&["auto", "text", "json"], &[]), Is("auto"), "`auto` is text on a terminal and JSON elsewhere."),
-    row("log.level", Choice(&["error", "warn", "info", "debug", "trace"], &[]), Is("info"), "The least that is logged."),
+    row("log.format", Choice(&["auto", "text", "json"]), Is("auto"), "`auto` is text on a terminal and JSON elsewhere."),
+    row("log.level", Choice(&["error", "warn", "info", "debug", "trace"]), Is("info"), "The least that is logged."),
 ];
 
 const fn row(path: &'static str, kind: Kind, default: Otherwise, doc: &'static str) -> Setting {

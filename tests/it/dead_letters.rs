@@ -337,7 +337,7 @@ fn what_no_destination_took_is_published_from_where_it_is_kept() {
     );
     let topic = format!("{prefix}message.sent.v1");
     cluster.takes(&topic, "1000000");
-    dead_letters(dir, &["replay", "--from", "kept"])
+    dead_letters(dir, &["replay", "--from", &column(&listed, "lies_in")[0]])
         .with(0)
         .says(&["1 published"]);
     let records = cluster.await_records(&topic, 1);

@@ -253,6 +253,9 @@ fn draining_stops_when_it_is_told_to_and_says_what_is_left() {
     run(dir, &["spool", "drain", "--timeout", "300ms"])
         .with(69)
         .says(&["drained 0 events", &format!("{MESSAGES}: 2 (")]);
+    on_a_terminal(dir, &["spool", "drain", "--timeout", "300ms"], "")
+        .with(69)
+        .says(&["0/2", "2 are left"]);
     let drain = command(dir, &["spool", "drain"])
         .stderr(Stdio::piped())
         .stdout(Stdio::piped())

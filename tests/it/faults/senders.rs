@@ -117,8 +117,7 @@ impl Senders {
         for thread in self.threads {
             thread.join().expect("a sender does not panic");
         }
-        let ledger = self.shared.ledger().clone();
-        ledger
+        std::mem::take(&mut *self.shared.ledger())
     }
 }
 
