@@ -15,6 +15,7 @@ use crate::process::{Process, await_some};
 use crate::readme::explained;
 
 const OLD: &str = "the-old-token-of-this-test";
+const STAYS: &str = "the configuration was not reloaded; the old one stays";
 const NEW: &str = "the-new-token-of-this-test";
 
 fn dir() -> Arc<TempDir> {
@@ -122,11 +123,7 @@ fn the_old_configuration_stays_as_a_whole_while_anything_of_the_new_does_not_hol
     ] {
         write(bridge.path(), "config.yaml", &with(more));
         bridge.signal("HUP");
-        bridge.await_log(&[
-            "ERROR",
-            explained("the configuration was not reloaded; the old one stays"),
-            told,
-        ]);
+        bridge.await_log(&["ERROR", explained(STAYS), told]);
         assert!(!is_successful(&bridge), "{more}");
         assert_eq!(
             (status(&bridge, OLD), status(&bridge, NEW)),
@@ -156,7 +153,7 @@ fn the_old_configuration_stays_as_a_whole_while_anything_of_the_new_does_not_hol
             &format!("sources: {sources}\n"),
         );
         bridge.signal("HUP");
-        bridge.await_log(&["ERROR", "the old one stays", told]);
+        bridge.await_log(&["ERROR", explained(STAYS), told]);
         assert_eq!(status(&bridge, OLD), 202, "{sources}");
     }
     write(bridge.path(), "config.yaml", &with(""));
@@ -175,7 +172,7 @@ fn a_file_that_comes_later_than_the_configuration_that_names_it_is_waited_for() 
         "config.yaml",
         "sources: {minchat: {auth: {tokens_file: tokens}}}\n",
     );
-    bridge.await_log(&["ERROR", "the old one stays", "tokens_file"]);
+    bridge.await_log(&["ERROR", explained(STAYS), "tokens_file"]);
     write(bridge.path(), "tokens", &format!("{NEW}\n"));
     await_status(&bridge, NEW, 202);
     let told = bridge.log().matches("the old one stays").count();
