@@ -724,8 +724,14 @@ fn a_dead_letter_that_its_own_topic_does_not_take_is_kept_as_a_file() {
         cluster.create(&name, 1, &[("max.message.bytes", "8192")]);
     }
     let large = message("c1", &"x".repeat(20_000));
-    let kept = yaml(&cluster.servers, &prefix, "", "").replace("spool: {max_size: 0}", "");
-    let bridge = Process::start(&kept);
+    // The first confirm of a producer takes a while.
+    let patient = yaml(
+        &cluster.servers,
+        &prefix,
+        "",
+        "publish: {spool_after: 4s}\n",
+    );
+    let bridge = Process::start(&patient.replace("spool: {max_size: 0}", ""));
     bridge.await_ready();
     let posted = bridge.post(&large);
     assert_eq!(posted.json["receipt"], "dead-lettered");

@@ -32,6 +32,8 @@ fn set_common(config: &mut ClientConfig, settings: &Settings) {
         .set("socket.connection.setup.timeout.ms", "5000")
         .set("socket.keepalive.enable", "true")
         .set("socket.nagle.disable", "true")
+        // With `rebootstrap`, the default, each outage left another thread and its pipes behind.
+        .set("metadata.recovery.strategy", "none")
         .set("log.connection.close", "false");
     if let Some(sasl) = &settings.sasl {
         login(config, sasl);

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -41,6 +42,7 @@ pub(super) struct Context {
     /// Its lane was told that events can be handed over.
     ready: AtomicBool,
     down: AtomicBool,
+    down_since: Mutex<Option<Instant>>,
     /// Nobody is interested in this client any more.
     retired: AtomicBool,
     last_error: LastError,
@@ -95,6 +97,7 @@ impl Context {
             found: AtomicBool::new(false),
             ready: AtomicBool::new(false),
             down: AtomicBool::new(false),
+            down_since: Mutex::default(),
             retired: AtomicBool::new(false),
             last_error: LastError::default(),
         }
@@ -114,10 +117,26 @@ impl Context {
         self.down.load(Ordering::Acquire)
     }
 
+    /// The same, for so long.
+    pub(super) fn is_down_for(&self, time: Duration) -> bool {
+        let since = self
+            .down_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.is_down() && since.is_some_and(|since| since.elapsed() >= time)
+    }
+
     /// The lane is told, once an outage, that there is no way now.
     pub(super) fn went_down(&self, failure: Failure) {
         // What an operator has to mend is news even when the lane knows that it is down.
-        if !self.down.swap(true, Ordering::AcqRel) || failure.class == Class::Operator {
+        let was_down = self.down.swap(true, Ordering::AcqRel);
+        if !was_down {
+            *self
+                .down_since
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+        if !was_down || failure.class == Class::Operator {
             self.tell(Report::Down(failure));
         }
     }
