@@ -82,6 +82,16 @@ def test_rules_are_taken_as_they_are(tmp_path: Path) -> None:
     assert groups["mine"]["rules"][0]["annotations"]["summary"] == "Nothing from {{ $labels.job }}"
 
 
+def test_the_objective_and_the_place_of_the_runbooks_are_values() -> None:
+    on = {"enabled": True, "objective": 0.9995, "runbookBaseUrl": "https://wiki.example.com/bridge/"}
+    rule = only(render(merged(MINIMAL, {"monitoring": {"prometheusRule": on}})), "PrometheusRule")
+    rules = [rule for group in rule["spec"]["groups"] for rule in group["rules"]]
+    [objective] = [rule["expr"] for rule in rules if rule.get("record") == "minchat_bridge:availability:objective"]
+    assert objective == "vector(0.9995)"
+    pages = {rule["annotations"]["runbook_url"] for rule in rules if "alert" in rule}
+    assert pages and all(page.startswith("https://wiki.example.com/bridge/Minchat") for page in pages)
+
+
 def test_dashboards_are_taken_as_they_are(tmp_path: Path) -> None:
     objects = render(SETS["monitoring"], chart=chart_with_files(tmp_path))
     board = only(objects, "ConfigMap", "-dashboard-some-board")
