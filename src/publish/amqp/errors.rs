@@ -1,7 +1,5 @@
 //! The one table that sorts what RabbitMQ, the network and lapin say into classes.
 
-use std::io;
-
 use lapin::protocol::AMQPError;
 use lapin::{Error, ErrorKind};
 
@@ -58,14 +56,13 @@ pub(super) fn sort(error: &Error) -> Failure {
         ProtocolError(reply) => return sort_reply(reply),
         IOError(cause) => match cause.get_ref().and_then(|inner| inner.downcast_ref()) {
             Some(DialError { class, reason, .. }) => (*class, *reason),
-            None if cause.kind() == io::ErrorKind::TimedOut => (Retry, Reason::Timeout),
             None => (Retry, Reason::Disconnected),
         },
         RuntimeShutdownError(_) | InvalidChannel(_) | InvalidConnectionState(_) => {
             (Retry, Reason::Disconnected)
         }
         InvalidChannelState(..) => (Retry, Reason::Disconnected),
-        MissingHeartbeatError => (Retry, Reason::Timeout),
+        MissingHeartbeatError => (Retry, Reason::Disconnected),
         AuthProviderError(_) => (Operator, Reason::Authentication),
         InvalidProtocolVersion(_) => (Operator, Reason::Other),
         // Before anything is sent: what can't be written as AMQP never will be.
@@ -122,11 +119,11 @@ pub(super) fn disconnected(detail: &str) -> Failure {
     }
 }
 
-/// The broker did not answer in time.
+/// The broker did not answer in time, which is to be without a connection: it holds for every destination there.
 pub(super) fn timed_out(detail: &str) -> Failure {
     Failure {
         class: Retry,
-        reason: Reason::Timeout,
+        reason: Reason::Disconnected,
         detail: detail.to_owned(),
     }
 }
@@ -277,9 +274,13 @@ mod tests {
 
     #[test]
     fn what_ends_a_connection_is_tried_again() {
-        let reset = Error::from(io::Error::from(io::ErrorKind::ConnectionReset));
+        let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        let reset = Error::from(reset);
         let silent = Error::from(ErrorKind::MissingHeartbeatError);
-        let rows = [(reset, Reason::Disconnected), (silent, Reason::Timeout)];
+        let rows = [
+            (reset, Reason::Disconnected),
+            (silent, Reason::Disconnected),
+        ];
         for (error, reason) in rows {
             let failure = sort(&error);
             assert_eq!((failure.class, failure.reason), (Retry, reason), "{error}");

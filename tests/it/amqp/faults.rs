@@ -22,6 +22,7 @@ fn what_was_confirmed_before_the_broker_was_killed_is_there_after_its_restart() 
     let broker = Client::new(&node.url);
     broker.declare_queue(&destination.exchange, &quorum());
     broker.bind(&destination.exchange, &destination.exchange, "#", &[]);
+    node.sync();
     let events: Vec<_> = (0..20_000).map(|_| event("chat")).collect();
     lane.hand_over(&events);
     lane.await_fates(1_000);
@@ -77,12 +78,12 @@ fn a_frozen_broker_is_noticed_within_two_heartbeats() {
     node.pause();
     let frozen = Instant::now();
     lane.hand_over(&[event("chat")]);
-    let (noticed, failure) = lane.await_down(Reason::Timeout);
+    let (noticed, failure) = lane.await_down(Reason::Disconnected);
     let after = noticed - frozen;
     println!("noticed after {after:?}: {}", failure.detail);
     assert!(after < Duration::from_secs(3 * 2 * 2), "{after:?}");
     lane.await_fates(2);
-    assert_eq!(lane.fates()[&1], Err((Class::Retry, Reason::Timeout)));
+    assert_eq!(lane.fates()[&1], Err((Class::Retry, Reason::Disconnected)));
     node.resume();
     lane.await_up(2);
     assert_eq!(lane.publish(&event("chat")), Ok(()));
@@ -165,7 +166,7 @@ fn a_broker_that_never_answers_is_given_up_and_its_socket_closed() {
         .read_to_end(&mut said)
         .expect("the publisher closes the socket");
     assert_eq!(said, b"AMQP\0\0\x09\x01");
-    let (_, failure) = lane.await_down(Reason::Timeout);
+    let (_, failure) = lane.await_down(Reason::Disconnected);
     assert_eq!(failure.class, Class::Retry);
     assert!(
         failure.detail.contains(&address.to_string()),
