@@ -58,15 +58,18 @@
 mod batch;
 mod claim;
 pub mod disk;
+mod error;
 mod format;
 mod inspect;
 mod lock;
 mod mark;
+mod owned;
 mod queue;
 mod recovery;
 mod segment;
 pub mod settings;
 mod store;
+mod tidy;
 mod writer;
 
 #[cfg(test)]
@@ -77,7 +80,8 @@ mod tests;
 pub use batch::Batch;
 pub use claim::Claim;
 pub use disk::Disk;
+pub use error::{OpenError, Refusal};
 pub use inspect::{Inspected, Record, inspect, quarantine};
 pub use queue::{Cursor, Name, Queue, Read};
-pub use store::{Found, OpenError, Refusal, Sizes, Store};
+pub use store::{Found, Sizes, Store};
 pub use writer::{Appended, Opened, Spool, Watcher};

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile};
+use super::error::OpenError;
 use super::format::{BadHeader, HEADER, Header};
 use super::mark::{self, MarkFile};
 use super::queue::{Name, View};
 use super::segment::scan;
-use super::store::OpenError;
 
 /// The directory that corrupt segments are copied to.
 pub(super) const QUARANTINE: &str = "quarantine";

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use super::batch::Batch;
 use super::disk::RealDisk;
+use super::error::{OpenError, Refusal};
 use super::lock::Lock;
 use super::queue::{Cursor, Name, Queue};
 use super::settings::Settings;
-use super::store::{Found, OpenError, Refusal, Sizes, Store};
+use super::store::{Found, Sizes, Store};
 
 /// How often marks are written.
 const TICK: Duration = Duration::from_secs(1);

@@ -1,0 +1,140 @@
+//! A queue as its writer has it: the segment that is written to, those before it, and the mark on disk.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::disk::{Disk, DiskFile};
+use super::error::Refusal;
+use super::format::HEADER;
+use super::mark::MarkFile;
+use super::queue::Queue;
+use super::recovery::SUFFIX;
+
+/// How long a queue rests after the disk failed, so that a sick disk is not worked to death.
+const REST: Duration = Duration::from_secs(1);
+
+/// A queue with what is needed to write to it.
+pub(super) struct Owned {
+    pub(super) queue: Arc<Queue>,
+    pub(super) dir: PathBuf,
+    /// Its directory is there.
+    pub(super) exists: bool,
+    pub(super) active: Option<Active>,
+    /// What the segments before the active one take up, in bytes.
+    pub(super) sealed: VecDeque<(PathBuf, u64)>,
+    pub(super) mark_file: Option<MarkFile>,
+    /// The mark that is on disk.
+    pub(super) persisted: u64,
+    /// All that was appended, synced or not, is below this number.
+    pub(super) next: u64,
+    /// Until then what failed is not tried again.
+    pub(super) rests: Option<(Instant, Refusal)>,
+    pub(super) appended_lately: bool,
+}
+
+/// The segment that is written to.
+pub(super) struct Active {
+    pub(super) path: PathBuf,
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) salt: u64,
+    pub(super) synced: u64,
+    pub(super) written: u64,
+    pub(super) allocated: u64,
+    pub(super) synced_next: u64,
+    pub(super) written_next: u64,
+}
+
+impl Owned {
+    /// A queue of which there is nothing on disk.
+    pub(super) fn new(queue: Arc<Queue>, dir: PathBuf) -> Self {
+        Owned {
+            queue,
+            dir,
+            exists: false,
+            active: None,
+            sealed: VecDeque::new(),
+            mark_file: None,
+            persisted: 0,
+            next: 0,
+            rests: None,
+            appended_lately: false,
+        }
+    }
+
+    /// Writes zeros up to `ahead`, from where the records will end.
+    pub(super) fn grow(&mut self, end: u64, ahead: u64) -> io::Result<()> {
+        let active = self
+            .active
+            .as_mut()
+            .expect("it grows while it is written to");
+        if ahead > end {
+            let zeros = vec![0; (ahead - end) as usize];
+            active.file.write_at(&zeros, end)?;
+        }
+        active.allocated = ahead.max(end);
+        self.count();
+        Ok(())
+    }
+
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        let Some(active) = self.active.as_mut() else {
+            return Ok(());
+        };
+        if active.written > active.synced {
+            active.file.sync()?;
+            active.synced = active.written;
+            active.synced_next = active.written_next;
+            if let Some(view) = self.queue.index().back_mut() {
+                view.end = active.synced;
+                view.next = active.synced_next;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes no more to the active segment.
+    pub(super) fn seal(&mut self) {
+        if let Some(active) = self.active.take() {
+            self.sealed.push_back((active.path, active.allocated));
+        }
+    }
+
+    /// The disk failed: the segment ends where the last good sync ended. Nobody was told of what is behind it.
+    pub(super) fn failed(&mut self, disk: &dyn Disk, now: Instant, error: &io::Error) -> Refusal {
+        if let Some(mut active) = self.active.take() {
+            if active.synced == HEADER as u64 {
+                // It holds nothing. If it can't be removed now, the segment that takes its number
+                // removes it, or the next start.
+                let _ = disk.remove(&active.path);
+                self.queue.index().pop_back();
+            } else {
+                if active.file.cut(active.synced).is_ok() {
+                    active.allocated = active.synced;
+                }
+                self.sealed.push_back((active.path, active.allocated));
+            }
+            self.count();
+        }
+        let refusal = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Refusal::Full(error.to_string())
+            }
+            _ => Refusal::Disk(error.to_string()),
+        };
+        self.rests = Some((now + REST, refusal.clone()));
+        refusal
+    }
+
+    pub(super) fn count(&self) {
+        let sealed: u64 = self.sealed.iter().map(|(_, bytes)| bytes).sum();
+        let active = self.active.as_ref().map_or(0, |active| active.allocated);
+        self.queue.occupies(sealed + active);
+    }
+}
+
+pub(super) fn segment_name(first: u64) -> String {
+    format!("{first:020}{SUFFIX}")
+}
