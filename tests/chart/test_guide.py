@@ -86,10 +86,13 @@ def test_what_the_guide_runs_in_a_pod_is_a_command_with_files_that_are_there(bin
     objects = render(given(commands(GUIDE)[0]), release="bridge", namespace="kafka")
     node = Node(tmp_path, objects)
     node.mount(pod(objects), bridge(objects))
-    (executed,) = re.findall(r"kubectl exec .* -- /usr/local/bin/minchat-bridge (.*?)\n```", GUIDE, re.DOTALL)
-    arguments = shlex.split(node.within(executed.replace("\\\n", " ")))
-    assert Path(arguments[arguments.index("--token-file") + 1]).read_text()
-    assert subprocess.run([binary, *arguments, "--help"], check=False, capture_output=True).returncode == 0
+    executed = re.findall(r"kubectl exec [^\n]* -- /usr/local/bin/minchat-bridge (.*?)\n```", GUIDE, re.DOTALL)
+    assert len(executed) == 2
+    for command in executed:
+        arguments = shlex.split(node.within(command.replace("\\\n", " ")))
+        files = [Path(value) for option, value in zip(arguments, arguments[1:]) if option in ("--token-file", "--config")]
+        assert files and all(file.read_text() for file in files), command
+        assert subprocess.run([binary, *arguments, "--help"], check=False, capture_output=True).returncode == 0
 
 
 def test_other_yaml_of_the_guide_is_yaml() -> None:
