@@ -33,12 +33,15 @@ fn row_13_a_producer_that_can_t_go_on_is_rebuilt() {
     let published = || bridge.metric(&["published_total{", MESSAGES]);
     let fatal = || bridge.metric(&["publish_failures_total", "fatal"]);
     let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH;
-    mock.request_errors(RDKafkaApiKey::Produce, &[error]);
-    await_some("a fatal error", || (fatal() > 0.0).then_some(()));
-    let (began, so_far) = (Instant::now(), published());
-    await_some("another producer", || (published() > so_far).then_some(()));
-    let rebuilt = began.elapsed();
-    assert!(rebuilt < 3 * REBUILT_WITHIN, "{rebuilt:?}");
+    for _ in 0..3 {
+        let before = fatal();
+        mock.request_errors(RDKafkaApiKey::Produce, &[error]);
+        await_some("a fatal error", || (fatal() > before).then_some(()));
+        let (began, so_far) = (Instant::now(), published());
+        await_some("another producer", || (published() > so_far).then_some(()));
+        let rebuilt = began.elapsed();
+        assert!(rebuilt < 3 * REBUILT_WITHIN, "{rebuilt:?}");
+    }
     senders.await_accepted(100);
     let ledger = senders.end();
     assert_eq!(ledger.refused, [0; 0]);
