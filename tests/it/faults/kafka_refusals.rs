@@ -57,6 +57,20 @@ fn row_16_an_event_that_is_too_large_for_its_topic_is_a_dead_letter_and_the_lane
     let bridge = scene.bridge();
     let senders = Senders::start(bridge.webhooks(), 8);
     scene.await_published(&bridge);
+    assert_large_ones_are_dead_letters(&scene, &bridge, senders);
+}
+
+#[test]
+fn row_16_a_topic_that_takes_less_than_before_holds_nothing_up() {
+    let scene = Kafka::new();
+    let bridge = scene.bridge();
+    let senders = Senders::start(bridge.webhooks(), 8);
+    scene.await_published(&bridge);
+    scene.cluster().takes(MESSAGES, "20000");
+    assert_large_ones_are_dead_letters(&scene, &bridge, senders);
+}
+
+fn assert_large_ones_are_dead_letters(scene: &Kafka, bridge: &Process, senders: Senders) {
     let mut rng = fastrand::Rng::with_seed(16);
     let long: String = std::iter::repeat_with(|| rng.alphanumeric())
         .take(60_000)
@@ -67,7 +81,7 @@ fn row_16_an_event_that_is_too_large_for_its_topic_is_a_dead_letter_and_the_lane
         senders.await_accepted(100);
     }
     bridge.await_metric(&["dead_letters_total", MESSAGES, "too_large"], 3.0);
-    assert_nothing_is_wrong(&scene, &bridge, senders);
+    assert_nothing_is_wrong(scene, bridge, senders);
     assert_eq!(scene.cluster().read("minchat.dead-letter.v1").len(), 3);
 }
 
