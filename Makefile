@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 
 INSTALL := deploy/install-packages
 WITH_BROKERS := tests/brokers/with-brokers
-SCRIPTS := .ci/run deploy/install-packages $(filter-out %.xml %.properties,$(wildcard tests/brokers/*)) $(filter-out %.rs,$(wildcard tests/bench/*))
+SCRIPTS := .ci/run deploy/install-packages $(filter-out %.xml %.properties,$(wildcard tests/brokers/*)) $(filter-out %.rs,$(wildcard tests/bench/*)) $(wildcard tests/faults/run)
 
 # A licence, a source or a rule of deny.toml is read differently by another version.
 CARGO_DENY := 0.20.2
@@ -102,6 +102,11 @@ image-test: install-run-deps install-image-deps install-chart-deps ## Run the bi
 	cargo build --locked --profile $(IMAGE_PROFILE) --features ssl-vendored
 	cd tests/image && $(if $(filter-out 0,$(shell id -u)),sudo) env \
 	    MINCHAT_BRIDGE_BINARY="$(CURDIR)/target/$(if $(filter dev,$(IMAGE_PROFILE)),debug,$(IMAGE_PROFILE))/minchat-bridge" $(PYTEST)
+
+# Mounts a small disk, and so takes root.
+.PHONY: faults
+faults: install-run-deps install-test-deps ## Play every fault in full, print the table of what came of it, and write docs/faults.md
+	tests/faults/run
 
 .PHONY: test-oauth
 test-oauth: install-run-deps install-test-deps install-oauth-deps ## Test the feature oauth, on a real Kafka

@@ -37,6 +37,8 @@ pub(super) struct Context {
     pub(super) generation: u64,
     reporter: Reporter,
     on_queue: Arc<dyn Fn(i64) + Send + Sync>,
+    /// Told when the client can't go on.
+    on_end: Arc<dyn Fn() + Send + Sync>,
     /// The topic was found: without it no connection is good enough.
     found: AtomicBool,
     /// Its lane was told that events can be handed over.
@@ -88,12 +90,14 @@ impl Context {
     pub(super) fn new(
         reporter: Reporter,
         on_queue: Arc<dyn Fn(i64) + Send + Sync>,
+        on_end: Arc<dyn Fn() + Send + Sync>,
         generation: u64,
     ) -> Self {
         Context {
             generation,
             reporter,
             on_queue,
+            on_end,
             found: AtomicBool::new(false),
             ready: AtomicBool::new(false),
             down: AtomicBool::new(false),
@@ -178,7 +182,10 @@ impl ClientContext for Context {
         };
         match failure.class {
             // It would never come up again by itself.
-            Class::Rebuild => self.tell(Report::Down(failure)),
+            Class::Rebuild => {
+                self.tell(Report::Down(failure));
+                (self.on_end)();
+            }
             Class::Operator => self.went_down(failure),
             _ if code == Some(Code::AllBrokersDown) => self.went_down(failure),
             _ => {}

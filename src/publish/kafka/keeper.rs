@@ -66,6 +66,7 @@ impl Keeper {
                 max_body,
                 queue,
                 topics: None,
+                keeper: Keeper(Arc::clone(&bell)),
             }
             .run(&bell)
         })?;
@@ -136,6 +137,8 @@ struct Round {
     max_body: usize,
     queue: Queue,
     topics: Option<Topics>,
+    /// For who has to wake this thread.
+    keeper: Keeper,
 }
 
 /// What the clients of all topics hold together, in events.
@@ -162,6 +165,7 @@ impl Round {
             if let Some(settings) = bell.renewed() {
                 self.renew(settings);
             }
+            let ended = lines.iter().filter(|line| empty_if_ended(line)).count();
             let outdated = lines
                 .iter()
                 .filter(|line| self.is_outdated(line) || is_of_no_use(line))
@@ -188,7 +192,7 @@ impl Round {
                 self.refresh(&ready);
                 refreshed = Instant::now();
             }
-            pause = if outdated == 0 && lacking.iter().all(|line| line.is_ready()) {
+            pause = if outdated + ended == 0 && lacking.iter().all(|line| line.is_ready()) {
                 LOOK
             } else {
                 RETRY
@@ -247,7 +251,10 @@ impl Round {
         let config = client::producer(&self.settings, max_message);
         let (queued, queue) = (Arc::clone(line), self.queue.clone());
         let on_queue = Arc::new(move |events| queue.holds(&queued, events));
-        let context = Context::new(Arc::clone(&line.reporter), on_queue, self.generation);
+        let keeper = self.keeper.clone();
+        let on_end = Arc::new(move || keeper.wake());
+        let reporter = Arc::clone(&line.reporter);
+        let context = Context::new(reporter, on_queue, on_end, self.generation);
         let client = Client::from_config_and_context(&config, context);
         let client = Arc::new(client.map_err(|error| errors::of_event(&error))?);
         line.put(Some(Arc::clone(&client)));
@@ -307,4 +314,18 @@ fn let_go(line: &TopicLine) {
         0 => line.put(None),
         _ => client.purge(PurgeConfig::default().queue().inflight()),
     }
+}
+
+/// A producer that gave up sends nothing more, and would keep what it has queued for ever, because no event of it
+/// times out: that is reported as of no use any more, and the lane asks for another client then. Returns
+/// whether it gave up: what comes into its queues meanwhile has to be reported too.
+fn empty_if_ended(line: &TopicLine) -> bool {
+    let Some(client) = line.client() else {
+        return false;
+    };
+    let is_over = client.client().fatal_error().is_some();
+    if is_over {
+        client.purge(PurgeConfig::default().queue().inflight());
+    }
+    is_over
 }

@@ -109,6 +109,13 @@ impl Node {
         Node { node, url }
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> std::net::SocketAddr {
+        let address = self.url.split(['@', '/']).nth(3);
+        let address = address.and_then(|address| address.parse().ok());
+        address.expect("a URL has an address after the user")
+    }
+
     pub fn start_again(&self) {
         self.node.start();
     }
@@ -133,6 +140,11 @@ impl Node {
 
     pub fn set_memory_limit(&self, share: &str) {
         self.run("ctl", &["set_vm_memory_high_watermark", share]);
+    }
+
+    /// Calls rabbitmqctl.
+    pub fn ctl(&self, words: &[&str]) -> String {
+        self.run("ctl", words)
     }
 
     fn run(&self, verb: &str, arguments: &[&str]) -> String {

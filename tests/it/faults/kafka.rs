@@ -2,77 +2,18 @@
 
 use std::time::Duration;
 
-use super::checker::{
-    Consumed, Cost, assert_a_fresh_event_arrives, assert_at_rest, check, spool_files,
-};
+use super::checker::{Cost, check, spool_files};
+use super::scenes::{CREATE, Kafka as Scene, MESSAGES as TOPIC};
 use super::senders::Senders;
+use super::thorough;
 use crate::client::{Connection, Request};
 use crate::cluster::Cluster;
-use crate::node::Node;
 use crate::process::{Process, await_some};
 
-const TOPIC: &str = "minchat.message.sent.v1";
 /// The hedge of 250 ms and a sync of 50 ms, with three times the room.
 const HEDGE: Duration = Duration::from_millis(900);
 /// One restart: what the window holds of such small events, and what is published between two marks.
 const OF_A_RESTART: usize = 20_000;
-
-/// A Kafka that may be broken, and how to reach it.
-struct Scene {
-    node: Node,
-    servers: String,
-}
-
-impl Scene {
-    fn new() -> Self {
-        let node = Node::kafka(&[]);
-        let servers = node.env("KAFKA_BOOTSTRAP_SERVERS");
-        Scene { node, servers }
-    }
-
-    fn yaml(&self, kafka: &str, rest: &str) -> String {
-        format!(
-            "sources: {{minchat: {{auth: {{none: true}}}}}}\nkafka:\n  bootstrap_servers: {}\n{kafka}\n{rest}",
-            self.servers
-        )
-    }
-
-    fn bridge(&self) -> Process {
-        let bridge = Process::start(&self.yaml(CREATE, ""));
-        bridge.await_ready();
-        bridge
-    }
-
-    /// Waits until the topics are there and publishing has begun.
-    fn await_published(&self, bridge: &Process) {
-        await_some("a published event", || {
-            (bridge.metric(&["published_total{", TOPIC]) > 0.0).then_some(())
-        });
-    }
-
-    fn consumed(&self) -> Vec<Consumed> {
-        let records = Cluster::at(&self.servers).read(TOPIC);
-        let all = records
-            .into_iter()
-            .filter(|record| record.key.as_deref() != Some("fresh"));
-        all.map(|record| Consumed(record.raw)).collect()
-    }
-
-    fn arrived(&self, id: &str) -> bool {
-        Cluster::at(&self.servers)
-            .read(TOPIC)
-            .iter()
-            .any(|record| record.id() == id)
-    }
-
-    /// After the fault: F, G, I.
-    fn assert_all_is_well(&self, bridge: &Process) {
-        assert_a_fresh_event_arrives(bridge, |id| self.arrived(id));
-        assert_at_rest(bridge);
-    }
-}
-
-const CREATE: &str = "  create_topics: {partitions: 3, replication_factor: 1}";
 
 #[test]
 fn row_1_without_a_fault_nothing_is_repeated_and_the_spool_is_never_touched() {
@@ -298,12 +239,12 @@ fn row_24_a_second_signal_ends_it_at_once_and_loses_nothing() {
 
 #[test]
 fn row_26_a_bridge_that_is_killed_again_and_again_loses_nothing() {
-    const KILLS: usize = 20;
+    let kills = thorough(200, 20);
     let scene = Scene::new();
     let mut bridge = scene.bridge();
     let senders = Senders::start(bridge.webhooks(), 6);
     let mut rng = fastrand::Rng::with_seed(26);
-    for kill in 0..KILLS {
+    for kill in 0..kills {
         // In every other life the broker is silent, so that the spool is what is torn.
         let silent = kill % 2 == 1;
         if silent {
@@ -320,5 +261,5 @@ fn row_26_a_bridge_that_is_killed_again_and_again_loses_nothing() {
     senders.await_accepted(100);
     let ledger = senders.end();
     scene.assert_all_is_well(&bridge);
-    check(&ledger, &scene.consumed(), KILLS * OF_A_RESTART);
+    check(&ledger, &scene.consumed(), kills * OF_A_RESTART);
 }

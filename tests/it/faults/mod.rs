@@ -2,7 +2,21 @@
 //! same for every row.
 
 mod checker;
+mod clients;
 mod disk;
 mod kafka;
+mod kafka_refusals;
+mod mock;
+mod network;
+mod proxy;
 mod rabbitmq;
+mod scenes;
 mod senders;
+
+/// What `make faults` has in full, and `make test` in short.
+fn thorough<T>(full: T, short: T) -> T {
+    match std::env::var_os("MINCHAT_BRIDGE_FAULTS") {
+        Some(_) => full,
+        None => short,
+    }
+}

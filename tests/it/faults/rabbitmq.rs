@@ -2,79 +2,16 @@
 
 use std::time::Duration;
 
-use super::checker::{Consumed, assert_a_fresh_event_arrives, assert_at_rest, check};
-use super::senders::{Ledger, Senders};
-use crate::amqp::client::{Client, quorum};
-use crate::amqp::node::Node;
+use super::checker::{Consumed, assert_at_rest, check};
+use super::scenes::{MESSAGES as EXCHANGE, QUEUE, Rabbit as Scene};
+use super::senders::Senders;
+use crate::amqp::client::{Client, text};
 use crate::process::{Process, await_some};
 
-const EXCHANGE: &str = "minchat.message.sent.v1";
-const QUEUE: &str = "consumer";
 /// The hedge of 250 ms and a sync of 50 ms, with three times the room.
 const HEDGE: Duration = Duration::from_millis(900);
 /// Everything that was in a batch when it failed may come twice.
 const OF_A_FAILURE: usize = 20_000;
-
-struct Scene {
-    node: Node,
-}
-
-impl Scene {
-    fn new() -> Self {
-        Scene {
-            node: Node::start(),
-        }
-    }
-
-    fn yaml(&self, amqp: &str) -> String {
-        format!(
-            "sources: {{minchat: {{auth: {{none: true}}}}}}\namqp:\n  uri: {}\n{amqp}\n",
-            self.node.url
-        )
-    }
-
-    /// A bridge, and a queue for its messages.
-    fn bridge(&self, amqp: &str) -> Process {
-        let bridge = Process::start(&self.yaml(amqp));
-        bridge.await_ready();
-        await_some("the exchange", || {
-            (bridge.metric(&["broker_up"]) == 1.0).then_some(())
-        });
-        self.bind();
-        bridge
-    }
-
-    fn bind(&self) {
-        let client = Client::new(&self.node.url);
-        client.declare_queue(QUEUE, &quorum());
-        client.bind(QUEUE, EXCHANGE, "message.sent", &[]);
-        self.node.sync();
-    }
-
-    /// Ends the senders, and holds what is in the queue against what they were told.
-    fn assert_all_is_well(
-        &self,
-        bridge: &Process,
-        senders: Senders,
-        most_duplicates: usize,
-    ) -> Ledger {
-        let ledger = senders.end();
-        bridge.await_metric(&["spool_events"], 0.0);
-        bridge.await_metric(&["lane_pending_events"], 0.0);
-        let client = Client::new(&self.node.url);
-        let consumed: Vec<_> = client
-            .drain_bodies(QUEUE)
-            .into_iter()
-            .map(Consumed)
-            .collect();
-        check(&ledger, &consumed, most_duplicates);
-        assert_a_fresh_event_arrives(bridge, |id| {
-            client.drain_ids(QUEUE).iter().any(|one| one == id)
-        });
-        assert_at_rest(bridge);
-        ledger
-    }
-}
 
 #[test]
 fn row_3_a_broker_that_is_killed_under_load_costs_no_sender_anything() {
@@ -164,6 +101,60 @@ fn row_19_what_no_queue_takes_waits_for_one() {
         (bridge.metric(&["spool_events", EXCHANGE]) == 0.0).then_some(())
     });
     senders.await_accepted(200);
+    let ledger = scene.assert_all_is_well(&bridge, senders, OF_A_FAILURE);
+    assert_eq!(ledger.refused, [0; 0]);
+}
+
+#[test]
+fn row_20_what_a_full_queue_nacks_is_tried_again_in_order() {
+    let scene = Scene::new();
+    let bridge = scene.bridge_alone("");
+    let client = scene.client();
+    let full = [
+        ("x-max-length", lapin::types::AMQPValue::LongInt(300)),
+        ("x-overflow", text("reject-publish")),
+    ];
+    client.declare_queue(QUEUE, &full);
+    client.bind(QUEUE, EXCHANGE, "message.sent", &[]);
+    let senders = Senders::start(bridge.webhooks(), 8);
+    await_some("a nack", || {
+        (bridge.metric(&["publish_failures_total", EXCHANGE, "nack"]) > 0.0).then_some(())
+    });
+    senders.await_spooled(200);
+    let ledger = senders.end();
+    assert_eq!(ledger.refused, [0; 0]);
+    let mut bodies = Vec::new();
+    await_some("room for everything", || {
+        let pending = bridge.metric(&["lane_pending_events", EXCHANGE]);
+        bodies.extend(client.drain_bodies(QUEUE));
+        (pending == 0.0).then_some(())
+    });
+    let consumed: Vec<_> = bodies.into_iter().map(Consumed).collect();
+    check(&ledger, &consumed, OF_A_FAILURE);
+    assert_at_rest(&bridge);
+}
+
+#[test]
+fn row_21_what_an_operator_closes_is_built_anew() {
+    const CHANNELS: &str = "[exit(Channel, kill) || Channel <- rabbit_channel:list()].";
+    let scene = Scene::new();
+    let bridge = scene.bridge("");
+    let senders = Senders::start(bridge.webhooks(), 8);
+    senders.await_accepted(300);
+    for words in [
+        &["close_all_connections", "by the operator"][..],
+        &["eval", CHANNELS],
+    ] {
+        let failures = || bridge.metric(&["publish_failures_total"]);
+        let (failed, published) = (failures(), bridge.metric(&["published_total{", EXCHANGE]));
+        scene.node.ctl(words);
+        await_some("what was closed to be missed", || {
+            (failures() > failed).then_some(())
+        });
+        await_some("what is built anew to publish", || {
+            (bridge.metric(&["published_total{", EXCHANGE]) > published + 100.0).then_some(())
+        });
+    }
     let ledger = scene.assert_all_is_well(&bridge, senders, OF_A_FAILURE);
     assert_eq!(ledger.refused, [0; 0]);
 }

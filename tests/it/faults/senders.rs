@@ -25,7 +25,8 @@ pub struct Senders {
 }
 
 struct Shared {
-    address: RwLock<SocketAddr>,
+    /// Of the bridge, and which of several it is.
+    address: RwLock<(SocketAddr, usize)>,
     stop: AtomicBool,
     ledger: Mutex<Ledger>,
 }
@@ -50,6 +51,12 @@ pub struct Accepted {
     pub sender: usize,
     pub number: u64,
     pub spooled: bool,
+    /// Which of several bridges took it.
+    pub replica: usize,
+    /// When it was sent.
+    pub began: Instant,
+    /// When it was answered.
+    pub answered: Instant,
 }
 
 /// The payload of a sender's message.
@@ -59,18 +66,24 @@ pub fn payload(sender: usize, number: u64) -> String {
 
 impl Senders {
     pub fn start(address: SocketAddr, count: usize) -> Self {
+        Self::resting(address, &vec![REST; count])
+    }
+
+    /// One for each of these rests after an answer.
+    pub fn resting(address: SocketAddr, rests: &[Duration]) -> Self {
+        let count = rests.len();
         let ledger = Ledger {
             sent: vec![0; count],
             ..Ledger::default()
         };
         let shared = Arc::new(Shared {
-            address: RwLock::new(address),
+            address: RwLock::new((address, 0)),
             stop: AtomicBool::new(false),
             ledger: Mutex::new(ledger),
         });
-        let threads = (0..count).map(|sender| {
+        let threads = rests.iter().copied().enumerate().map(|(sender, rest)| {
             let shared = Arc::clone(&shared);
-            std::thread::spawn(move || shared.send_all(sender))
+            std::thread::spawn(move || shared.send_all(sender, rest))
         });
         Senders {
             threads: threads.collect(),
@@ -80,7 +93,20 @@ impl Senders {
 
     /// The bridge is somewhere else now.
     pub fn turn_to(&self, address: SocketAddr) {
-        *self.shared.address.write().expect("nobody panics with it") = address;
+        self.turn_to_replica(address, 0);
+    }
+
+    /// Another bridge takes what is sent from now on.
+    pub fn turn_to_replica(&self, address: SocketAddr, replica: usize) {
+        *self.shared.address.write().expect("nobody panics with it") = (address, replica);
+    }
+
+    /// Goes on for so long: the length of a fault.
+    pub fn keep_on(&self, length: Duration) {
+        let began = Instant::now();
+        await_some("the end of the fault", || {
+            (began.elapsed() >= length).then_some(())
+        });
     }
 
     /// Waits until so many more are accepted than now.
@@ -126,15 +152,18 @@ impl Shared {
         self.ledger.lock().expect("nobody panics with it")
     }
 
-    fn send_all(&self, sender: usize) {
+    fn send_all(&self, sender: usize, rest: Duration) {
         let mut connection = None;
         for number in 0..MOST {
             if self.stop.load(Ordering::Relaxed) {
                 return;
             }
-            let address = *self.address.read().expect("nobody panics with it");
+            let (address, replica) = *self.address.read().expect("nobody panics with it");
             self.ledger().sent[sender] = number + 1;
-            connection = self.send(connection, address, sender, number);
+            connection = self.send(connection, (address, replica), sender, number);
+            if connection.is_some() {
+                std::thread::sleep(rest);
+            }
         }
     }
 
@@ -142,7 +171,7 @@ impl Shared {
     fn send(
         &self,
         connection: Option<(SocketAddr, Connection)>,
-        address: SocketAddr,
+        (address, replica): (SocketAddr, usize),
         sender: usize,
         number: u64,
     ) -> Option<(SocketAddr, Connection)> {
@@ -172,12 +201,13 @@ impl Shared {
                 sender,
                 number,
                 spooled: json["receipt"] == "spooled",
+                replica,
+                began,
+                answered: Instant::now(),
             });
         } else {
             ledger.refused.push(answer.status);
         }
-        drop(ledger);
-        std::thread::sleep(REST);
         (answer.header("connection") != Some("close")).then_some((address, connection))
     }
 }

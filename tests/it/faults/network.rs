@@ -1,0 +1,232 @@
+//! Faults of the network between the bridge and its broker.
+
+use std::time::{Duration, Instant};
+
+use super::checker::{Cost, check};
+use super::proxy::{Proxy, Weather};
+use super::scenes::{Kafka, MESSAGES, Rabbit};
+use super::senders::{Ledger, Senders};
+use super::thorough;
+use crate::process::{Process, await_some};
+
+/// The hedge of 250 ms and a sync of 50 ms, with three times the room.
+const HEDGE: Duration = Duration::from_millis(900);
+/// What the window holds of such small events.
+const OF_A_WINDOW: usize = 20_000;
+const RESETS: usize = 10;
+/// One a destination, and one that looks after topics.
+const KAFKA_CLIENTS: usize = 7;
+
+fn assert_nobody_waited(ledger: &Ledger) {
+    assert_eq!(ledger.refused, [0; 0]);
+    let waited = ledger.percentile(99);
+    assert!(waited < HEDGE, "p99 of {waited:?}");
+}
+
+/// Waits until events of the spool get through. On a small machine their senders may be faster than the broker.
+fn await_draining(bridge: &Process) {
+    let drained = || bridge.metric(&["spool_drained_total", MESSAGES]);
+    let before = drained();
+    await_some("events of the spool to get through", || {
+        (drained() > before || bridge.metric(&["spool_events", MESSAGES]) == 0.0).then_some(())
+    });
+}
+
+/// A Kafka behind a proxy, a bridge, and senders whose first events are through.
+fn kafka_at_work() -> (Proxy, Kafka, Process, Senders) {
+    let proxy = Proxy::new();
+    let scene = Kafka::behind(&proxy);
+    let bridge = scene.bridge();
+    let senders = Senders::start(bridge.webhooks(), 8);
+    scene.await_published(&bridge);
+    senders.await_accepted(500);
+    (proxy, scene, bridge, senders)
+}
+
+fn rabbit_at_work(amqp: &str) -> (Proxy, Rabbit, Process, Senders) {
+    let proxy = Proxy::new();
+    let scene = Rabbit::behind(&proxy);
+    let bridge = scene.bridge(amqp);
+    let senders = Senders::start(bridge.webhooks(), 8);
+    senders.await_accepted(500);
+    (proxy, scene, bridge, senders)
+}
+
+#[test]
+fn row_6_a_slow_kafka_bounds_no_answer() {
+    let (proxy, scene, bridge, senders) = kafka_at_work();
+    for millis in thorough(&[200, 2000, 5000][..], &[200, 2000]) {
+        proxy.weather(Weather::Slow(Duration::from_millis(*millis)));
+        senders.await_accepted(500);
+    }
+    senders.await_spooled(500);
+    proxy.weather(Weather::Fair);
+    await_draining(&bridge);
+    senders.await_accepted(100);
+    let ledger = senders.end();
+    assert_nobody_waited(&ledger);
+    scene.assert_all_is_well(&bridge);
+    check(&ledger, &scene.consumed(), OF_A_WINDOW);
+}
+
+#[test]
+fn row_6_a_slow_rabbitmq_bounds_no_answer() {
+    let (proxy, scene, bridge, senders) = rabbit_at_work("");
+    for millis in thorough(&[200, 2000, 5000][..], &[200, 2000]) {
+        proxy.weather(Weather::Slow(Duration::from_millis(*millis)));
+        senders.await_accepted(500);
+    }
+    senders.await_spooled(500);
+    proxy.weather(Weather::Fair);
+    await_draining(&bridge);
+    senders.await_accepted(100);
+    let ledger = scene.assert_all_is_well(&bridge, senders, OF_A_WINDOW);
+    assert_nobody_waited(&ledger);
+}
+
+#[test]
+fn row_7_a_network_that_drops_everything_before_kafka_costs_no_sender_anything() {
+    let (proxy, scene, bridge, senders) = kafka_at_work();
+    proxy.weather(Weather::Silent);
+    senders.await_spooled(1000);
+    senders.keep_on(thorough(Duration::from_secs(60), Duration::ZERO));
+    proxy.weather(Weather::Fair);
+    await_draining(&bridge);
+    senders.await_accepted(100);
+    let ledger = senders.end();
+    assert_nobody_waited(&ledger);
+    scene.assert_all_is_well(&bridge);
+    check(&ledger, &scene.consumed(), OF_A_WINDOW);
+}
+
+#[test]
+fn row_7_a_network_that_drops_everything_before_rabbitmq_costs_no_sender_anything() {
+    let (proxy, scene, bridge, senders) = rabbit_at_work("  heartbeat: 2s");
+    proxy.weather(Weather::Silent);
+    senders.await_spooled(1000);
+    bridge.await_metric(&["broker_up"], 0.0);
+    senders.keep_on(thorough(Duration::from_secs(60), Duration::ZERO));
+    proxy.weather(Weather::Fair);
+    await_draining(&bridge);
+    senders.await_accepted(100);
+    let ledger = scene.assert_all_is_well(&bridge, senders, OF_A_WINDOW);
+    assert_nobody_waited(&ledger);
+}
+
+#[test]
+fn row_8_what_is_reset_cut_off_or_torn_before_kafka_is_built_anew_and_leaks_nothing() {
+    let (proxy, scene, bridge, senders) = kafka_at_work();
+    let before = Cost::of(&bridge);
+    proxy.weather(Weather::ByBytes);
+    senders.await_accepted(300);
+    proxy.weather(Weather::Fair);
+    for _ in 0..RESETS {
+        proxy.reset();
+        senders.await_accepted(50);
+    }
+    proxy.cut();
+    senders.await_accepted(300);
+    await_draining(&bridge);
+    let ledger = senders.end();
+    assert_nobody_waited(&ledger);
+    scene.assert_all_is_well(&bridge);
+    check(&ledger, &scene.consumed(), OF_A_WINDOW);
+    // After its first loss each of librdkafka's clients has one more thread for the address that it began with:
+    // the two ends of a pipe, and a connection.
+    let before = Cost {
+        descriptors: before.descriptors + 3 * KAFKA_CLIENTS,
+        ..before
+    };
+    before.assert_restored(&bridge);
+}
+
+#[test]
+fn row_8_what_is_reset_cut_off_or_torn_before_rabbitmq_is_built_anew_and_leaks_nothing() {
+    let (proxy, scene, bridge, senders) = rabbit_at_work("  heartbeat: 2s");
+    let before = Cost::of(&bridge);
+    proxy.weather(Weather::ByBytes);
+    senders.await_accepted(300);
+    proxy.weather(Weather::Fair);
+    for _ in 0..RESETS {
+        proxy.reset();
+        senders.await_accepted(50);
+    }
+    proxy.cut();
+    senders.await_accepted(300);
+    await_draining(&bridge);
+    let ledger = scene.assert_all_is_well(&bridge, senders, RESETS * OF_A_WINDOW);
+    assert_nobody_waited(&ledger);
+    before.assert_restored(&bridge);
+}
+
+#[test]
+fn row_22_a_rabbitmq_connection_whose_heartbeats_are_lost_is_built_anew() {
+    const HEARTBEAT: Duration = Duration::from_secs(2);
+    let (proxy, scene, bridge, senders) = rabbit_at_work("  heartbeat: 2s");
+    let reconnects = bridge.metric(&["broker_reconnects_total"]);
+    let began = Instant::now();
+    proxy.cut();
+    senders.await_spooled(100);
+    await_some("a new connection", || {
+        (bridge.metric(&["broker_reconnects_total"]) > reconnects).then_some(())
+    });
+    let rebuilt = began.elapsed();
+    assert!(rebuilt < 3 * 2 * HEARTBEAT, "after {rebuilt:?}");
+    await_draining(&bridge);
+    let ledger = scene.assert_all_is_well(&bridge, senders, OF_A_WINDOW);
+    assert_nobody_waited(&ledger);
+}
+
+/// The confirm is lost: the event has arrived, and only its broker knows.
+#[test]
+fn row_12_a_lost_confirm_of_kafka_loses_nothing() {
+    let (proxy, scene, bridge, senders) = kafka_at_work();
+    for _ in 0..3 {
+        proxy.weather(Weather::Deaf);
+        senders.await_spooled(50);
+        proxy.reset();
+        proxy.weather(Weather::Fair);
+        await_draining(&bridge);
+    }
+    senders.await_accepted(100);
+    let ledger = senders.end();
+    assert_nobody_waited(&ledger);
+    scene.assert_all_is_well(&bridge);
+    check(&ledger, &scene.consumed(), OF_A_WINDOW);
+}
+
+#[test]
+fn row_12_a_lost_confirm_of_rabbitmq_is_a_duplicate_that_is_counted() {
+    let (proxy, scene, bridge, senders) = rabbit_at_work("");
+    for _ in 0..3 {
+        proxy.weather(Weather::Deaf);
+        senders.await_spooled(50);
+        proxy.reset();
+        proxy.weather(Weather::Fair);
+        await_draining(&bridge);
+    }
+    senders.await_accepted(100);
+    let ledger = scene.assert_all_is_well(&bridge, senders, OF_A_WINDOW);
+    assert_nobody_waited(&ledger);
+    assert!(bridge.metric(&["publish_repeated_total", "amqp"]) > 0.0);
+}
+
+#[test]
+fn row_4_a_broker_that_comes_and_goes_has_each_event_spooled_once_at_most() {
+    const FLAP: Duration = Duration::from_secs(2);
+    let (proxy, scene, bridge, senders) = kafka_at_work();
+    for _ in 0..thorough(10, 3) {
+        proxy.weather(Weather::Away);
+        senders.keep_on(FLAP);
+        proxy.weather(Weather::Fair);
+        senders.keep_on(FLAP);
+    }
+    senders.await_accepted(100);
+    let ledger = senders.end();
+    assert_nobody_waited(&ledger);
+    scene.assert_all_is_well(&bridge);
+    let spooled = bridge.metric(&["spool_appended_total", MESSAGES]);
+    // One more is the fresh event of the check.
+    assert!(spooled <= ledger.accepted.len() as f64 + 1.0, "{spooled}");
+    check(&ledger, &scene.consumed(), OF_A_WINDOW);
+}
