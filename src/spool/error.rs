@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A directory or a file can't be had.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     Io {
         /// Which one.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        error: io::Error,
     },
     /// Another process has it.
     #[error("{}: {}", dir.display(), in_use(*by))]
@@ -52,8 +52,8 @@ fn in_use(by: Option<u32>) -> String {
 }
 
 impl OpenError {
-    pub(super) fn io(path: &Path, source: io::Error) -> Self {
-        let is_denied = source.kind() == io::ErrorKind::PermissionDenied;
+    pub(super) fn io(path: &Path, error: io::Error) -> Self {
+        let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
         // What can't be asked, or is not there, is in the hands of the directory above.
         let mut there = path.ancestors().filter_map(|path| path.metadata().ok());
         let refusal = there
@@ -62,7 +62,7 @@ impl OpenError {
             .and_then(|about| OpenError::owner(path, &about));
         refusal.unwrap_or_else(|| OpenError::Io {
             path: path.to_owned(),
-            source,
+            error,
         })
     }
 

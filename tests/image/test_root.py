@@ -31,7 +31,7 @@ class Serving:
     def __init__(self, root: Path, log: Path) -> None:
         self.http, self.admin = free_port(), free_port()
         listen = ["--set", f"http.listen=127.0.0.1:{self.http}", "--set", f"admin.listen=127.0.0.1:{self.admin}"]
-        arguments = [*command("CMD"), *listen, "--set", f"file.dir={DATA}/events"]
+        arguments = [*command("CMD"), *listen, "--set", f"file.dir={DATA}/events", "--set", f"spool.dir={DATA}/spool"]
         self.root, self.log = root, log
         with log.open("w") as out:
             self.process = subprocess.Popen(line(root, arguments), env=variables(), stdout=out, stderr=out)
