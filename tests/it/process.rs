@@ -80,6 +80,8 @@ impl Process {
                 "admin.listen=127.0.0.1:0",
             ])
             .args(["--set", "log.format=json"])
+            // The machine that tests may have a disk that is nearly full.
+            .args(["--set", "spool.keep_free=0%"])
             .current_dir(dir.path())
             .stderr(Stdio::piped())
             .spawn()

@@ -81,7 +81,7 @@ class Bridge:
             f"http: {{listen: '127.0.0.1:0'}}\nadmin: {{listen: '127.0.0.1:0'}}\n"
             f"sources: {{minchat: {{auth: {{tokens: ['{TOKEN}']}}}}}}\n"
             f"kafka: {{bootstrap_servers: '{kafka}', create_topics: {{partitions: 3, replication_factor: 1}}}}\n"
-            f"amqp: {{uri: '{amqp}'}}\nspool: {{dir: '{directory}/spool'}}\nlog: {{format: json}}\n"
+            f"amqp: {{uri: '{amqp}'}}\nspool: {{dir: '{directory}/spool', keep_free: 0%}}\nlog: {{format: json}}\n"
         )
 
     def __enter__(self):
