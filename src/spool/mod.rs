@@ -40,7 +40,7 @@
 //!
 //! A **mark** is two slots of 4 KiB, written in turn, so that a torn write leaves the other one: a
 //! count of the writes (`u64`), the mark (`u64`) and a CRC-32C of both (`u32`). The valid slot with the
-//! higher count holds.
+//! higher count holds. Its file is made before the first segment, so that a full disk takes marks too.
 //!
 //! # Invariants
 //!

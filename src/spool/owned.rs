@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::disk::{Disk, DiskFile};
 use super::error::Refusal;
 use super::format::HEADER;
-use super::mark::MarkFile;
+use super::mark::{self, MarkFile};
 use super::queue::Queue;
 use super::recovery::SUFFIX;
 
@@ -62,6 +62,21 @@ impl Owned {
             rests: None,
             appended_lately: false,
         }
+    }
+
+    /// Persists the mark, in a file that is made if there is none that is open.
+    pub(super) fn write_mark(&mut self, disk: &dyn Disk, mark: u64) -> io::Result<()> {
+        match &mut self.mark_file {
+            Some(file) => file.write(mark)?,
+            none => {
+                if disk.list(&self.dir)?.iter().any(|name| name == mark::FILE) {
+                    disk.remove(&self.dir.join(mark::FILE))?;
+                }
+                *none = Some(MarkFile::create(disk, &self.dir, mark)?);
+            }
+        }
+        self.persisted = mark;
+        Ok(())
     }
 
     /// Writes zeros up to `ahead`, from where the records will end.

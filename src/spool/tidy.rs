@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 
 use super::format::{HEADER, Header};
-use super::mark::{self, MarkFile};
 use super::owned::{Active, segment_name};
 use super::queue::View;
 use super::recovery::clear;
@@ -22,6 +21,11 @@ impl Store {
             disk.create_dir(&owned.dir)?;
             disk.sync_dir(root)?;
             owned.exists = true;
+        }
+        if owned.mark_file.is_none() {
+            // Before the disk is full: marks are what makes room on it.
+            let mark = owned.queue.marked().min(owned.next);
+            owned.write_mark(disk, mark)?;
         }
         // One that holds nothing is in the way: it was begun at the same number.
         let mut index = owned.queue.index();
@@ -102,16 +106,7 @@ impl Store {
         let lately = std::mem::take(&mut owned.appended_lately) && !all;
         let mark = owned.queue.marked().min(owned.next);
         if mark > owned.persisted {
-            match &mut owned.mark_file {
-                Some(file) => file.write(mark)?,
-                none => {
-                    if disk.list(&owned.dir)?.iter().any(|name| name == mark::FILE) {
-                        disk.remove(&owned.dir.join(mark::FILE))?;
-                    }
-                    *none = Some(MarkFile::create(disk, &owned.dir, mark)?);
-                }
-            }
-            owned.persisted = mark;
+            owned.write_mark(disk, mark)?;
         }
         let is_done = mark >= owned.next && !lately;
         if is_done {
