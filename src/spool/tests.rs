@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
+use super::disk::Disk;
 use super::queue::{Cursor, Name, Queue};
 use super::recovery::QUARANTINE;
 use super::settings::Settings;
@@ -318,5 +319,47 @@ fn what_was_appended_comes_back_whatever_the_disk_does() {
         RUNS,
         "what_was_appended_comes_back_whatever_the_disk_does",
         run,
+    );
+}
+
+#[test]
+fn what_is_to_stay_free_of_the_disk_stays_free() {
+    let disk = SimulatedDisk::new(1, 1 << 20);
+    let settings = Settings {
+        keep_free: Percent::new(50),
+        max_size: 64 << 20,
+        ..settings()
+    };
+    let opened = Store::open(Arc::new(disk.clone()), &settings, SIZES, 1);
+    let (mut store, _) = opened.expect("there is nothing yet");
+    let (place, _) = store.queue(&name(0));
+    let append = |store: &mut Store, number: u64| {
+        let mut batch = Batch::new();
+        batch.push(number, 7, |bytes| bytes.extend_from_slice(&[1; 4096]));
+        store
+            .append(Instant::now(), &mut [(place, batch)])
+            .remove(0)
+    };
+    let mut number = 0;
+    let why = loop {
+        match append(&mut store, number) {
+            (_, None) => number += 1,
+            (_, Some(refusal)) => break refusal.to_string(),
+        }
+    };
+    assert!(why.contains("spool.keep_free keeps 524288"), "{why}");
+    let free = disk
+        .space(Path::new("/spool"))
+        .expect("it can be asked")
+        .free;
+    assert!(
+        (512 << 10..600 << 10).contains(&free),
+        "{free} bytes are free"
+    );
+    disk.resize(4 << 20);
+    assert_eq!(
+        append(&mut store, number),
+        (number + 1, None),
+        "it goes on by itself"
     );
 }
