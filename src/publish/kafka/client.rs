@@ -83,6 +83,14 @@ pub(super) fn fits(max_message: Option<usize>) -> bool {
     max_message.is_none_or(|max| (BATCH..=MESSAGE + MESSAGE / 10).contains(&max))
 }
 
+/// Ends a client on a thread of its own: that takes as long as its broker's sockets do.
+pub(super) fn retire<C: Send + 'static>(client: C) {
+    let ending = std::thread::Builder::new().name("kafka-retire".to_owned());
+    if let Err(error) = ending.spawn(move || drop(client)) {
+        tracing::warn!(%error, "no thread to end a Kafka client on");
+    }
+}
+
 fn login(config: &mut ClientConfig, sasl: &Sasl) {
     config.set("sasl.mechanism", sasl.mechanism.as_str());
     if let Some(username) = &sasl.username {

@@ -79,7 +79,7 @@ pub fn probe(
     max_body: usize,
     create: bool,
 ) -> Result<Vec<Found>, Failure> {
-    let topics_of = Topics::new(settings, runtime.clone())?;
+    let mut topics_of = Topics::new(settings.clone(), runtime.clone());
     let asking = Asking::new(settings)?;
     let like = settings.create_topics.clone().unwrap_or_default();
     let found = topics.iter().map(|topic| {

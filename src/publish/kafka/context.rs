@@ -45,6 +45,8 @@ pub(super) struct Context {
     ready: AtomicBool,
     down: AtomicBool,
     down_since: Mutex<Option<Instant>>,
+    /// It knows no broker any more, and asks for none.
+    lost: AtomicBool,
     /// Nobody is interested in this client any more.
     retired: AtomicBool,
     last_error: LastError,
@@ -79,6 +81,7 @@ struct Statistics {
 #[derive(Deserialize)]
 struct BrokerStatistics {
     state: String,
+    source: String,
 }
 
 #[derive(Deserialize)]
@@ -102,6 +105,7 @@ impl Context {
             ready: AtomicBool::new(false),
             down: AtomicBool::new(false),
             down_since: Mutex::default(),
+            lost: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             last_error: LastError::default(),
         }
@@ -128,6 +132,12 @@ impl Context {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         self.is_down() && since.is_some_and(|since| since.elapsed() >= time)
+    }
+
+    /// It will never reach a broker again: a broker that rejoins its cluster answers for a moment that
+    /// there is no broker at all, and librdkafka 2.12 forgets those that it knew (2026-11-25).
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
     }
 
     /// The lane is told, once an outage, that there is no way now.
@@ -197,6 +207,10 @@ impl ClientContext for Context {
             return;
         };
         (self.on_queue)(statistics.msg_cnt);
+        let knows_one = |broker: &BrokerStatistics| broker.source != "internal";
+        if !statistics.brokers.values().any(knows_one) && !self.lost.swap(true, Ordering::AcqRel) {
+            (self.on_end)();
+        }
         let has_id = statistics
             .eos
             .is_some_and(|eos| eos.idemp_state == "Assigned");
@@ -272,7 +286,36 @@ impl ClientContext for AskingContext {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
+
+    #[test]
+    fn a_client_that_knows_no_broker_any_more_is_lost_and_its_keeper_hears_it_once() {
+        let told = Arc::new(AtomicUsize::new(0));
+        let on_end = Arc::clone(&told);
+        let on_end = Arc::new(move || {
+            on_end.fetch_add(1, Ordering::Relaxed);
+        });
+        let context = Context::new(Arc::new(|_| {}), Arc::new(|_| {}), on_end, 0);
+        let internal = r#"":0/internal":{"state":"UP","source":"internal"}"#;
+        for (brokers, lost) in [
+            (
+                format!(r#"{internal},"k:1/bootstrap":{{"state":"DOWN","source":"configured"}}"#),
+                false,
+            ),
+            (
+                format!(r#"{internal},"k:1/1":{{"state":"DOWN","source":"learned"}}"#),
+                false,
+            ),
+            (internal.to_owned(), true),
+            (internal.to_owned(), true),
+        ] {
+            context.stats_raw(format!(r#"{{"msg_cnt":0,"brokers":{{{brokers}}}}}"#).as_bytes());
+            assert_eq!(context.is_lost(), lost, "{brokers}");
+        }
+        assert_eq!(told.load(Ordering::Relaxed), 1);
+    }
 
     #[test]
     fn an_opaque_holds_every_attempt_and_every_number_of_a_lane() {

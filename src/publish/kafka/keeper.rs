@@ -21,6 +21,9 @@ use crate::publish::{Failure, Report};
 const RETRY: Duration = Duration::from_secs(1);
 /// How often all clients are looked at.
 const LOOK: Duration = Duration::from_secs(5);
+/// How long a client may not reach the brokers that it knows until it is made anew: more than a
+/// connection and a producer's number take with answers that come after 5 s each.
+const REPLACE: Duration = Duration::from_secs(30);
 /// How often the limits of topics are read again, so that a raised one counts.
 const REFRESH: Duration = Duration::from_secs(30);
 
@@ -60,12 +63,12 @@ impl Keeper {
         let thread = std::thread::Builder::new().name("kafka-keeper".to_owned());
         thread.spawn(move || {
             Round {
+                topics: Topics::new(settings.clone(), runtime.clone()),
                 settings,
                 generation: 0,
                 runtime,
                 max_body,
                 queue,
-                topics: None,
                 keeper: Keeper(Arc::clone(&bell)),
             }
             .run(&bell)
@@ -136,7 +139,7 @@ struct Round {
     /// The largest body that the listener lets in, in bytes.
     max_body: usize,
     queue: Queue,
-    topics: Option<Topics>,
+    topics: Topics,
     /// For who has to wake this thread.
     keeper: Keeper,
 }
@@ -192,6 +195,9 @@ impl Round {
                 self.refresh(&ready);
                 refreshed = Instant::now();
             }
+            if !lacking.iter().all(|line| line.is_ready()) {
+                self.topics.forget();
+            }
             pause = if outdated + ended == 0 && lacking.iter().all(|line| line.is_ready()) {
                 LOOK
             } else {
@@ -204,7 +210,8 @@ impl Round {
         self.settings.sasl = settings.sasl;
         self.settings.tls = settings.tls;
         self.generation += 1;
-        self.topics = None;
+        self.topics.forget();
+        self.topics = Topics::new(self.settings.clone(), self.runtime.clone());
     }
 
     /// Whether a topic's client has settings that were replaced since.
@@ -222,7 +229,7 @@ impl Round {
         };
         let create = self.settings.create_topics.clone();
         let found = self
-            .topics()?
+            .topics
             .find_or_create(client.client(), &line.topic, create.as_ref());
         if let Err(failure) = found {
             let failure = match client.context().last_error() {
@@ -232,7 +239,7 @@ impl Round {
             client.context().went_down(failure.clone());
             return Err(failure);
         }
-        let max_message = self.topics()?.max_message(&line.topic);
+        let max_message = self.topics.max_message(&line.topic);
         self.learn(line, max_message.unwrap_or(0));
         tracing::debug!(topic = line.topic, max_message, "found");
         let client = match client::fits(max_message) {
@@ -263,8 +270,7 @@ impl Round {
 
     fn refresh(&mut self, lines: &[Arc<TopicLine>]) {
         for line in lines {
-            let Ok(topics) = self.topics() else { return };
-            if let Some(max_message) = topics.max_message(&line.topic) {
+            if let Some(max_message) = self.topics.max_message(&line.topic) {
                 self.learn(line, max_message);
             }
         }
@@ -282,23 +288,20 @@ impl Round {
             );
         }
     }
-
-    fn topics(&mut self) -> Result<&Topics, Failure> {
-        if self.topics.is_none() {
-            self.topics = Some(Topics::new(&self.settings, self.runtime.clone())?);
-        }
-        self.topics
-            .as_ref()
-            .ok_or_else(|| errors::failure(None, "no client to ask with"))
-    }
 }
 
-/// Whether a client holds events and has not reached its broker for a while. librdkafka 2.12 tries to
-/// connect 800 times a second then, and takes 0.9 of a core (2026-11-25); a client that holds nothing
-/// rests between its attempts.
+/// Whether another client would do better: one that holds events and has not reached its broker for a
+/// while (librdkafka 2.12 tries to connect 800 times a second then, and takes 0.9 of a core,
+/// 2026-11-25; one that holds nothing rests between its attempts), one that has not for longer (all the
+/// brokers that it knows may have been replaced), and one that knows no broker any more.
 fn is_of_no_use(line: &TopicLine) -> bool {
-    let client = line.client();
-    client.is_some_and(|client| client.context().is_down_for(LOOK) && client.in_flight_count() > 0)
+    line.client().is_some_and(|client| {
+        let context = client.context();
+        let holds_events = client.in_flight_count() > 0;
+        context.is_lost()
+            || context.is_down_for(REPLACE)
+            || context.is_down_for(LOOK) && holds_events
+    })
 }
 
 /// Ends a client that can't reach its broker, so that another can. What it holds is
@@ -307,7 +310,7 @@ fn is_of_no_use(line: &TopicLine) -> bool {
 fn let_go(line: &TopicLine) {
     let Some(client) = line.client() else { return };
     let context = client.context();
-    if context.is_found() && !context.is_down() {
+    if context.is_found() && !context.is_down() && !context.is_lost() {
         return;
     }
     match client.in_flight_count() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 
+use super::client;
 use super::context::{Context, opaque};
 use super::errors;
 use super::keeper::Keeper;
@@ -67,8 +68,7 @@ impl TopicLine {
             .is_some_and(|client| client.context().is_found())
     }
 
-    /// Another client, or none; the one before is ended on a thread of its own: that takes as long
-    /// as its broker's sockets do.
+    /// Another client, or none; the one before is ended.
     pub(super) fn put(&self, client: Option<Arc<Client>>) {
         let before = std::mem::replace(
             &mut *self.client.lock().unwrap_or_else(PoisonError::into_inner),
@@ -76,10 +76,7 @@ impl TopicLine {
         );
         let Some(before) = before else { return };
         before.context().retire();
-        let ending = std::thread::Builder::new().name("kafka-retire".to_owned());
-        if let Err(error) = ending.spawn(move || drop(before)) {
-            tracing::warn!(%error, "no thread to end a Kafka client on");
-        }
+        client::retire(before);
     }
 }
 

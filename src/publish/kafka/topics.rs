@@ -21,8 +21,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Asks a cluster about the limits of its topics, and creates what is missing.
 pub(super) struct Topics {
-    admin: AdminClient<DefaultClientContext>,
+    settings: Settings,
     runtime: Handle,
+    /// Made when it is needed.
+    admin: Option<AdminClient<DefaultClientContext>>,
 }
 
 /// How many partitions the topic has, as this client sees it.
@@ -30,6 +32,11 @@ pub(super) fn find<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<
     let metadata = client
         .fetch_metadata(Some(topic), PATIENCE)
         .map_err(|error| errors::of_event(&error))?;
+    // As a broker answers that is about to join its cluster again.
+    if metadata.brokers().is_empty() {
+        let detail = "the cluster says that it has no broker";
+        return Err(errors::failure(Some(Code::AllBrokersDown), detail));
+    }
     let found = metadata.topics().iter().find(|t| t.name() == topic);
     let Some(found) = found else {
         return Err(missing(topic));
@@ -60,17 +67,34 @@ fn await_created<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<us
 }
 
 impl Topics {
-    pub(super) fn new(settings: &Settings, runtime: Handle) -> Result<Self, Failure> {
-        let admin = client::common(settings).create();
-        Ok(Topics {
-            admin: admin.map_err(|error| errors::of_event(&error))?,
+    pub(super) fn new(settings: Settings, runtime: Handle) -> Self {
+        Topics {
+            settings,
             runtime,
-        })
+            admin: None,
+        }
+    }
+
+    /// Lets go of the connection: the next question has another.
+    pub(super) fn forget(&mut self) {
+        if let Some(admin) = self.admin.take() {
+            client::retire(admin);
+        }
+    }
+
+    fn admin(&mut self) -> Result<&AdminClient<DefaultClientContext>, Failure> {
+        let admin = match self.admin.take() {
+            Some(admin) => admin,
+            None => client::common(&self.settings)
+                .create()
+                .map_err(|error| errors::of_event(&error))?,
+        };
+        Ok(self.admin.insert(admin))
     }
 
     /// How many partitions the topic has; it is created if it is missing and that is wanted.
     pub(super) fn find_or_create<C: ClientContext>(
-        &self,
+        &mut self,
         client: &Client<C>,
         topic: &str,
         create: Option<&CreateTopics>,
@@ -85,7 +109,7 @@ impl Topics {
     }
 
     /// Creates a topic.
-    fn create(&self, topic: &str, like: &CreateTopics) -> Result<(), Failure> {
+    fn create(&mut self, topic: &str, like: &CreateTopics) -> Result<(), Failure> {
         let replication = TopicReplication::Fixed(like.replication_factor.unwrap_or(-1));
         let mut wanted = NewTopic::new(topic, like.partitions.unwrap_or(-1), replication);
         for (name, value) in &like.config {
@@ -94,9 +118,8 @@ impl Topics {
         let options = AdminOptions::new()
             .operation_timeout(Some(PATIENCE))
             .request_timeout(Some(PATIENCE));
-        let created = self
-            .runtime
-            .block_on(self.admin.create_topics([&wanted], &options));
+        let runtime = self.runtime.clone();
+        let created = runtime.block_on(self.admin()?.create_topics([&wanted], &options));
         let created = created.map_err(|error| errors::of_event(&error))?;
         match created.into_iter().next() {
             Some(Err((_, Code::TopicAlreadyExists))) => Ok(()),
@@ -112,17 +135,12 @@ impl Topics {
     }
 
     /// The topic's `max.message.bytes`, if it can be read: that takes the right `DescribeConfigs`.
-    pub(super) fn max_message(&self, topic: &str) -> Option<usize> {
+    pub(super) fn max_message(&mut self, topic: &str) -> Option<usize> {
         let options = AdminOptions::new().request_timeout(Some(PATIENCE));
         let wanted = ResourceSpecifier::Topic(topic);
-        let asked = self.admin.describe_configs([&wanted], &options);
-        let described = self
-            .runtime
-            .block_on(asked)
-            .ok()?
-            .into_iter()
-            .next()?
-            .ok()?;
+        let runtime = self.runtime.clone();
+        let asked = self.admin().ok()?.describe_configs([&wanted], &options);
+        let described = runtime.block_on(asked).ok()?.into_iter().next()?.ok()?;
         described
             .get("max.message.bytes")?
             .value
