@@ -32,8 +32,13 @@ impl<T> Mailbox<T> {
 
     /// Puts a message in. Never blocks for longer than another's push takes.
     pub fn push(&self, message: T) {
+        self.push_all(std::iter::once(message));
+    }
+
+    /// Puts messages in, for one wake.
+    pub fn push_all(&self, messages: impl Iterator<Item = T>) {
         let mut queue = self.lock();
-        queue.messages.push(message);
+        queue.messages.extend(messages);
         if std::mem::take(&mut queue.owner_sleeps) {
             drop(queue);
             self.ready.notify_one();

@@ -267,10 +267,8 @@ impl Delivery {
         self.0.table.of(event.source(), event.event_type())
     }
 
-    fn give(&self, lane: usize, event: Arc<Event>, ticket: Ticket) {
-        self.0.lanes[lane]
-            .mailbox
-            .push(Message::Give { event, ticket });
+    fn tell(&self, lane: usize, messages: impl Iterator<Item = Message>) {
+        self.0.lanes[lane].mailbox.push_all(messages);
     }
 
     fn owners(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<usize>>> {

@@ -158,9 +158,7 @@ impl Owner {
             self.publisher.publish(&steps.publish);
             steps.publish.clear();
         }
-        for (ticket, answer) in steps.answers.drain(..) {
-            ticket.answer(answer);
-        }
+        Ticket::answer_all(steps.answers.drain(..));
         for condemned in steps.dead_letters.drain(..) {
             self.bury(condemned);
         }
@@ -208,11 +206,10 @@ impl Owner {
         let dead_letter = Arc::new(dead_letter);
         let ticket = DeadLetterTicket::new(Arc::clone(&self.mailbox), route.lanes.len(), condemned);
         for lane in &route.lanes {
-            self.delivery.give(
-                *lane,
-                Arc::clone(&dead_letter),
-                Ticket::Lane(Arc::clone(&ticket)),
-            );
+            let event = Arc::clone(&dead_letter);
+            let ticket = Ticket::Lane(Arc::clone(&ticket));
+            let given = Message::Give { event, ticket };
+            self.delivery.tell(*lane, std::iter::once(given));
         }
     }
 

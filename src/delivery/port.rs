@@ -1,7 +1,8 @@
 //! A worker's way into the lanes, and its answers' way back.
 //!
 //! Every worker thread has one port. It owns the table of those who wait, so that all answers that
-//! came together cost it one wake from another thread, and each of its own futures a local one.
+//! came together cost it one wake from another thread, and each of its own futures a local one; and
+//! the events of all requests that it read in one turn cost each lane one wake.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -14,6 +15,7 @@ use std::task::{Context, Poll, Waker};
 use futures_util::task::AtomicWaker;
 
 use super::lane::Answer;
+use super::owner::Message;
 use super::ticket::Ticket;
 use super::{Delivery, Receipt, Refused};
 use crate::envelope::Event;
@@ -23,13 +25,23 @@ use crate::envelope::Event;
 pub struct Port {
     delivery: Delivery,
     waiting: Rc<RefCell<Waiting>>,
+    outbox: Rc<RefCell<Outbox>>,
     inbox: Arc<Inbox>,
+}
+
+/// What the worker's requests gave to the lanes since its last turn, each with its lane.
+#[derive(Default)]
+struct Outbox {
+    given: Vec<(usize, Message)>,
+    /// Of [`Port::answering`], which hands it on after the requests that can go on now.
+    waker: Option<Waker>,
 }
 
 /// Where lanes put a worker's answers.
 #[derive(Default)]
 pub(super) struct Inbox {
     answers: Mutex<Vec<(Seat, Answer)>>,
+    /// Answers were put in, and the worker was not told yet, or did not look yet.
     rung: AtomicBool,
     worker: AtomicWaker,
 }
@@ -57,11 +69,16 @@ struct Place {
 }
 
 impl Inbox {
+    /// Puts an answer in. Its worker may not hear of it before [`Self::ring`].
     pub(super) fn put(&self, seat: Seat, answer: Answer) {
         self.answers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push((seat, answer));
+    }
+
+    /// Tells the worker, unless it was told and has yet to look.
+    pub(super) fn ring(&self) {
         if !self.rung.swap(true, Ordering::AcqRel) {
             self.worker.wake();
         }
@@ -74,24 +91,28 @@ impl Port {
         Port {
             delivery,
             waiting: Rc::default(),
+            outbox: Rc::default(),
             inbox: Arc::default(),
         }
     }
 
-    /// Gives an event to the lanes of all its destinations, now, and not when the answer is
-    /// awaited: whoever drops the answer drops no event.
+    /// Gives an event to the lanes of all its destinations at the end of this turn of the worker,
+    /// and not when the answer is awaited: whoever drops the answer drops no event.
     pub fn deliver(&self, event: Event) -> Delivering {
         let lanes = &self.delivery.route(&event).lanes;
         let seat = self.waiting.borrow_mut().sit(lanes.len());
-        if !lanes.is_empty() {
-            let event = Arc::new(event);
-            for lane in lanes {
-                let ticket = Ticket::Sender {
-                    inbox: Arc::clone(&self.inbox),
-                    seat,
-                };
-                self.delivery.give(*lane, Arc::clone(&event), ticket);
-            }
+        let event = Arc::new(event);
+        let mut outbox = self.outbox.borrow_mut();
+        for lane in lanes {
+            let ticket = Ticket::Sender {
+                inbox: Arc::clone(&self.inbox),
+                seat,
+            };
+            let event = Arc::clone(&event);
+            outbox.given.push((*lane, Message::Give { event, ticket }));
+        }
+        if let Some(waker) = outbox.waker.take() {
+            waker.wake();
         }
         Delivering {
             waiting: Rc::clone(&self.waiting),
@@ -99,10 +120,12 @@ impl Port {
         }
     }
 
-    /// Brings the lanes' answers to those who wait, for ever. Runs on the port's own thread.
+    /// Brings events to the lanes, and the lanes' answers to those who wait, for ever. Runs on the
+    /// port's own thread.
     pub async fn answering(self) {
         let mut batch = Vec::new();
         std::future::poll_fn(|context| -> Poll<()> {
+            self.hand_on(context.waker());
             self.inbox.worker.register(context.waker());
             self.inbox.rung.store(false, Ordering::Release);
             std::mem::swap(
@@ -120,6 +143,19 @@ impl Port {
             Poll::Pending
         })
         .await;
+    }
+
+    /// Gives the lanes all at once what there is for each.
+    fn hand_on(&self, waker: &Waker) {
+        let mut outbox = self.outbox.borrow_mut();
+        outbox.waker = Some(waker.clone());
+        outbox.given.sort_by_key(|(lane, _)| *lane);
+        let mut given = outbox.given.drain(..).peekable();
+        while let Some((lane, first)) = given.next() {
+            let rest = std::iter::from_fn(|| given.next_if(|(next, _)| *next == lane));
+            let rest = rest.map(|(_, message)| message);
+            self.delivery.tell(lane, std::iter::once(first).chain(rest));
+        }
     }
 }
 

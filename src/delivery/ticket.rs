@@ -25,10 +25,26 @@ pub(super) struct DeadLetterTicket {
 }
 
 impl Ticket {
-    pub(super) fn answer(self, answer: Answer) {
-        match self {
-            Ticket::Sender { inbox, seat } => inbox.put(seat, answer),
-            Ticket::Lane(ticket) => ticket.answer(answer),
+    /// Gives everybody the answer, and wakes each worker once, or a few times if answers of several alternate.
+    pub(super) fn answer_all(answers: impl Iterator<Item = (Self, Answer)>) {
+        let mut told: Option<Arc<Inbox>> = None;
+        for (ticket, answer) in answers {
+            match ticket {
+                Ticket::Sender { inbox, seat } => {
+                    inbox.put(seat, answer);
+                    let before = told.replace(inbox);
+                    let others = |before: &Arc<Inbox>| {
+                        told.as_ref().is_none_or(|now| !Arc::ptr_eq(now, before))
+                    };
+                    if let Some(before) = before.filter(others) {
+                        before.ring();
+                    }
+                }
+                Ticket::Lane(ticket) => ticket.answer(answer),
+            }
+        }
+        if let Some(told) = told {
+            told.ring();
         }
     }
 }
