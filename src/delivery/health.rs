@@ -19,6 +19,7 @@ pub(super) struct BrokerHealth {
 #[derive(Default)]
 struct Trouble {
     since: Option<Instant>,
+    failure: Option<Failure>,
     stopped: BTreeSet<String>,
     /// Events that went to the spool since.
     spooled: u64,
@@ -46,6 +47,7 @@ impl BrokerHealth {
             return;
         }
         trouble.since = Some(Instant::now());
+        trouble.failure = Some(failure.clone());
         trouble.spooled = 0;
         self.metrics.up(false);
         let (broker, reason, detail) = (self.broker.name(), failure.reason.name(), &failure.detail);
@@ -65,6 +67,11 @@ impl BrokerHealth {
         }
     }
 
+    /// The trouble that stops some destination of this broker now.
+    pub(super) fn trouble(&self) -> Option<Failure> {
+        self.lock().failure.clone()
+    }
+
     /// So many events of this broker went to the spool.
     pub(super) fn spooled(&self, events: u64) {
         self.lock().spooled += events;
@@ -77,6 +84,7 @@ impl BrokerHealth {
         if trouble.stopped.is_empty()
             && let Some(since) = trouble.since.take()
         {
+            trouble.failure = None;
             self.metrics.up(true);
             self.metrics.reconnected();
             tracing::info!(

@@ -63,7 +63,7 @@ pub struct Readiness {
     pub destination: String,
     /// It does.
     pub ready: bool,
-    /// Why not, if it doesn't.
+    /// Why not, if it doesn't; why only by the spool, if so.
     pub detail: String,
 }
 

@@ -69,11 +69,14 @@ impl Owner {
         let mut batch = Vec::new();
         let mut steps = Steps::default();
         let mut stop_at: Option<Instant> = None;
+        // The spool takes events now, whatever the broker does.
+        self.show(Instant::now());
         loop {
             let idle = Instant::now() + HEARTBEAT;
             let wake = self.lane.wakes_at().map_or(idle, |at| at.min(idle));
             self.mailbox.take(&mut batch, wake);
             let now = Instant::now();
+            self.hear_of_others(now, &mut steps);
             for message in batch.drain(..) {
                 match message {
                     Message::Give { ticket, .. } if stop_at.is_some() => {
@@ -117,6 +120,16 @@ impl Owner {
         }
         if let Some(keeping) = &mut self.keeping {
             keeping.mark(self.lane.mark());
+        }
+    }
+
+    /// A broker that another lane found out of reach is so for a lane that has yet to hear of it: no
+    /// sender has to wait until it does.
+    fn hear_of_others(&mut self, now: Instant, steps: &mut Steps<Ticket>) {
+        if self.lane.has_heard_nothing()
+            && let Some(failure) = self.health.trouble()
+        {
+            self.lane.report(now, Report::Down(failure), steps);
         }
     }
 

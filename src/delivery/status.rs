@@ -75,7 +75,7 @@ impl LaneStatus {
         let (by, why) = match (outage, spool_takes) {
             (Some(outage), true) => (INTO_THE_SPOOL, outage),
             (Some(outage), false) => ("", outage),
-            (None, _) if reached => ("takes events", ""),
+            (None, _) if reached => ("", ""),
             (None, true) => (INTO_THE_SPOOL, "not reached yet"),
             (None, false) => ("not reached yet", ""),
         };

@@ -65,7 +65,10 @@ impl Admin {
         let serving = Readiness {
             destination: "serving".to_owned(),
             ready: self.phase.get() == Phase::Serving,
-            detail: "the bridge is stopping".to_owned(),
+            detail: match self.phase.get() {
+                Phase::Serving => String::new(),
+                _ => "the bridge is stopping".to_owned(),
+            },
         };
         let mut all = vec![serving];
         all.extend(self.delivery.readiness());
@@ -86,7 +89,8 @@ fn asks_for_verbose(query: &str) -> bool {
         .any(|pair| pair.split('=').next() == Some("verbose"))
 }
 
-/// A line for each check, as Kubernetes' own probes have it; always, if one of them fails.
+/// A line for each check, as Kubernetes' own probes have it, and why one that passes is not as it
+/// should be; always, if one of them fails.
 fn told(checks: &[Readiness], verbose: bool) -> Result<String, String> {
     let ready = checks.iter().all(|check| check.ready);
     if ready && !verbose {
@@ -94,15 +98,11 @@ fn told(checks: &[Readiness], verbose: bool) -> Result<String, String> {
     }
     let mut text = String::new();
     for check in checks {
-        let (sign, word) = if check.ready {
-            ('+', "ok")
-        } else {
-            ('-', "failed: ")
-        };
-        let detail = if check.ready {
-            ""
-        } else {
-            check.detail.as_str()
+        let detail = check.detail.as_str();
+        let (sign, word, detail) = match check.ready {
+            true if detail.is_empty() => ('+', "ok", ""),
+            true => ('+', "ok: ", detail),
+            false => ('-', "failed: ", detail),
         };
         text.push_str(&format!("[{sign}]{} {word}{detail}\n", check.destination));
     }
@@ -148,23 +148,24 @@ fn shown(
 mod tests {
     use super::*;
 
-    fn check(destination: &str, ready: bool) -> Readiness {
+    fn check(destination: &str, ready: bool, detail: &str) -> Readiness {
         Readiness {
             destination: destination.to_owned(),
             ready,
-            detail: "away".to_owned(),
+            detail: detail.to_owned(),
         }
     }
 
     #[test]
     fn readiness_is_told_as_kubernetes_tells_its_own() {
-        let good = [check("kafka:a", true), check("amqp:b", true)];
+        let good = [
+            check("kafka:a", true, ""),
+            check("amqp:b", true, "into the spool: away"),
+        ];
         assert_eq!(told(&good, false), Ok("ok\n".to_owned()));
-        assert_eq!(
-            told(&good, true),
-            Ok("[+]kafka:a ok\n[+]amqp:b ok\nreadyz check passed\n".to_owned())
-        );
-        let bad = [check("kafka:a", true), check("amqp:b", false)];
+        let text = "[+]kafka:a ok\n[+]amqp:b ok: into the spool: away\nreadyz check passed\n";
+        assert_eq!(told(&good, true), Ok(text.to_owned()));
+        let bad = [check("kafka:a", true, ""), check("amqp:b", false, "away")];
         let text = "[+]kafka:a ok\n[-]amqp:b failed: away\nreadyz check failed\n";
         assert_eq!(told(&bad, false), Err(text.to_owned()));
         assert_eq!(told(&bad, true), Err(text.to_owned()));

@@ -181,8 +181,12 @@ impl Process {
         (answer.status, answer.text())
     }
 
+    /// Waits until it is ready, and has heard of each destination's broker whether it can be reached.
     pub fn await_ready(&self) -> &Self {
-        await_some("readiness", || (self.ask("/readyz").0 == 200).then_some(()));
+        await_some("readiness", || {
+            let (status, text) = self.ask("/readyz?verbose");
+            (status == 200 && !text.contains("not reached yet")).then_some(())
+        });
         self
     }
 

@@ -156,6 +156,11 @@ impl<T> Lane<T> {
         self.up == Some(true)
     }
 
+    /// Whether no report came yet of whether the broker can be reached.
+    pub fn has_heard_nothing(&self) -> bool {
+        self.up.is_none()
+    }
+
     /// A new event. `room` is what the broker's window still takes, in bytes. While an outage is known
     /// it goes to the spool alone, and costs no memory. If neither the line nor the spool may take
     /// it, its ticket is answered.
