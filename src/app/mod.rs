@@ -102,6 +102,7 @@ impl Application {
         let reload = Reload {
             inputs,
             edge: bound.edge(),
+            delivery: delivery.clone(),
             publishers,
             metrics,
             holds: loaded,
@@ -221,13 +222,12 @@ fn lanes(config: &Config, runtime: &Runtime, opened: Option<Opened>) -> Result<L
         Some(opened) => storage::with_what_is_left(table(config), config, opened),
         None => table(config),
     };
-    let metrics = Arc::new(metrics(config, &table)?);
-    let sealer = Arc::new(sealer(config));
+    let metrics = Arc::new(metrics(config)?);
     let spool = opened.map(|opened| storage::start(opened, config, &table, &metrics));
     let parts = Parts {
         settings: config.publish.clone(),
         table,
-        sealer: Arc::clone(&sealer),
+        sealer: sealer(config),
         metrics: Arc::clone(&metrics),
         kept: kept(config),
         spool: spool.transpose()?,
@@ -236,23 +236,13 @@ fn lanes(config: &Config, runtime: &Runtime, opened: Option<Opened>) -> Result<L
         .map_err(|source| failed("no thread for a broker's client", source))?;
     let delivery = Delivery::start(parts, &|destination| publishers.maker(destination))
         .map_err(|source| failed("no thread for a lane", source))?;
-    let behind = Behind {
-        sealer,
-        delivery,
-        metrics,
-    };
+    let behind = Behind { delivery, metrics };
     Ok(Lanes { behind, publishers })
 }
 
-fn metrics(config: &Config, table: &Table) -> Result<Metrics, prometheus::Error> {
-    let destinations = table.destinations().iter().map(|d| (d.broker, d.name()));
+fn metrics(config: &Config) -> Result<Metrics, prometheus::Error> {
     Metrics::new(&Labels {
-        sources: config
-            .sources
-            .iter()
-            .map(|source| source.name.clone())
-            .collect(),
-        destinations: destinations.collect(),
+        brokers: config.brokers(),
         problems: Slug::ALL
             .iter()
             .map(|slug| (slug.name(), slug.status()))

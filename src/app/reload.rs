@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::brokers::Publishers;
 use crate::config::{self, Inputs, Loaded, ReadFile, SettingPath};
+use crate::delivery::Delivery;
 use crate::http::Edge;
 use crate::metrics::Metrics;
 
@@ -33,6 +34,7 @@ pub(super) struct Reload {
     pub(super) inputs: Inputs,
     pub(super) holds: Loaded,
     pub(super) edge: Edge,
+    pub(super) delivery: Delivery,
     pub(super) publishers: Publishers,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -100,7 +102,7 @@ impl Reload {
         }
         let change = self.edge.prepare(&would.config.http, &would.config.sources);
         let change = change.map_err(|why| format!("http.tls: {why}"))?;
-        change.apply();
+        change.apply(self.delivery.current());
         self.publishers.reload(&would.config);
         self.holds = would;
         Ok(changes.later)

@@ -67,12 +67,12 @@ pub struct Received<'a> {
 }
 
 /// Seals payloads in envelopes: holds what is the same for every event of a source.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Sealer {
     sources: Vec<SealedSource>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct SealedSource {
     name: String,
     /// One for each of [`EventType::ALL`].
@@ -80,7 +80,7 @@ struct SealedSource {
 }
 
 /// The members of an envelope that depend on its source and type alone.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Fixed {
     /// `","source":"...","type":"..."`: what stands between `id` and `subject`.
     source_and_type: String,
@@ -104,6 +104,11 @@ impl Sealer {
         Sealer {
             sources: sources.collect(),
         }
+    }
+
+    /// The place of the source of this name.
+    pub fn place(&self, name: &str) -> Option<usize> {
+        self.sources.iter().position(|known| known.name == name)
     }
 
     /// The event of a webhook.

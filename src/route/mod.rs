@@ -110,7 +110,7 @@ pub struct Route {
 }
 
 /// Every source's and type's route.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Table {
     destinations: Vec<Destination>,
     /// By source, then by [`EventType::index`].
