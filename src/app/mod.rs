@@ -3,6 +3,7 @@
 mod brokers;
 mod dead_letters;
 mod drain;
+mod generation;
 mod places;
 mod probe;
 mod reload;
@@ -19,6 +20,7 @@ use tokio::runtime::{Builder, Runtime};
 use brokers::Publishers;
 pub use dead_letters::{Replayed, Unread, dead_letters, replay};
 pub use drain::{Drained, drain};
+pub use generation::{sealer, table};
 pub use places::Place;
 pub use probe::{Probed, probe};
 use reload::Reload;
@@ -26,13 +28,11 @@ use signals::Signals;
 
 use crate::config::{Config, Inputs, Loaded};
 use crate::delivery::{Delivery, KeptDeadLetters, Parts};
-use crate::envelope::Sealer;
 use crate::http::{self, Behind, Bound, Slug};
 use crate::metrics::{Labels, Metrics};
 use crate::publish::file;
 #[cfg(feature = "kafka")]
 use crate::publish::kafka;
-use crate::route::Table;
 use crate::spool::Opened;
 
 /// How long the brokers are waited for at the end, once nothing is in flight at the edge.
@@ -172,15 +172,6 @@ async fn tell_when_ready(delivery: Delivery) {
     tracing::info!("ready: every destination takes events");
 }
 
-/// Where the events of this configuration go.
-pub fn table(config: &Config) -> Table {
-    Table::new(
-        config.sources.iter().map(|source| source.prefix.as_str()),
-        &config.brokers(),
-        &config.routes,
-    )
-}
-
 /// What only this machine and the libraries on it can tell of a configuration.
 ///
 /// # Errors
@@ -199,15 +190,6 @@ pub fn check(config: &Config) -> Result<(), Failed> {
         })?;
     }
     Ok(())
-}
-
-/// Seals payloads as this configuration says.
-pub fn sealer(config: &Config) -> Sealer {
-    let sources = config.sources.iter();
-    Sealer::new(
-        &config.envelope,
-        sources.map(|s| (s.name.as_str(), s.uri.as_str())),
-    )
 }
 
 /// All that stands behind the listeners.

@@ -33,12 +33,17 @@ pub(super) fn with_what_is_left(table: Table, config: &Config, opened: &Opened) 
         .filter(|destination| !table.destinations().contains(destination))
         .collect();
     for destination in &left {
-        tracing::warn!(
-            %destination,
-            "no route leads to this destination any more; what the spool holds for it is still published"
-        );
+        tell_of_what_is_left(destination);
     }
     table.with_unrouted(left)
+}
+
+/// No route leads to this destination any more.
+pub(super) fn tell_of_what_is_left(destination: &Destination) {
+    tracing::warn!(
+        %destination,
+        "no route leads to this destination any more; what the spool holds for it is still published"
+    );
 }
 
 /// Starts the spool's writer, after a look at what no lane is for.

@@ -4,12 +4,11 @@ use super::path::SettingPath;
 use super::{Config, Loaded};
 
 /// Settings that can change at once. All others wait for a restart.
-const AT_ONCE: [&str; 10] = [
+const AT_ONCE: [&str; 9] = [
     "http.tls",
-    "sources.*.rate_limit",
-    "sources.*.auth",
-    "sources.*.allow_from",
-    "sources.*.trusted_proxies",
+    "envelope",
+    "sources",
+    "routes",
     "kafka.sasl",
     "kafka.tls",
     "amqp.uri",
@@ -19,7 +18,7 @@ const AT_ONCE: [&str; 10] = [
 
 /// Settings without which those above would mean something else than their file says: nothing of a
 /// configuration that changes one of them is taken.
-const TOGETHER: [&str; 4] = ["http.listen", "sources", "routes", "envelope"];
+const TOGETHER: [&str; 1] = ["http.listen"];
 
 /// What differs between two configurations, as far as that can't be changed at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,20 +53,21 @@ pub fn changes(holds: &Loaded, would: &Loaded) -> Changes {
     changes
 }
 
-/// Sections that can change at once, but not appear or go, and sources that are there by default.
+/// Sections of which something can change at once, but that can't appear or go: routes lead to the
+/// brokers that are on.
 fn add_sections(changes: &mut Changes, holds: &Config, would: &Config) {
-    if holds.http.tls.is_some() != would.http.tls.is_some() {
-        changes.together.push(SettingPath::dotted("http.tls"));
-    }
-    let names = |config: &Config| -> Vec<String> {
-        config
-            .sources
-            .iter()
-            .map(|source| source.name.clone())
-            .collect()
+    let there = |config: &Config| {
+        [
+            ("http.tls", config.http.tls.is_some()),
+            ("kafka", config.kafka.is_some()),
+            ("amqp", config.amqp.is_some()),
+            ("file", config.file.is_some()),
+        ]
     };
-    if names(holds) != names(would) && changes.together.is_empty() {
-        changes.together.push(SettingPath::dotted("sources"));
+    for (before, after) in there(holds).iter().zip(there(would)) {
+        if *before != after {
+            changes.together.push(SettingPath::dotted(after.0));
+        }
     }
 }
 

@@ -186,12 +186,13 @@ impl Delivery {
         Ok(next)
     }
 
-    /// Whether each destination takes events.
+    /// Whether each destination that a route leads to takes events.
     pub fn readiness(&self) -> Vec<Readiness> {
         let current = self.current();
-        let lanes = current.lanes();
+        let lanes = current.lanes().enumerate();
         lanes
-            .map(|(destination, lane)| {
+            .filter(|(place, _)| current.table.is_routed(*place))
+            .map(|(_, (destination, lane))| {
                 let (ready, detail) = lane.status.readiness();
                 Readiness {
                     destination: destination.to_string(),

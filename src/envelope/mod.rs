@@ -94,16 +94,37 @@ impl Sealer {
         settings: &Settings,
         sources: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Self {
-        let sources = sources.into_iter().map(|(name, uri)| SealedSource {
-            name: name.to_owned(),
-            fixed: EventType::ALL
-                .iter()
-                .map(|t| Fixed::new(settings, uri, *t))
-                .collect(),
-        });
-        Sealer {
-            sources: sources.collect(),
+        Sealer::default().following(settings, sources)
+    }
+
+    /// The sealer of another configuration. A source that has a place here keeps it, also one that
+    /// is gone, as events of it may still be under way.
+    #[must_use]
+    pub fn following<'a>(
+        &self,
+        settings: &Settings,
+        sources: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
+        let mut sealer = self.clone();
+        for (name, uri) in sources {
+            let source = SealedSource {
+                name: name.to_owned(),
+                fixed: EventType::ALL
+                    .iter()
+                    .map(|t| Fixed::new(settings, uri, *t))
+                    .collect(),
+            };
+            match sealer.place(name) {
+                Some(place) => sealer.sources[place] = source,
+                None => sealer.sources.push(source),
+            }
         }
+        sealer
+    }
+
+    /// The names of all sources, in the order of their places.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.sources.iter().map(|source| source.name.as_str())
     }
 
     /// The place of the source of this name.
