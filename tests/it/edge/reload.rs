@@ -118,7 +118,7 @@ fn the_old_configuration_stays_as_a_whole_while_anything_of_the_new_does_not_hol
         ),
         (
             "kafka: {bootstrap_servers: \"127.0.0.1:1\"}",
-            "file, kafka can't change without a restart",
+            "kafka, file can't change without a restart",
         ),
     ] {
         write(bridge.path(), "config.yaml", &with(more));
