@@ -78,3 +78,70 @@ fn is_one_of(patterns: &[&str], path: &SettingPath) -> bool {
         also("") || also("_file") || also("s")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Inputs, load};
+    use super::*;
+
+    fn loaded(yaml: &str) -> Loaded {
+        let dir = tempfile::tempdir().expect("there is room for a directory");
+        let file = dir.path().join("config.yaml");
+        std::fs::write(&file, yaml).expect("it can be written");
+        let inputs = Inputs {
+            file: Some(file),
+            ..Inputs::default()
+        };
+        load(&inputs).expect("it holds")
+    }
+
+    #[test]
+    fn each_setting_changes_at_once_or_with_a_restart_or_nothing_does_without_one() {
+        const SOURCE: &str = "sources: {minchat: {auth: {none: true}}}\n";
+        let before = loaded(&format!("{SOURCE}kafka: {{bootstrap_servers: a}}\n"));
+        for (yaml, together, later) in [
+            ("kafka: {bootstrap_servers: a}", "", ""),
+            (
+                "kafka: {bootstrap_servers: a}\nroutes: {message.sent: {kafka: {topic: t}}}",
+                "",
+                "",
+            ),
+            (
+                "kafka: {bootstrap_servers: a}\nenvelope: {schema_base: 'urn:x:'}",
+                "",
+                "",
+            ),
+            (
+                "kafka: {bootstrap_servers: a}\nhttp: {listen: 127.0.0.1:1}",
+                "http.listen",
+                "",
+            ),
+            (
+                "kafka: {bootstrap_servers: b}",
+                "",
+                "kafka.bootstrap_servers",
+            ),
+            (
+                "kafka: {bootstrap_servers: a}\nspool: {dir: ./x}",
+                "",
+                "spool.dir",
+            ),
+            (
+                "kafka: {bootstrap_servers: a}\nfile: {dir: ./x}",
+                "file",
+                "file.dir",
+            ),
+        ] {
+            let listed = |paths: &[SettingPath]| {
+                let names: Vec<String> = paths.iter().map(ToString::to_string).collect();
+                names.join(", ")
+            };
+            let changes = changes(&before, &loaded(&format!("{SOURCE}{yaml}\n")));
+            assert_eq!(listed(&changes.together), together, "{yaml}");
+            assert_eq!(listed(&changes.later), later, "{yaml}");
+        }
+        let other =
+            loaded("sources: {another: {auth: {none: true}}}\nkafka: {bootstrap_servers: a}");
+        assert_eq!(changes(&before, &other), Changes::default());
+    }
+}
