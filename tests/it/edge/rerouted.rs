@@ -117,22 +117,31 @@ fn sources_come_and_go_and_are_called_otherwise() {
 
 #[test]
 fn a_webhook_that_is_under_way_stays_with_the_configuration_that_let_it_in() {
-    let bridge = Process::start("{}\n");
     let request = Request::post("/webhooks/minchat", PAYLOAD).bytes();
     let (head, rest) = request.split_at(request.len() - 10);
-    let mut connection = Connection::open(bridge.webhooks());
-    connection.send(head);
-    bridge.await_metric(&["http_requests_in_flight"], 1.0);
-    let others =
-        "sources: {another: {auth: {none: true}}}\nroutes: {message.sent: {discard: true}}\n";
-    reload(&bridge, others);
-    assert_eq!(bridge.post(PAYLOAD).status, 404);
-    connection.send(rest);
-    let answer = connection.answer().expect("it is answered");
-    assert_eq!(answer.json()["receipt"], "published");
-    let there = events(&bridge, "minchat.message.sent.v1");
-    assert_eq!(there[0]["id"], answer.json()["id"]);
-    assert_eq!(there[0]["source"], "/webhooks/minchat");
+    for (sources, status, receipt) in [
+        ("another: {auth: {none: true}}", 404, Value::Null),
+        (
+            "minchat: {prefix: p., uri: /u, auth: {none: true}}",
+            202,
+            "discarded".into(),
+        ),
+    ] {
+        let bridge = Process::start("{}\n");
+        let mut connection = Connection::open(bridge.webhooks());
+        connection.send(head);
+        bridge.await_metric(&["http_requests_in_flight"], 1.0);
+        let route = "routes: {message.sent: {discard: true}}";
+        reload(&bridge, &format!("sources: {{{sources}}}\n{route}\n"));
+        let now = bridge.post(PAYLOAD);
+        assert_eq!((now.status, &now.json["receipt"]), (status, &receipt));
+        connection.send(rest);
+        let answer = connection.answer().expect("it is answered");
+        assert_eq!(answer.json()["receipt"], "published");
+        let there = events(&bridge, "minchat.message.sent.v1");
+        assert_eq!(there[0]["id"], answer.json()["id"]);
+        assert_eq!(there[0]["source"], "/webhooks/minchat");
+    }
 }
 
 #[cfg(feature = "kafka")]
