@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 
 INSTALL := deploy/install-packages
 WITH_BROKERS := tests/brokers/with-brokers
-SCRIPTS := .ci/run deploy/install-packages $(filter-out %.xml %.properties,$(wildcard tests/brokers/*)) $(filter-out %.rs,$(wildcard tests/bench/*)) $(wildcard tests/faults/run)
+SCRIPTS := .ci/run deploy/install-packages $(filter-out %.xml %.properties,$(wildcard tests/brokers/*)) $(filter-out %.rs %.lua,$(wildcard tests/bench/*)) $(wildcard tests/faults/run)
 
 # A licence, a source or a rule of deny.toml is read differently by another version.
 CARGO_DENY := 0.20.2
@@ -115,7 +115,7 @@ test-oauth: install-run-deps install-test-deps install-oauth-deps ## Test the fe
 .PHONY: bench
 bench: install-run-deps install-test-deps ## Measure the parts (criterion), then the whole against a real Kafka
 	cargo bench --locked
-	KAFKA_JVM_ARGS="-Xmx1g -XX:TieredStopAtLevel=4" $(WITH_BROKERS) bash -c "tests/bench/run && tests/bench/spool"
+	KAFKA_JVM_ARGS="-Xmx1g -XX:TieredStopAtLevel=4" $(WITH_BROKERS) bash -c "tests/bench/run && tests/bench/auth && tests/bench/spool"
 
 .PHONY: fmt
 fmt: install-rust-components ## Format the code

@@ -47,9 +47,8 @@ fn append(dir: &std::path::Path) -> f64 {
     let name = Name::new("kafka\0bench").expect("it is short");
     let opened = Spool::open(&settings).expect("nobody else uses it");
     let mut number = opened.found().first().map_or(0, |found| found.next);
-    let spool = opened
-        .start(&[name], Arc::new(Nobody))
-        .expect("a thread can be had");
+    let spool = opened.start(Arc::new(Nobody)).expect("a thread can be had");
+    let queue = spool.queue(&name).expect("it is open");
     let body = vec![b'x'; SIZE];
     let appended = Arc::new(AtomicU64::new(0));
     let (answer, answers) = channel();
@@ -61,13 +60,13 @@ fn append(dir: &std::path::Path) -> f64 {
         }
         number += WAITING;
         let (answer, appended) = (answer.clone(), Arc::clone(&appended));
-        spool.append(0, batch, move |outcome| {
+        spool.append(&queue, batch, move |outcome| {
             assert_eq!(outcome.refusal, None);
             appended.fetch_add(WAITING, Ordering::Relaxed);
             answer.send(()).expect("the bench waits for it");
         });
         answers.recv().expect("the writer answers");
-        spool.queue(0).mark(number);
+        queue.mark(number);
     }
     let rate = appended.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64();
     spool.close();

@@ -21,7 +21,11 @@
 //! [`envelope`] seals the payload: an [`envelope::Event`] holds its CloudEvents bytes, made once and
 //! the same on every copy and every attempt.
 //!
-//! [`route`] is a table, complete at start, from a source and a type to the lanes of its destinations.
+//! [`route`] is a table, complete for its configuration, from a source and a type to the lanes of its
+//! destinations.
+//!
+//! Sources, sealer and table of one configuration are a [`delivery::Generation`]. A webhook keeps to
+//! one from its head to its delivery, whatever is loaded meanwhile.
 //!
 //! [`delivery`] gives the event to each of these lanes, at once and without waiting, so that a client
 //! that hangs up takes no event with it. A lane is one destination's ordered line of events. It has one

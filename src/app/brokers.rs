@@ -2,6 +2,8 @@
 
 use std::io;
 use std::sync::Arc;
+#[cfg(feature = "amqp")]
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::Runtime;
 
@@ -24,8 +26,9 @@ pub(super) struct Publishers {
     kafka: Option<Arc<kafka::Kafka>>,
     #[cfg(feature = "amqp")]
     amqp: Option<amqp::Amqp>,
+    /// The alternate exchanges, and their queues: that of exchanges that are created now is the last.
     #[cfg(feature = "amqp")]
-    unrouted: String,
+    unrouted: Arc<Mutex<Vec<String>>>,
     file: Option<file::settings::Settings>,
 }
 
@@ -38,6 +41,8 @@ impl Publishers {
         runtime: &Runtime,
         metrics: &Arc<Metrics>,
     ) -> io::Result<Self> {
+        #[cfg(feature = "amqp")]
+        let unrouted = Arc::new(Mutex::new(vec![unrouted(config)]));
         Ok(Publishers {
             #[cfg(feature = "kafka")]
             kafka: match &config.kafka {
@@ -57,11 +62,24 @@ impl Publishers {
             amqp: config
                 .amqp
                 .as_ref()
-                .map(|settings| start_amqp(settings, config, runtime, metrics)),
+                .map(|settings| start_amqp(settings, &unrouted, runtime, metrics)),
             #[cfg(feature = "amqp")]
-            unrouted: unrouted(config),
+            unrouted,
             file: config.file.clone(),
         })
+    }
+
+    /// What exchanges that are created from now on stand beside.
+    pub(super) fn follow(&self, config: &Config) {
+        #[cfg(feature = "amqp")]
+        {
+            let now = unrouted(config);
+            let mut unrouted = lock(&self.unrouted);
+            unrouted.retain(|known| *known != now);
+            unrouted.push(now);
+        }
+        #[cfg(not(feature = "amqp"))]
+        let _ = config;
     }
 
     /// Takes other logins and certificates: what connects from now on uses them.
@@ -93,7 +111,8 @@ impl Publishers {
                 exchange,
                 routing_key,
             } => {
-                let destination = amqp_destination(&self.unrouted, exchange, routing_key);
+                let unrouted = lock(&self.unrouted).last().cloned().unwrap_or_default();
+                let destination = amqp_destination(&unrouted, exchange, routing_key);
                 Box::new(
                     self.amqp
                         .as_ref()
@@ -112,7 +131,7 @@ impl Publishers {
 #[cfg(feature = "amqp")]
 fn start_amqp(
     settings: &amqp::settings::Settings,
-    config: &Config,
+    unrouted: &Arc<Mutex<Vec<String>>>,
     runtime: &Runtime,
     metrics: &Arc<Metrics>,
 ) -> amqp::Amqp {
@@ -120,11 +139,17 @@ fn start_amqp(
     let amqp = amqp::Amqp::new(settings.clone(), runtime.handle().clone(), move |is| {
         blocked.amqp_connection_blocked(is)
     });
-    let unrouted_messages = Arc::clone(metrics);
-    amqp.watch_unrouted(vec![unrouted(config)], move |messages| {
-        unrouted_messages.amqp_unrouted_messages(messages);
-    });
+    let (queues, unrouted_messages) = (Arc::clone(unrouted), Arc::clone(metrics));
+    amqp.watch_unrouted(
+        move || lock(&queues).clone(),
+        move |messages| unrouted_messages.amqp_unrouted_messages(messages),
+    );
     amqp
+}
+
+#[cfg(feature = "amqp")]
+fn lock(unrouted: &Mutex<Vec<String>>) -> MutexGuard<'_, Vec<String>> {
+    unrouted.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The alternate exchange of all exchanges that are created, and its queue. It stands beside the

@@ -210,7 +210,10 @@ impl Again<'_> {
 
     async fn deliver(&self, event: Event) -> Result<Receipt, String> {
         match &self.way {
-            Some((_, port)) => port.deliver(event).await.map_err(|why| why.to_string()),
+            Some((delivery, port)) => {
+                let delivering = port.deliver(&delivery.current(), event);
+                delivering.await.map_err(|why| why.to_string())
+            }
             None => Ok(Receipt::Published),
         }
     }

@@ -95,8 +95,13 @@ async fn until_empty(
 
 /// What no lane can drain.
 fn without_lane(delivery: &Delivery, found: &[Found]) -> Vec<Left> {
-    let destinations = delivery.table().destinations();
-    let lanes: Vec<_> = destinations.iter().filter_map(queue_name).collect();
+    let current = delivery.current();
+    let lanes: Vec<_> = current
+        .table()
+        .destinations()
+        .iter()
+        .filter_map(queue_name)
+        .collect();
     let others = found
         .iter()
         .filter(|found| found.next > found.first && !lanes.contains(&found.name));

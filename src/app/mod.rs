@@ -3,6 +3,7 @@
 mod brokers;
 mod dead_letters;
 mod drain;
+mod generation;
 mod places;
 mod probe;
 mod reload;
@@ -19,6 +20,7 @@ use tokio::runtime::{Builder, Runtime};
 use brokers::Publishers;
 pub use dead_letters::{Replayed, Unread, dead_letters, replay};
 pub use drain::{Drained, drain};
+pub use generation::{sealer, table};
 pub use places::Place;
 pub use probe::{Probed, probe};
 use reload::Reload;
@@ -26,13 +28,11 @@ use signals::Signals;
 
 use crate::config::{Config, Inputs, Loaded};
 use crate::delivery::{Delivery, KeptDeadLetters, Parts};
-use crate::envelope::Sealer;
 use crate::http::{self, Behind, Bound, Slug};
 use crate::metrics::{Labels, Metrics};
 use crate::publish::file;
 #[cfg(feature = "kafka")]
 use crate::publish::kafka;
-use crate::route::Table;
 use crate::spool::Opened;
 
 /// How long the brokers are waited for at the end, once nothing is in flight at the edge.
@@ -102,6 +102,7 @@ impl Application {
         let reload = Reload {
             inputs,
             edge: bound.edge(),
+            delivery: delivery.clone(),
             publishers,
             metrics,
             holds: loaded,
@@ -171,15 +172,6 @@ async fn tell_when_ready(delivery: Delivery) {
     tracing::info!("ready: every destination takes events");
 }
 
-/// Where the events of this configuration go.
-pub fn table(config: &Config) -> Table {
-    Table::new(
-        config.sources.iter().map(|source| source.prefix.as_str()),
-        &config.brokers(),
-        &config.routes,
-    )
-}
-
 /// What only this machine and the libraries on it can tell of a configuration.
 ///
 /// # Errors
@@ -200,15 +192,6 @@ pub fn check(config: &Config) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Seals payloads as this configuration says.
-pub fn sealer(config: &Config) -> Sealer {
-    let sources = config.sources.iter();
-    Sealer::new(
-        &config.envelope,
-        sources.map(|s| (s.name.as_str(), s.uri.as_str())),
-    )
-}
-
 /// All that stands behind the listeners.
 struct Lanes {
     behind: Behind,
@@ -221,13 +204,12 @@ fn lanes(config: &Config, runtime: &Runtime, opened: Option<Opened>) -> Result<L
         Some(opened) => storage::with_what_is_left(table(config), config, opened),
         None => table(config),
     };
-    let metrics = Arc::new(metrics(config, &table)?);
-    let sealer = Arc::new(sealer(config));
+    let metrics = Arc::new(metrics(config)?);
     let spool = opened.map(|opened| storage::start(opened, config, &table, &metrics));
     let parts = Parts {
         settings: config.publish.clone(),
         table,
-        sealer: Arc::clone(&sealer),
+        sealer: sealer(config),
         metrics: Arc::clone(&metrics),
         kept: kept(config),
         spool: spool.transpose()?,
@@ -236,23 +218,13 @@ fn lanes(config: &Config, runtime: &Runtime, opened: Option<Opened>) -> Result<L
         .map_err(|source| failed("no thread for a broker's client", source))?;
     let delivery = Delivery::start(parts, &|destination| publishers.maker(destination))
         .map_err(|source| failed("no thread for a lane", source))?;
-    let behind = Behind {
-        sealer,
-        delivery,
-        metrics,
-    };
+    let behind = Behind { delivery, metrics };
     Ok(Lanes { behind, publishers })
 }
 
-fn metrics(config: &Config, table: &Table) -> Result<Metrics, prometheus::Error> {
-    let destinations = table.destinations().iter().map(|d| (d.broker, d.name()));
+fn metrics(config: &Config) -> Result<Metrics, prometheus::Error> {
     Metrics::new(&Labels {
-        sources: config
-            .sources
-            .iter()
-            .map(|source| source.name.clone())
-            .collect(),
-        destinations: destinations.collect(),
+        brokers: config.brokers(),
         problems: Slug::ALL
             .iter()
             .map(|slug| (slug.name(), slug.status()))

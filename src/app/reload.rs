@@ -15,9 +15,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::brokers::Publishers;
-use crate::config::{self, Inputs, Loaded, ReadFile, SettingPath};
+use super::{generation, storage};
+use crate::config::{self, Config, Inputs, Loaded, ReadFile, SettingPath};
+use crate::delivery::{Delivery, Generation};
 use crate::http::Edge;
 use crate::metrics::Metrics;
+use crate::route::Destination;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -33,6 +36,7 @@ pub(super) struct Reload {
     pub(super) inputs: Inputs,
     pub(super) holds: Loaded,
     pub(super) edge: Edge,
+    pub(super) delivery: Delivery,
     pub(super) publishers: Publishers,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -100,10 +104,24 @@ impl Reload {
         }
         let change = self.edge.prepare(&would.config.http, &would.config.sources);
         let change = change.map_err(|why| format!("http.tls: {why}"))?;
-        change.apply();
+        let generation = self.follow(&would.config)?;
         self.publishers.reload(&would.config);
+        change.apply(generation);
         self.holds = would;
         Ok(changes.later)
+    }
+
+    /// Starts the lanes of destinations that are new. From then on nothing can fail.
+    fn follow(&self, config: &Config) -> Result<Arc<Generation>, String> {
+        let before = self.delivery.current();
+        let (table, sealer) = generation::following(before.table(), before.sealer(), config)?;
+        storage::queue_names(&table)?;
+        self.publishers.follow(config);
+        let maker = |destination: &Destination| self.publishers.maker(destination);
+        let next = self.delivery.follow(table, sealer, &maker);
+        let next = next.map_err(|error| format!("no lane can be started: {error}"))?;
+        tell_what_is_other(&before, &next, &self.delivery);
+        Ok(next)
     }
 
     fn tell(&self, why: &str, later: &[SettingPath]) {
@@ -118,6 +136,30 @@ impl Reload {
             );
         }
         tracing::info!(why, "reloaded the configuration");
+    }
+}
+
+/// Which destinations came, and which went.
+fn tell_what_is_other(before: &Generation, next: &Generation, delivery: &Delivery) {
+    let backlogs = delivery.backlogs();
+    let is_waited_for = |destination: &Destination| {
+        let name = destination.to_string();
+        backlogs.iter().any(|left| left.destination == name)
+    };
+    for (place, destination) in next.table().destinations().iter().enumerate() {
+        match (
+            before.table().is_routed(place),
+            next.table().is_routed(place),
+        ) {
+            (false, true) => tracing::info!(%destination, "events go to this destination now"),
+            (true, false) if is_waited_for(destination) => {
+                storage::tell_of_what_is_left(destination);
+            }
+            (true, false) => {
+                tracing::info!(%destination, "no route leads to this destination any more");
+            }
+            _ => {}
+        }
     }
 }
 

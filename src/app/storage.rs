@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::delivery;
 use crate::metrics::Metrics;
 use crate::route::{self, Destination, Table};
-use crate::spool::{Found, Opened, Spool, Watcher};
+use crate::spool::{Found, Name, Opened, Spool, Watcher};
 
 /// Takes the spool's directory and recovers what is in it; none if the spool is off.
 pub(super) fn open(config: &Config) -> Result<Option<Opened>, Failed> {
@@ -33,15 +33,20 @@ pub(super) fn with_what_is_left(table: Table, config: &Config, opened: &Opened) 
         .filter(|destination| !table.destinations().contains(destination))
         .collect();
     for destination in &left {
-        tracing::warn!(
-            %destination,
-            "no route leads to this destination any more; what the spool holds for it is still published"
-        );
+        tell_of_what_is_left(destination);
     }
     table.with_unrouted(left)
 }
 
-/// Starts the spool's writer, with a queue for each destination of the table, at the same place.
+/// No route leads to this destination any more.
+pub(super) fn tell_of_what_is_left(destination: &Destination) {
+    tracing::warn!(
+        %destination,
+        "no route leads to this destination any more; what the spool holds for it is still published"
+    );
+}
+
+/// Starts the spool's writer, after a look at what no lane is for.
 pub(super) fn start(
     opened: Opened,
     config: &Config,
@@ -49,22 +54,23 @@ pub(super) fn start(
     metrics: &Arc<Metrics>,
 ) -> Result<Spool, Failed> {
     metrics.spool_max_bytes(config.spool.max_size);
-    let destinations = table.destinations().iter();
-    let names = destinations.map(|destination| {
-        delivery::queue_name(destination).ok_or_else(|| {
-            Failed::Configuration(format!(
-                "{destination}: a name of over 2,000 bytes can't be spooled"
-            ))
-        })
-    });
-    let names = names.collect::<Result<Vec<_>, _>>()?;
+    let names = queue_names(table).map_err(Failed::Configuration)?;
     for found in undone(&opened).filter(|found| !names.contains(&found.name)) {
         show_what_waits_for_nobody(&opened, found, metrics);
     }
     let watcher = Arc::new(SpoolWatcher(Arc::clone(metrics)));
     opened
-        .start(&names, watcher)
+        .start(watcher)
         .map_err(|source| failed("no thread for the spool's writer", source))
+}
+
+/// What the queues of these destinations are called.
+pub(super) fn queue_names(table: &Table) -> Result<Vec<Name>, String> {
+    let names = table.destinations().iter().map(|destination| {
+        delivery::queue_name(destination)
+            .ok_or_else(|| format!("{destination}: a name of over 2,000 bytes can't be spooled"))
+    });
+    names.collect()
 }
 
 fn undone(opened: &Opened) -> impl Iterator<Item = &Found> {

@@ -4,12 +4,11 @@ use super::path::SettingPath;
 use super::{Config, Loaded};
 
 /// Settings that can change at once. All others wait for a restart.
-const AT_ONCE: [&str; 10] = [
+const AT_ONCE: [&str; 9] = [
     "http.tls",
-    "sources.*.rate_limit",
-    "sources.*.auth",
-    "sources.*.allow_from",
-    "sources.*.trusted_proxies",
+    "envelope",
+    "sources",
+    "routes",
     "kafka.sasl",
     "kafka.tls",
     "amqp.uri",
@@ -19,7 +18,7 @@ const AT_ONCE: [&str; 10] = [
 
 /// Settings without which those above would mean something else than their file says: nothing of a
 /// configuration that changes one of them is taken.
-const TOGETHER: [&str; 4] = ["http.listen", "sources", "routes", "envelope"];
+const TOGETHER: [&str; 1] = ["http.listen"];
 
 /// What differs between two configurations, as far as that can't be changed at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,20 +53,21 @@ pub fn changes(holds: &Loaded, would: &Loaded) -> Changes {
     changes
 }
 
-/// Sections that can change at once, but not appear or go, and sources that are there by default.
+/// Sections of which something can change at once, but that can't appear or go: routes lead to the
+/// brokers that are on.
 fn add_sections(changes: &mut Changes, holds: &Config, would: &Config) {
-    if holds.http.tls.is_some() != would.http.tls.is_some() {
-        changes.together.push(SettingPath::dotted("http.tls"));
-    }
-    let names = |config: &Config| -> Vec<String> {
-        config
-            .sources
-            .iter()
-            .map(|source| source.name.clone())
-            .collect()
+    let there = |config: &Config| {
+        [
+            ("http.tls", config.http.tls.is_some()),
+            ("kafka", config.kafka.is_some()),
+            ("amqp", config.amqp.is_some()),
+            ("file", config.file.is_some()),
+        ]
     };
-    if names(holds) != names(would) && changes.together.is_empty() {
-        changes.together.push(SettingPath::dotted("sources"));
+    for (before, after) in there(holds).iter().zip(there(would)) {
+        if *before != after {
+            changes.together.push(SettingPath::dotted(after.0));
+        }
     }
 }
 
@@ -77,4 +77,71 @@ fn is_one_of(patterns: &[&str], path: &SettingPath) -> bool {
         let also = |end: &str| path.begins_like(&format!("{pattern}{end}"));
         also("") || also("_file") || also("s")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Inputs, load};
+    use super::*;
+
+    fn loaded(yaml: &str) -> Loaded {
+        let dir = tempfile::tempdir().expect("there is room for a directory");
+        let file = dir.path().join("config.yaml");
+        std::fs::write(&file, yaml).expect("it can be written");
+        let inputs = Inputs {
+            file: Some(file),
+            ..Inputs::default()
+        };
+        load(&inputs).expect("it holds")
+    }
+
+    #[test]
+    fn each_setting_changes_at_once_or_with_a_restart_or_nothing_does_without_one() {
+        const SOURCE: &str = "sources: {minchat: {auth: {none: true}}}\n";
+        let before = loaded(&format!("{SOURCE}kafka: {{bootstrap_servers: a}}\n"));
+        for (yaml, together, later) in [
+            ("kafka: {bootstrap_servers: a}", "", ""),
+            (
+                "kafka: {bootstrap_servers: a}\nroutes: {message.sent: {kafka: {topic: t}}}",
+                "",
+                "",
+            ),
+            (
+                "kafka: {bootstrap_servers: a}\nenvelope: {schema_base: 'urn:x:'}",
+                "",
+                "",
+            ),
+            (
+                "kafka: {bootstrap_servers: a}\nhttp: {listen: 127.0.0.1:1}",
+                "http.listen",
+                "",
+            ),
+            (
+                "kafka: {bootstrap_servers: b}",
+                "",
+                "kafka.bootstrap_servers",
+            ),
+            (
+                "kafka: {bootstrap_servers: a}\nspool: {dir: ./x}",
+                "",
+                "spool.dir",
+            ),
+            (
+                "kafka: {bootstrap_servers: a}\nfile: {dir: ./x}",
+                "file",
+                "file.dir",
+            ),
+        ] {
+            let listed = |paths: &[SettingPath]| {
+                let names: Vec<String> = paths.iter().map(ToString::to_string).collect();
+                names.join(", ")
+            };
+            let changes = changes(&before, &loaded(&format!("{SOURCE}{yaml}\n")));
+            assert_eq!(listed(&changes.together), together, "{yaml}");
+            assert_eq!(listed(&changes.later), later, "{yaml}");
+        }
+        let other =
+            loaded("sources: {another: {auth: {none: true}}}\nkafka: {bootstrap_servers: a}");
+        assert_eq!(changes(&before, &other), Changes::default());
+    }
 }

@@ -8,7 +8,7 @@ use super::lane::{Lane, Loaded};
 use super::ticket::Ticket;
 use crate::envelope::{Event, Sealer};
 use crate::metrics::DestinationMetrics;
-use crate::spool::{Appended, Batch, Cursor, Spool};
+use crate::spool::{Appended, Batch, Cursor, Queue, Spool};
 
 /// How often is shown what only a look at the disk tells.
 const LOOK: Duration = Duration::from_secs(1);
@@ -17,20 +17,17 @@ const REST: Duration = Duration::from_secs(1);
 
 pub(super) struct Keeping {
     spool: Spool,
-    place: usize,
     cursor: Cursor,
     rests_until: Option<Instant>,
     looked: Option<Instant>,
 }
 
 impl Keeping {
-    /// The queue at this place; the first number that is not done is `first`.
-    pub(super) fn new(spool: Spool, place: usize, first: u64) -> Self {
-        let cursor = spool.cursor(place, first);
+    /// A queue of this spool; the first number that is not done is `first`.
+    pub(super) fn new(spool: Spool, queue: Arc<Queue>, first: u64) -> Self {
         Keeping {
             spool,
-            place,
-            cursor,
+            cursor: Cursor::new(queue, first),
             rests_until: None,
             looked: None,
         }
@@ -49,7 +46,7 @@ impl Keeping {
                 sealer.write_stored(event, bytes);
             });
         }
-        self.spool.append(self.place, batch, done);
+        self.spool.append(self.cursor.queue(), batch, done);
     }
 
     /// Reads about so many bytes, from this number on and below the other. None if the disk can't be read now: a

@@ -6,11 +6,13 @@
 //! Leaves to others: the brokers' protocols (`publish`), and what an answer looks like (`http`).
 
 mod backoff;
+mod generation;
 mod health;
 mod keeping;
 mod kept;
 mod lane;
 mod mailbox;
+mod opening;
 mod owner;
 mod port;
 mod receipt;
@@ -22,28 +24,22 @@ mod ticket;
 mod window;
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use backoff::Backoff;
-use health::BrokerHealth;
-use keeping::Keeping;
+pub use generation::Generation;
 pub use kept::KeptDeadLetters;
-use lane::{Backlog, Bounds, Lane};
-use mailbox::Mailbox;
-use owner::{Message, Owner};
+pub use opening::queue_name;
+use opening::{BrokerSide, Ground, Maker};
+use owner::Message;
 pub use port::{Delivering, Port};
 pub use receipt::Receipt;
-use status::LaneStatus;
-use ticket::Ticket;
-use window::BrokerWindow;
 
-use crate::envelope::{Event, Sealer};
+use crate::envelope::Sealer;
 use crate::metrics::Metrics;
-use crate::publish::{Publisher, Reporter};
-use crate::route::{Broker, Destination, Route, Table};
-use crate::spool::{Name, Spool};
+use crate::route::{Destination, Table};
+use crate::spool::Spool;
 
 /// Why an event was not accepted. It promises nothing: the event may still be published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -79,8 +75,7 @@ pub struct Left {
 }
 
 /// Makes the publisher of a destination, on its owner's thread.
-pub type MakePublisher<'a> =
-    &'a dyn Fn(&Destination) -> Box<dyn FnOnce(Reporter) -> Box<dyn Publisher> + Send>;
+pub type MakePublisher<'a> = &'a dyn Fn(&Destination) -> Maker;
 
 /// What delivery works with.
 pub struct Parts {
@@ -88,14 +83,13 @@ pub struct Parts {
     pub settings: settings::Settings,
     /// Where events go.
     pub table: Table,
-    /// Seals dead letters.
-    pub sealer: Arc<Sealer>,
+    /// Seals payloads and dead letters.
+    pub sealer: Sealer,
     /// What it moves.
     pub metrics: Arc<Metrics>,
     /// Where dead letters go that nothing else takes; none while the spool is off.
     pub kept: Option<KeptDeadLetters>,
-    /// Where events wait for their destination, with a queue for each destination of the table, at
-    /// the same place; none while the spool is off.
+    /// Where events wait for their destination; none while the spool is off.
     pub spool: Option<Spool>,
 }
 
@@ -104,16 +98,17 @@ pub struct Parts {
 pub struct Delivery(Arc<Shared>);
 
 struct Shared {
-    table: Table,
-    sealer: Arc<Sealer>,
-    lanes: Vec<LaneHandle>,
-    spool: Option<Spool>,
-    owners: Mutex<Vec<JoinHandle<usize>>>,
+    ground: Ground,
+    current: RwLock<Arc<Generation>>,
+    started: Mutex<Started>,
 }
 
-struct LaneHandle {
-    mailbox: Arc<Mailbox<Message>>,
-    status: Arc<LaneStatus>,
+/// What runs. Locked by whoever starts or ends lanes.
+#[derive(Default)]
+struct Started {
+    owners: Vec<JoinHandle<usize>>,
+    sides: Vec<BrokerSide>,
+    is_stopping: bool,
 }
 
 impl Delivery {
@@ -122,53 +117,17 @@ impl Delivery {
     /// # Errors
     /// When a thread can't be started.
     pub fn start(parts: Parts, publisher: MakePublisher<'_>) -> io::Result<Delivery> {
-        let lanes = parts.table.destinations().iter().map(|_| LaneHandle {
-            mailbox: Arc::new(Mailbox::new()),
-            status: Arc::new(LaneStatus::new()),
-        });
         let delivery = Delivery(Arc::new(Shared {
-            lanes: lanes.collect(),
-            table: parts.table,
-            sealer: parts.sealer,
-            spool: parts.spool,
-            owners: Mutex::default(),
+            ground: Ground {
+                settings: parts.settings,
+                metrics: parts.metrics,
+                kept: parts.kept.map(Arc::new),
+                spool: parts.spool,
+            },
+            current: RwLock::default(),
+            started: Mutex::default(),
         }));
-        let brokers =
-            Broker::ALL.map(|broker| BrokerSide::new(broker, &parts.settings, &parts.metrics));
-        let kept = parts.kept.map(Arc::new);
-        for (index, destination) in delivery.table().destinations().iter().enumerate() {
-            let side = brokers
-                .iter()
-                .flatten()
-                .find(|side| side.broker == destination.broker);
-            let side = side
-                .expect("metrics know every broker that a destination is at")
-                .clone();
-            let backlog = delivery.0.spool.as_ref().map(|spool| backlog(spool, index));
-            let bounds = Bounds {
-                backlog,
-                ..side.bounds
-            };
-            let seed = u64::from(std::process::id()) << 16 | index as u64;
-            let lane = NewLane {
-                index,
-                destination: destination.clone(),
-                lane: Lane::new(bounds, Backoff::new(seed)),
-                keeping: backlog
-                    .zip(delivery.0.spool.clone())
-                    .map(|(backlog, spool)| Keeping::new(spool, index, backlog.first)),
-                side,
-                kept: kept.clone(),
-            };
-            if let Some(Backlog { first, next }) = backlog {
-                let left = next - first;
-                parts.metrics.destination(index).found_in_spool(left);
-                let pending = usize::try_from(left).unwrap_or(usize::MAX);
-                delivery.0.lanes[index].status.holds(pending, left);
-            }
-            let owner = lane.start(&delivery, &parts.metrics, publisher(destination))?;
-            delivery.owners().push(owner);
-        }
+        delivery.follow(parts.table, parts.sealer, publisher)?;
         Ok(delivery)
     }
 
@@ -177,16 +136,63 @@ impl Delivery {
         Port::new(self.clone())
     }
 
-    /// Where events go.
-    pub fn table(&self) -> &Table {
-        &self.0.table
+    /// The generation of now.
+    pub fn current(&self) -> Arc<Generation> {
+        let current = self.0.current.read();
+        Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether each destination takes events.
+    /// Makes the next generation, and starts a lane for each destination that is new in it. `table`
+    /// and `sealer` follow those of the generation of now: what has a place there keeps it. A lane
+    /// that nothing leads to any more stays, so that what it holds is still published.
+    ///
+    /// # Errors
+    /// When a thread can't be started, or the bridge is stopping. What went before stays then.
+    pub fn follow(
+        &self,
+        table: Table,
+        sealer: Sealer,
+        publisher: MakePublisher<'_>,
+    ) -> io::Result<Arc<Generation>> {
+        let mut started = self.started();
+        if started.is_stopping {
+            return Err(io::Error::other("the bridge is stopping"));
+        }
+        let before = self.current();
+        let new = table.destinations().iter().enumerate();
+        let new = new.skip(before.lanes.len()).map(|(place, destination)| {
+            let sides = &mut started.sides;
+            self.0.ground.lane(place, destination, sides)
+        });
+        let new = new.collect::<io::Result<Vec<_>>>()?;
+        let handles = new.iter().map(|lane| lane.handle.clone());
+        let next = Arc::new(Generation {
+            lanes: before.lanes.iter().cloned().chain(handles).collect(),
+            sealer,
+            table,
+        });
+        // Before the owners begin: they read and write events by its sealer.
+        self.put(Arc::clone(&next));
+        for lane in new {
+            let (place, maker) = (lane.place, publisher(&lane.destination));
+            match lane.start(self.clone(), maker) {
+                Ok(owner) => started.owners.push(owner),
+                Err(error) => {
+                    self.put(Arc::new(before.with_lanes_of(&next, place)));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(next)
+    }
+
+    /// Whether each destination that a route leads to takes events.
     pub fn readiness(&self) -> Vec<Readiness> {
-        let lanes = self.0.table.destinations().iter().zip(&self.0.lanes);
+        let current = self.current();
+        let lanes = current.lanes().enumerate();
         lanes
-            .map(|(destination, lane)| {
+            .filter(|(place, _)| current.table.is_routed(*place))
+            .map(|(_, (destination, lane))| {
                 let (ready, detail) = lane.status.readiness();
                 Readiness {
                     destination: destination.to_string(),
@@ -202,11 +208,15 @@ impl Delivery {
     /// # Errors
     /// Who did not.
     pub fn liveness(&self) -> Result<(), String> {
-        if self.0.spool.as_ref().is_some_and(|spool| !spool.lives()) {
+        let spool = self.0.ground.spool.as_ref();
+        if spool.is_some_and(|spool| !spool.lives()) {
             return Err("the spool's writer does not answer".to_owned());
         }
-        let lanes = self.0.table.destinations().iter().zip(&self.0.lanes);
-        match lanes.into_iter().find(|(_, lane)| !lane.status.lives()) {
+        match self
+            .current()
+            .lanes()
+            .find(|(_, lane)| !lane.status.lives())
+        {
             Some((destination, _)) => Err(format!("the lane of {destination} does not answer")),
             None => Ok(()),
         }
@@ -214,25 +224,27 @@ impl Delivery {
 
     /// Opens files again that were opened by name.
     pub fn reopen(&self) {
-        for lane in &self.0.lanes {
+        for lane in &self.current().lanes {
             lane.mailbox.push(Message::Reopen);
         }
     }
 
     /// How many events are neither confirmed nor dead-lettered.
     pub fn pending(&self) -> usize {
-        self.0.lanes.iter().map(|lane| lane.status.pending()).sum()
+        let current = self.current();
+        current.lanes.iter().map(|lane| lane.status.pending()).sum()
     }
 
     /// How many events the spool has that are not done.
     pub fn spooled(&self) -> u64 {
-        self.0.lanes.iter().map(|lane| lane.status.spooled()).sum()
+        let current = self.current();
+        current.lanes.iter().map(|lane| lane.status.spooled()).sum()
     }
 
     /// The destinations for which the spool has events that are not done.
     pub fn backlogs(&self) -> Vec<Left> {
-        let lanes = self.0.table.destinations().iter().zip(&self.0.lanes);
-        let left = lanes.map(|(destination, lane)| Left {
+        let current = self.current();
+        let left = current.lanes().map(|(destination, lane)| Left {
             destination: destination.to_string(),
             events: lane.status.spooled(),
             detail: lane.status.broker(),
@@ -245,123 +257,32 @@ impl Delivery {
     /// how many events were left that are in neither, which nobody was promised.
     pub fn stop(&self, within: Duration) -> usize {
         let until = Instant::now() + within;
-        for lane in &self.0.lanes {
+        let mut started = self.started();
+        started.is_stopping = true;
+        let owners = std::mem::take(&mut started.owners);
+        drop(started);
+        for lane in &self.current().lanes {
             lane.mailbox.push(Message::Stop { until });
         }
-        let owners = std::mem::take(&mut *self.owners());
         let left = owners
             .into_iter()
             .map(|owner| owner.join().unwrap_or_default())
             .sum();
-        if let Some(spool) = &self.0.spool {
+        if let Some(spool) = &self.0.ground.spool {
             spool.close();
         }
         left
     }
 
-    fn sealer(&self) -> &Sealer {
-        &self.0.sealer
+    fn put(&self, generation: Arc<Generation>) {
+        let current = self.0.current.write();
+        *current.unwrap_or_else(PoisonError::into_inner) = generation;
     }
 
-    fn route(&self, event: &Event) -> &Route {
-        self.0.table.of(event.source(), event.event_type())
-    }
-
-    fn tell(&self, lane: usize, messages: impl Iterator<Item = Message>) {
-        self.0.lanes[lane].mailbox.push_all(messages);
-    }
-
-    fn owners(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<usize>>> {
-        self.0.owners.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What the lanes of one broker share.
-#[derive(Clone)]
-struct BrokerSide {
-    broker: Broker,
-    bounds: Bounds,
-    window: Arc<BrokerWindow>,
-    health: Arc<BrokerHealth>,
-}
-
-impl BrokerSide {
-    fn new(broker: Broker, settings: &settings::Settings, metrics: &Metrics) -> Option<Self> {
-        Some(BrokerSide {
-            broker,
-            bounds: Bounds {
-                deadline: settings.deadline,
-                spool_after: settings.spool_after,
-                window: settings.window / 2,
-                arrivals: settings.window / 4,
-                backlog: None,
-            },
-            window: Arc::new(BrokerWindow::new(settings.window)),
-            health: Arc::new(BrokerHealth::new(broker, metrics.broker(broker)?)),
-        })
-    }
-}
-
-struct NewLane {
-    index: usize,
-    destination: Destination,
-    lane: Lane<Ticket>,
-    side: BrokerSide,
-    kept: Option<Arc<KeptDeadLetters>>,
-    keeping: Option<Keeping>,
-}
-
-/// What the spool has for a lane at the start.
-fn backlog(spool: &Spool, place: usize) -> Backlog {
-    let name = spool.queue(place).name();
-    let found = spool.found().iter().find(|found| found.name == *name);
-    found.map_or_else(Backlog::default, |found| Backlog {
-        first: found.first,
-        next: found.next,
-    })
-}
-
-/// What a destination's queue in the spool is called; none if its name is too long for that.
-pub fn queue_name(destination: &Destination) -> Option<Name> {
-    Name::new(destination.to_stored())
-}
-
-impl NewLane {
-    fn start(
-        self,
-        delivery: &Delivery,
-        metrics: &Metrics,
-        publisher: Box<dyn FnOnce(Reporter) -> Box<dyn Publisher> + Send>,
-    ) -> io::Result<JoinHandle<usize>> {
-        let handle = &delivery.0.lanes[self.index];
-        let (mailbox, status) = (Arc::clone(&handle.mailbox), Arc::clone(&handle.status));
-        let (delivery, metrics) = (delivery.clone(), metrics.destination(self.index));
-        let thread = std::thread::Builder::new()
-            .name(format!("lane-{}", self.index))
-            .stack_size(512 * 1024);
-        thread.spawn(move || {
-            let reports = Arc::clone(&mailbox);
-            let publisher = publisher(Arc::new(move |report| {
-                reports.push(Message::Report(report))
-            }));
-            let (window, health) = (self.side.window, self.side.health);
-            let (destination, lane, kept) = (self.destination, self.lane, self.kept);
-            let keeping = self.keeping;
-            Owner {
-                destination,
-                lane,
-                mailbox,
-                status,
-                publisher,
-                window,
-                health,
-                metrics,
-                kept,
-                keeping,
-                spooled: 0,
-                delivery,
-            }
-            .run()
-        })
+    fn started(&self) -> MutexGuard<'_, Started> {
+        self.0
+            .started
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -112,7 +112,8 @@ impl Owner {
             let (Some(bytes), Some(keeping)) = (steps.load.take(), &mut self.keeping) else {
                 break;
             };
-            let loaded = keeping.load(self.delivery.sealer(), self.lane.on_disk_alone(), bytes);
+            let current = self.delivery.current();
+            let loaded = keeping.load(current.sealer(), self.lane.on_disk_alone(), bytes);
             match loaded {
                 Some(loaded) => self.lane.loaded(now, loaded, steps),
                 None => break,
@@ -159,7 +160,8 @@ impl Owner {
             && let Some(keeping) = &self.keeping
         {
             let mailbox = Arc::clone(&self.mailbox);
-            keeping.append(self.delivery.sealer(), &steps.append, move |appended| {
+            let current = self.delivery.current();
+            keeping.append(current.sealer(), &steps.append, move |appended| {
                 mailbox.push(Message::Appended(appended));
             });
             steps.append.clear();
@@ -204,9 +206,9 @@ impl Owner {
             detail: condemned.detail.clone(),
             destination: Some(self.destination.to_string()),
         };
-        let dead_letter = self.delivery.sealer().dead_letter_of(event, verdict);
-        let route = self
-            .delivery
+        let current = self.delivery.current();
+        let dead_letter = current.sealer().dead_letter_of(event, verdict);
+        let route = current
             .table()
             .dead_letters_of(event.source(), self.destination.broker);
         if route.lanes.is_empty() {
@@ -222,7 +224,7 @@ impl Owner {
             let event = Arc::clone(&dead_letter);
             let ticket = Ticket::Lane(Arc::clone(&ticket));
             let given = Message::Give { event, ticket };
-            self.delivery.tell(*lane, std::iter::once(given));
+            current.tell(*lane, std::iter::once(given));
         }
     }
 

@@ -17,7 +17,7 @@ use futures_util::task::AtomicWaker;
 use super::lane::Answer;
 use super::owner::Message;
 use super::ticket::Ticket;
-use super::{Delivery, Receipt, Refused};
+use super::{Delivery, Generation, Receipt, Refused};
 use crate::envelope::Event;
 
 /// See the module. A clone is the same port.
@@ -97,9 +97,10 @@ impl Port {
     }
 
     /// Gives an event to the lanes of all its destinations at the end of this turn of the worker,
-    /// and not when the answer is awaited: whoever drops the answer drops no event.
-    pub fn deliver(&self, event: Event) -> Delivering {
-        let lanes = &self.delivery.route(&event).lanes;
+    /// and not when the answer is awaited: whoever drops the answer drops no event. `generation` is
+    /// the one that sealed it.
+    pub fn deliver(&self, generation: &Generation, event: Event) -> Delivering {
+        let lanes = &generation.route(&event).lanes;
         let seat = self.waiting.borrow_mut().sit(lanes.len());
         let event = Arc::new(event);
         let mut outbox = self.outbox.borrow_mut();
@@ -149,12 +150,17 @@ impl Port {
     fn hand_on(&self, waker: &Waker) {
         let mut outbox = self.outbox.borrow_mut();
         outbox.waker = Some(waker.clone());
+        if outbox.given.is_empty() {
+            return;
+        }
+        // A lane is at the same place in every generation.
+        let current = self.delivery.current();
         outbox.given.sort_by_key(|(lane, _)| *lane);
         let mut given = outbox.given.drain(..).peekable();
         while let Some((lane, first)) = given.next() {
             let rest = std::iter::from_fn(|| given.next_if(|(next, _)| *next == lane));
             let rest = rest.map(|(_, message)| message);
-            self.delivery.tell(lane, std::iter::once(first).chain(rest));
+            current.tell(lane, std::iter::once(first).chain(rest));
         }
     }
 }

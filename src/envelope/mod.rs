@@ -67,12 +67,12 @@ pub struct Received<'a> {
 }
 
 /// Seals payloads in envelopes: holds what is the same for every event of a source.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Sealer {
     sources: Vec<SealedSource>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct SealedSource {
     name: String,
     /// One for each of [`EventType::ALL`].
@@ -80,7 +80,7 @@ struct SealedSource {
 }
 
 /// The members of an envelope that depend on its source and type alone.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Fixed {
     /// `","source":"...","type":"..."`: what stands between `id` and `subject`.
     source_and_type: String,
@@ -94,16 +94,42 @@ impl Sealer {
         settings: &Settings,
         sources: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Self {
-        let sources = sources.into_iter().map(|(name, uri)| SealedSource {
-            name: name.to_owned(),
-            fixed: EventType::ALL
-                .iter()
-                .map(|t| Fixed::new(settings, uri, *t))
-                .collect(),
-        });
-        Sealer {
-            sources: sources.collect(),
+        Sealer::default().following(settings, sources)
+    }
+
+    /// The sealer of another configuration. A source that has a place here keeps it, also one that
+    /// is gone, as events of it may still be under way.
+    #[must_use]
+    pub fn following<'a>(
+        &self,
+        settings: &Settings,
+        sources: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
+        let mut sealer = self.clone();
+        for (name, uri) in sources {
+            let source = SealedSource {
+                name: name.to_owned(),
+                fixed: EventType::ALL
+                    .iter()
+                    .map(|t| Fixed::new(settings, uri, *t))
+                    .collect(),
+            };
+            match sealer.place(name) {
+                Some(place) => sealer.sources[place] = source,
+                None => sealer.sources.push(source),
+            }
         }
+        sealer
+    }
+
+    /// The names of all sources, in the order of their places.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.sources.iter().map(|source| source.name.as_str())
+    }
+
+    /// The place of the source of this name.
+    pub fn place(&self, name: &str) -> Option<usize> {
+        self.sources.iter().position(|known| known.name == name)
     }
 
     /// The event of a webhook.

@@ -71,7 +71,7 @@ impl Sealer {
             .iter()
             .find(|known| known.name() == event_type)?;
         let source = rest.text()?;
-        let source = self.sources.iter().position(|known| known.name == source);
+        let source = self.place(source);
         let said = rest.text()?;
         let said = Kind::ALL.into_iter().find(|kind| kind.name() == said);
         let verdict = match rest.take(1)? {

@@ -131,8 +131,7 @@ mod tests {
 
     fn in_flight(max_requests: usize, max_bytes: usize) -> InFlight {
         let labels = Labels {
-            sources: Vec::new(),
-            destinations: Vec::new(),
+            brokers: Vec::new(),
             problems: Vec::new(),
             success_status: 202,
         };

@@ -24,15 +24,12 @@ use super::stop::{Leave, Stopper};
 use super::strangers::Strangers;
 use super::webhooks::{self, Desk, Listener};
 use crate::delivery::Delivery;
-use crate::envelope::Sealer;
 use crate::metrics::Metrics;
 
 /// What stands behind the listeners.
 #[derive(Clone)]
 pub struct Behind {
-    /// Puts payloads in envelopes.
-    pub sealer: Arc<Sealer>,
-    /// Brings them to where its table says.
+    /// Seals payloads, and brings them to where its table says.
     pub delivery: Delivery,
     /// Counts what happens.
     pub metrics: Arc<Metrics>,
@@ -82,7 +79,8 @@ pub fn bind(
         behind.metrics.clone(),
         phase.clone(),
     );
-    let edge = Edge::new(settings, sources, behind.metrics.clone())
+    let generation = behind.delivery.current();
+    let edge = Edge::new(settings, sources, generation, behind.metrics.clone())
         .map_err(|why| io::Error::other(format!("http.tls: {why}")))?;
     let (webhooks, webhooks_at) = webhook_listener(settings, &edge, behind, &phase)?;
     let (admin, admin_at) = admin_listener(admin, shown)?;
@@ -177,8 +175,6 @@ fn listener(
         ),
         strangers: Strangers::default(),
         phase,
-        sealer: behind.sealer,
-        delivery: behind.delivery,
         metrics: behind.metrics,
     }
 }

@@ -1,4 +1,4 @@
-//! One source: who may post to it, and how often.
+//! The sources: who may post to them, how often, and what becomes of it.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -11,10 +11,15 @@ use super::auth::failures::Failures;
 use super::auth::{Doors, Head};
 use super::problem::{Problem, Slug};
 use super::settings::{RateLimit, SourceSettings};
+use crate::delivery::Generation;
+use crate::metrics::{Metrics, SourceMetrics};
 
 /// A configured source.
 pub(super) struct Source {
     pub(super) name: String,
+    /// Its place in the generation.
+    pub(super) place: usize,
+    pub(super) counts: SourceMetrics,
     pub(super) doors: Doors,
     rate: Option<Rate>,
     failures: Arc<Failures>,
@@ -27,60 +32,88 @@ struct Rate {
     limiter: Arc<DefaultDirectRateLimiter>,
 }
 
+/// All sources of one configuration, and what their webhooks are sealed with and go to.
+pub(super) struct Serving {
+    sources: Vec<Source>,
+    pub(super) generation: Arc<Generation>,
+}
+
+impl Serving {
+    /// The source of this name.
+    pub(super) fn source(&self, name: &str) -> Option<&Source> {
+        self.sources.iter().find(|source| source.name == name)
+    }
+}
+
 /// All sources, as they are now.
-pub(super) struct Sources(RwLock<Arc<[Source]>>);
+pub(super) struct Sources {
+    serving: RwLock<Arc<Serving>>,
+    /// Of all sources: an address has one limit.
+    failures: Arc<Failures>,
+    metrics: Arc<Metrics>,
+}
 
 impl Sources {
-    pub(super) fn new(settings: &[SourceSettings]) -> Self {
-        let failures = Arc::new(Failures::default());
-        let sources = settings
-            .iter()
-            .map(|source| Source::new(source, failures.clone()));
-        Self(RwLock::new(sources.collect()))
+    pub(super) fn new(
+        settings: &[SourceSettings],
+        generation: Arc<Generation>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let none = Serving {
+            sources: Vec::new(),
+            generation: Arc::default(),
+        };
+        let sources = Self {
+            serving: RwLock::new(Arc::new(none)),
+            failures: Arc::default(),
+            metrics,
+        };
+        sources.replace(settings, generation);
+        sources
     }
 
     /// Those of now. A request keeps to them, whatever comes meanwhile.
-    pub(super) fn current(&self) -> Arc<[Source]> {
-        self.0
+    pub(super) fn current(&self) -> Arc<Serving> {
+        self.serving
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    /// The same sources with other settings, one for one.
-    pub(super) fn renewed(&self, settings: &[SourceSettings]) -> Vec<Source> {
+    /// Takes these sources into use, which the generation has a place for each of. What one posted
+    /// lately counts on under the same limit.
+    pub(super) fn replace(&self, settings: &[SourceSettings], generation: Arc<Generation>) {
         let current = self.current();
-        let pairs = current.iter().zip(settings);
-        pairs
-            .map(|(source, settings)| source.renewed(settings))
-            .collect()
+        let sources = settings.iter().filter_map(|settings| {
+            let place = generation.sealer().place(&settings.name)?;
+            let mut source = self.source(settings, place);
+            if let Some(rate) = current.source(&settings.name).and_then(|s| s.rate.as_ref())
+                && Some(rate.limit) == settings.rate_limit
+            {
+                source.rate = Some(rate.clone());
+            }
+            Some(source)
+        });
+        let serving = Arc::new(Serving {
+            sources: sources.collect(),
+            generation: Arc::clone(&generation),
+        });
+        *self.serving.write().unwrap_or_else(PoisonError::into_inner) = serving;
     }
 
-    pub(super) fn replace(&self, sources: Vec<Source>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = sources.into();
+    fn source(&self, settings: &SourceSettings, place: usize) -> Source {
+        Source {
+            name: settings.name.clone(),
+            place,
+            counts: self.metrics.source(&settings.name),
+            doors: Doors::new(settings),
+            rate: settings.rate_limit.map(Rate::new),
+            failures: Arc::clone(&self.failures),
+        }
     }
 }
 
 impl Source {
-    /// `failures` are those of all sources: an address has one limit.
-    fn new(settings: &SourceSettings, failures: Arc<Failures>) -> Self {
-        Self {
-            name: settings.name.clone(),
-            doors: Doors::new(settings),
-            rate: settings.rate_limit.map(Rate::new),
-            failures,
-        }
-    }
-
-    /// The same source with other settings. What it posted lately counts on under the same limit.
-    fn renewed(&self, settings: &SourceSettings) -> Self {
-        let mut source = Self::new(settings, self.failures.clone());
-        if self.rate.as_ref().map(|rate| rate.limit) == settings.rate_limit {
-            source.rate = self.rate.clone();
-        }
-        source
-    }
-
     /// The problem of a request that nothing let in.
     pub(super) fn turned_away(&self, head: &Head<'_>) -> Problem {
         let address = self.doors.origin(head);

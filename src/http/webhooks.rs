@@ -21,8 +21,8 @@ use super::problem::{Problem, Slug};
 use super::source::{Source, Sources};
 use super::strangers::Strangers;
 use super::unread;
-use crate::delivery::{Delivery, Port, Refused};
-use crate::envelope::{Event, Received, Sealer};
+use crate::delivery::{Generation, Port, Refused};
+use crate::envelope::{Event, Received};
 use crate::metrics::{Endpoint, Metrics};
 use crate::minchat::{self, Drift, Kind, Malformed, Payload as Read};
 
@@ -35,8 +35,6 @@ pub(super) struct Listener {
     pub(super) in_flight: InFlight,
     pub(super) strangers: Strangers,
     pub(super) phase: Arc<SharedPhase>,
-    pub(super) sealer: Arc<Sealer>,
-    pub(super) delivery: Delivery,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -44,6 +42,13 @@ pub(super) struct Listener {
 pub(super) struct Desk {
     pub(super) listener: Arc<Listener>,
     pub(super) port: Port,
+}
+
+/// What a webhook was posted to, from its head to its delivery, whatever is loaded meanwhile.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    source: &'a Source,
+    generation: &'a Generation,
 }
 
 /// What a body became, in its envelope.
@@ -95,12 +100,15 @@ impl Desk {
         request: &HttpRequest,
         mut payload: Payload,
     ) -> HttpResponse {
-        let sources = self.listener.sources.current();
-        let source = address.and_then(|address| place(&sources, &address));
+        let serving = self.listener.sources.current();
+        let source = address.and_then(|address| serving.source(address.source));
         let outcome = match (address, source) {
-            (Some(address), Some(place)) => {
-                let source = &sources[place];
-                unless_it_panics(self.receive(place, source, &address, request, &mut payload)).await
+            (Some(address), Some(source)) => {
+                let at = At {
+                    source,
+                    generation: &serving.generation,
+                };
+                unless_it_panics(self.receive(at, &address, request, &mut payload)).await
             }
             _ => Err(Problem::new(
                 Slug::UnknownSource,
@@ -110,9 +118,11 @@ impl Desk {
         if let Err(problem) = &outcome
             && address.is_some()
         {
-            self.listener
-                .metrics
-                .webhook_rejected(source, problem.slug().name());
+            let slug = problem.slug().name();
+            match source {
+                Some(source) => source.counts.rejected(slug),
+                None => self.listener.metrics.webhook_without_source(slug),
+            }
         }
         self.listener.respond(outcome, payload)
     }
@@ -121,13 +131,12 @@ impl Desk {
     /// waited for, so that a client that hangs up can't tear an event.
     async fn receive(
         &self,
-        place: usize,
-        source: &Source,
+        at: At<'_>,
         address: &Address<'_>,
         request: &HttpRequest,
         payload: &mut Payload,
     ) -> Result<Accepted, Problem> {
-        let listener = &*self.listener;
+        let (listener, source) = (&*self.listener, at.source);
         let admitted = Admitted::by_head(source, address, request, &listener.bounds)?;
         let mut flight = listener.begin(admitted.once_signed)?;
         if !admitted.once_signed {
@@ -139,33 +148,32 @@ impl Desk {
         let body = admitted
             .encoding
             .undo(wire, listener.bounds.max, &mut flight)?;
-        let sealed = listener.seal(place, &admitted, webhook_id, &body);
+        let sealed = listener.seal(at, &admitted, webhook_id, &body);
         drop(body);
         match admitted.dry_run {
-            true => listener.rehearse(place, sealed),
-            false => self.deliver(place, sealed).await,
+            true => rehearse(at.generation, sealed),
+            false => self.deliver(at, sealed).await,
         }
     }
 
-    async fn deliver(&self, source: usize, sealed: Sealed) -> Result<Accepted, Problem> {
+    async fn deliver(&self, at: At<'_>, sealed: Sealed) -> Result<Accepted, Problem> {
+        let source = at.source.name.as_str();
         match sealed {
             Sealed::Event(event, kind) => {
                 let id = event.id();
                 let receipt = self
                     .port
-                    .deliver(event)
+                    .deliver(at.generation, event)
                     .await
                     .map_err(|why| refused(&why).of_event(id))?;
-                self.listener
-                    .metrics
-                    .webhook_accepted(source, kind, receipt);
+                at.source.counts.accepted(kind, receipt);
                 tracing::debug!(source, kind = kind.name(), %id, receipt = receipt.name(), "accepted");
                 Ok(Accepted::event(id, kind, receipt))
             }
             Sealed::DeadLetter(event, why) => {
                 let id = event.id();
                 self.port
-                    .deliver(event)
+                    .deliver(at.generation, event)
                     .await
                     .map_err(|why| refused(&why).of_event(id))?;
                 tracing::debug!(source, %id, %why, "dead-lettered");
@@ -187,13 +195,13 @@ impl Listener {
     /// Reads the body, and puts what it is in an envelope.
     fn seal(
         &self,
-        source: usize,
+        at: At<'_>,
         admitted: &Admitted<'_>,
         webhook_id: Option<&str>,
         body: &Unpacked,
     ) -> Sealed {
         let received = Received {
-            source,
+            source: at.source.place,
             said: admitted.said,
             content_type: admitted.content_type(),
             traceparent: admitted.header("traceparent"),
@@ -202,22 +210,23 @@ impl Listener {
             body: body.bytes(),
             at: SystemTime::now(),
         };
+        let sealer = at.generation.sealer();
         match body
             .whole()
             .and_then(|body| minchat::read(body, admitted.said))
         {
             Ok(payload) => {
                 if !admitted.dry_run {
-                    self.count(source, admitted, &payload);
+                    self.count(at.source, admitted, &payload);
                 }
-                Sealed::Event(self.sealer.seal(&received, &payload), payload.kind())
+                Sealed::Event(sealer.seal(&received, &payload), payload.kind())
             }
-            Err(why) => Sealed::DeadLetter(self.sealer.dead_letter(&received, &why), why),
+            Err(why) => Sealed::DeadLetter(sealer.dead_letter(&received, &why), why),
         }
     }
 
-    fn count(&self, source: usize, admitted: &Admitted<'_>, payload: &Read<'_>) {
-        self.metrics.webhook_received(source, payload.kind());
+    fn count(&self, source: &Source, admitted: &Admitted<'_>, payload: &Read<'_>) {
+        source.counts.received(payload.kind());
         let mut drift = payload.drift();
         if admitted.has_odd_type() {
             drift.insert(Drift::ContentType);
@@ -225,21 +234,6 @@ impl Listener {
         if !drift.is_empty() {
             self.metrics.drift(payload.kind(), drift);
             self.strangers.tell(payload);
-        }
-    }
-
-    /// What would have become of it.
-    fn rehearse(&self, source: usize, sealed: Sealed) -> Result<Accepted, Problem> {
-        match sealed {
-            Sealed::Event(event, kind) => {
-                let table = self.delivery.table();
-                let lanes = &table.of(source, event.event_type()).lanes;
-                let destinations = lanes
-                    .iter()
-                    .map(|lane| table.destinations()[*lane].to_string());
-                Ok(Accepted::dry_run(&event, kind, destinations.collect()))
-            }
-            Sealed::DeadLetter(_, why) => Err(Problem::malformed(&why)),
         }
     }
 
@@ -257,11 +251,19 @@ impl Listener {
     }
 }
 
-/// The place of the source that a URL names.
-fn place(sources: &[Source], address: &Address<'_>) -> Option<usize> {
-    sources
-        .iter()
-        .position(|source| source.name == address.source)
+/// What would have become of it.
+fn rehearse(generation: &Generation, sealed: Sealed) -> Result<Accepted, Problem> {
+    match sealed {
+        Sealed::Event(event, kind) => {
+            let table = generation.table();
+            let lanes = &table.of(event.source(), event.event_type()).lanes;
+            let destinations = lanes
+                .iter()
+                .map(|lane| table.destinations()[*lane].to_string());
+            Ok(Accepted::dry_run(&event, kind, destinations.collect()))
+        }
+        Sealed::DeadLetter(_, why) => Err(Problem::malformed(&why)),
+    }
 }
 
 fn refused(why: &Refused) -> Problem {

@@ -1,10 +1,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::{Histogram, IntCounter, IntGauge, Result};
+use prometheus::{
+    Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Result,
+};
 
 use super::families::Families;
-use super::{Labels, table};
+use super::table;
 use crate::route::Broker;
 
 /// What is counted of one broker. Cloning is cheap, and all clones count together.
@@ -53,27 +55,35 @@ impl BrokerMetrics {
     }
 }
 
-/// The metrics of every broker that a destination is on.
-pub(super) fn families(families: &Families<'_>, labels: &Labels) -> Result<Vec<BrokerMetrics>> {
-    let repeated = families.counters(&table::PUBLISH_REPEATED)?;
-    let publish_duration = families.histograms(&table::PUBLISH_DURATION)?;
-    let delivery_latency = families.histograms(&table::DELIVERY_LATENCY)?;
-    let up = families.gauges(&table::BROKER_UP)?;
-    let reconnects = families.counters(&table::BROKER_RECONNECTS)?;
-    let on = Broker::ALL
-        .into_iter()
-        .filter(|broker| labels.destinations.iter().any(|(on, _)| on == broker));
-    Ok(on
-        .map(|broker| {
-            let label = [broker.name()];
-            BrokerMetrics(Arc::new(BrokerSeries {
-                broker,
-                repeated: repeated.with_label_values(&label),
-                publish_duration: publish_duration.with_label_values(&label),
-                delivery_latency: delivery_latency.with_label_values(&label),
-                up: up.with_label_values(&label),
-                reconnects: reconnects.with_label_values(&label),
-            }))
+/// The families of the brokers.
+pub(super) struct Brokers {
+    repeated: IntCounterVec,
+    publish_duration: HistogramVec,
+    delivery_latency: HistogramVec,
+    up: IntGaugeVec,
+    reconnects: IntCounterVec,
+}
+
+impl Brokers {
+    pub(super) fn new(families: &Families<'_>) -> Result<Self> {
+        Ok(Brokers {
+            repeated: families.counters(&table::PUBLISH_REPEATED)?,
+            publish_duration: families.histograms(&table::PUBLISH_DURATION)?,
+            delivery_latency: families.histograms(&table::DELIVERY_LATENCY)?,
+            up: families.gauges(&table::BROKER_UP)?,
+            reconnects: families.counters(&table::BROKER_RECONNECTS)?,
         })
-        .collect())
+    }
+
+    pub(super) fn series(&self, broker: Broker) -> BrokerMetrics {
+        let label = [broker.name()];
+        BrokerMetrics(Arc::new(BrokerSeries {
+            broker,
+            repeated: self.repeated.with_label_values(&label),
+            publish_duration: self.publish_duration.with_label_values(&label),
+            delivery_latency: self.delivery_latency.with_label_values(&label),
+            up: self.up.with_label_values(&label),
+            reconnects: self.reconnects.with_label_values(&label),
+        }))
+    }
 }

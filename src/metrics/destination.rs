@@ -3,7 +3,7 @@ use std::sync::Arc;
 use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Result};
 
 use super::families::Families;
-use super::{BrokerMetrics, Labels, table};
+use super::{BrokerMetrics, table};
 use crate::envelope::{DeadLetterReason, Stage};
 use crate::publish::Reason;
 use crate::route::Broker;
@@ -199,37 +199,44 @@ impl Queues {
     }
 }
 
-/// The metrics of every destination, in the order of the labels.
-pub(super) fn families(
-    families: &Families<'_>,
-    labels: &Labels,
-    brokers: &[BrokerMetrics],
-    queues: &Queues,
-) -> Result<Vec<DestinationMetrics>> {
-    let lane_events = families.counters(&table::LANE_EVENTS)?;
-    let lane_pending = families.gauges(&table::LANE_PENDING_EVENTS)?;
-    let published = families.counters(&table::PUBLISHED)?;
-    let published_bytes = families.counters(&table::PUBLISHED_BYTES)?;
-    let failures = families.counters(&table::PUBLISH_FAILURES)?;
-    let dead_letters = families.counters(&table::DEAD_LETTERS)?;
-    let series = |broker: &BrokerMetrics, destination: &str| {
-        let label = [broker.broker().name(), destination];
+/// The families of the destinations.
+pub(super) struct Destinations {
+    lane_events: IntCounterVec,
+    lane_pending: IntGaugeVec,
+    published: IntCounterVec,
+    published_bytes: IntCounterVec,
+    failures: IntCounterVec,
+    dead_letters: IntCounterVec,
+    pub(super) queues: Queues,
+}
+
+impl Destinations {
+    pub(super) fn new(families: &Families<'_>) -> Result<Self> {
+        Ok(Destinations {
+            lane_events: families.counters(&table::LANE_EVENTS)?,
+            lane_pending: families.gauges(&table::LANE_PENDING_EVENTS)?,
+            published: families.counters(&table::PUBLISHED)?,
+            published_bytes: families.counters(&table::PUBLISHED_BYTES)?,
+            failures: families.counters(&table::PUBLISH_FAILURES)?,
+            dead_letters: families.counters(&table::DEAD_LETTERS)?,
+            queues: Queues::new(families)?,
+        })
+    }
+
+    pub(super) fn series(&self, broker: BrokerMetrics, destination: &str) -> DestinationMetrics {
+        let on = broker.broker();
+        let label = [on.name(), destination];
         DestinationMetrics(Arc::new(DestinationSeries {
-            broker: broker.clone(),
-            lane_events: lane_events.with_label_values(&label),
-            lane_pending: lane_pending.with_label_values(&label),
-            published: published.with_label_values(&label),
-            published_bytes: published_bytes.with_label_values(&label),
-            failures: failure_series(&failures, broker.broker(), destination),
-            dead_letters: dead_letter_series(&dead_letters, broker.broker(), destination),
-            spool: queues.series(broker.broker(), destination),
+            broker,
+            lane_events: self.lane_events.with_label_values(&label),
+            lane_pending: self.lane_pending.with_label_values(&label),
+            published: self.published.with_label_values(&label),
+            published_bytes: self.published_bytes.with_label_values(&label),
+            failures: failure_series(&self.failures, on, destination),
+            dead_letters: dead_letter_series(&self.dead_letters, on, destination),
+            spool: self.queues.series(on, destination),
         }))
-    };
-    let destinations = labels.destinations.iter().flat_map(|(on, name)| {
-        let broker = brokers.iter().filter(|broker| broker.broker() == *on);
-        broker.map(|broker| series(broker, name))
-    });
-    Ok(destinations.collect())
+    }
 }
 
 fn failure_series(

@@ -1,8 +1,8 @@
 //! What the bridge counts: one struct, registered once, with a verb for each thing that happens.
 //!
-//! Guarantees: every series that can occur is there from the start, at 0; labels come from closed
-//! sets; counting on the way of an event takes no lock and looks up no string, since its series
-//! are resolved beforehand and found by index.
+//! Guarantees: every series that can occur is there before it is counted, at 0; labels come from
+//! closed sets; counting on the way of an event takes no lock and looks up no string, since whoever
+//! counts holds its series. What a source or a destination that is gone has counted stays.
 //! Leaves to others: when something is counted. [`table`] says what each metric means.
 
 mod broker;
@@ -18,14 +18,13 @@ mod tests;
 
 use std::time::Duration;
 
-use destination::Queues;
 use prometheus::{Encoder, Histogram, IntCounter, IntGauge, Registry, Result, TextEncoder};
 
 pub use broker::BrokerMetrics;
 pub use destination::{DestinationMetrics, QueueMetrics};
 pub use http::Endpoint;
+pub use webhooks::SourceMetrics;
 
-use crate::delivery::Receipt;
 use crate::minchat::{DriftSet, Kind};
 use crate::route::Broker;
 use families::Families;
@@ -36,11 +35,8 @@ pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 /// The closed sets that labels are taken from, as far as the configuration decides them.
 #[derive(Debug, Clone)]
 pub struct Labels {
-    /// The sources' names; their places are the indexes that the verbs take.
-    pub sources: Vec<String>,
-    /// The destinations, the dead letters' among them, each once; their places are the indexes
-    /// that [`Metrics::destination`] takes.
-    pub destinations: Vec<(Broker, String)>,
+    /// The brokers that are on.
+    pub brokers: Vec<Broker>,
     /// The slug and the status of each problem that a webhook can be answered with.
     pub problems: Vec<(&'static str, u16)>,
     /// The status of an accepted webhook.
@@ -52,9 +48,8 @@ pub struct Metrics {
     registry: Registry,
     http: http::HttpMetrics,
     webhooks: webhooks::WebhookMetrics,
-    brokers: Vec<BrokerMetrics>,
-    destinations: Vec<DestinationMetrics>,
-    queues: Queues,
+    brokers: broker::Brokers,
+    destinations: destination::Destinations,
     spool_max_bytes: IntGauge,
     spool_corrupt: IntCounter,
     spool_sync_duration: Histogram,
@@ -65,17 +60,15 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Registers every metric with every series that these labels can lead to.
+    /// Registers every metric with every series that these labels can lead to. Those of sources and
+    /// destinations are there once they are asked for.
     ///
     /// # Errors
     /// When the metrics contradict each other, which the tests rule out.
     pub fn new(labels: &Labels) -> Result<Self> {
         let registry = Registry::new();
         let families = Families(&registry);
-        let brokers = broker::families(&families, labels)?;
-        let queues = Queues::new(&families)?;
-        let destinations = destination::families(&families, labels, &brokers, &queues)?;
-        let is_on = |broker| brokers.iter().any(|metrics| metrics.broker() == broker);
+        let is_on = |broker| labels.brokers.contains(&broker);
         let (kafka, amqp) = (is_on(Broker::Kafka), is_on(Broker::Amqp));
         build(&families)?;
         #[cfg(target_os = "linux")]
@@ -92,9 +85,8 @@ impl Metrics {
             spool_corrupt: families.counter(&table::SPOOL_CORRUPT)?,
             spool_sync_duration: families.histogram(&table::SPOOL_SYNC_DURATION)?,
             edge: edge::EdgeMetrics::new(&families)?,
-            brokers,
-            destinations,
-            queues,
+            brokers: broker::Brokers::new(&families)?,
+            destinations: destination::Destinations::new(&families)?,
             registry,
         })
     }
@@ -109,25 +101,28 @@ impl Metrics {
         Ok(text)
     }
 
-    /// The counters of a destination, by its place in [`Labels::destinations`].
+    /// What is counted of a source.
     #[must_use]
-    pub fn destination(&self, index: usize) -> DestinationMetrics {
-        self.destinations[index].clone()
+    pub fn source(&self, name: &str) -> SourceMetrics {
+        self.webhooks.source(name)
     }
 
-    /// The counters of a broker; none if no destination is on it.
+    /// What is counted of a destination.
     #[must_use]
-    pub fn broker(&self, broker: Broker) -> Option<BrokerMetrics> {
-        self.brokers
-            .iter()
-            .find(|metrics| metrics.broker() == broker)
-            .cloned()
+    pub fn destination(&self, broker: Broker, name: &str) -> DestinationMetrics {
+        self.destinations.series(self.broker(broker), name)
+    }
+
+    /// What is counted of a broker.
+    #[must_use]
+    pub fn broker(&self, broker: Broker) -> BrokerMetrics {
+        self.brokers.series(broker)
     }
 
     /// What is shown of a queue whose destination has no lane, since its broker is not configured.
     #[must_use]
     pub fn queue_without_lane(&self, broker: Broker, destination: &str) -> QueueMetrics {
-        self.queues.series(broker, destination)
+        self.destinations.queues.series(broker, destination)
     }
 
     /// What the spool may take up, in bytes; 0 while it is off.
@@ -181,20 +176,9 @@ impl Metrics {
         self.http.connections.dec();
     }
 
-    /// A webhook became an event.
-    pub fn webhook_received(&self, source: usize, kind: Kind) {
-        self.webhooks.received(source, kind);
-    }
-
-    /// A webhook was answered with a receipt.
-    pub fn webhook_accepted(&self, source: usize, kind: Kind, receipt: Receipt) {
-        self.webhooks.accepted(source, kind, receipt);
-    }
-
-    /// A webhook was answered with the problem of this slug. No source: the URL named none that is
-    /// known.
-    pub fn webhook_rejected(&self, source: Option<usize>, slug: &'static str) {
-        self.webhooks.rejected(source, slug);
+    /// A webhook whose URL names no source that is known was answered with the problem of this slug.
+    pub fn webhook_without_source(&self, slug: &'static str) {
+        self.webhooks.without_source(slug);
     }
 
     /// A payload departs from today's shape in these ways.

@@ -1,10 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::delivery::Receipt;
 use crate::envelope::DeadLetterReason;
 use crate::minchat::Drift;
 use crate::publish::Reason;
 use table::{Measure, PREFIX, REGISTERED};
+
+const MESSAGES: &str = "minchat.message.sent.v1";
 
 const PROBLEMS: [(&str, u16); 12] = [
     ("malformed-json", 400),
@@ -21,22 +24,25 @@ const PROBLEMS: [(&str, u16); 12] = [
     ("stopping", 503),
 ];
 
-/// One source, and each kind and the dead letters on two brokers.
-fn labels() -> Labels {
-    let names = Kind::ALL.map(Kind::name).into_iter().chain(["dead-letter"]);
-    let destinations = names.flat_map(|name| {
-        [Broker::Kafka, Broker::Amqp].map(|broker| (broker, format!("minchat.{name}.v1")))
-    });
+fn labels(brokers: &[Broker]) -> Labels {
     Labels {
-        sources: vec!["minchat".to_owned()],
-        destinations: destinations.collect(),
+        brokers: brokers.to_vec(),
         problems: PROBLEMS.to_vec(),
         success_status: 202,
     }
 }
 
+/// One source, and each kind and the dead letters on two brokers.
 fn metrics() -> Metrics {
-    Metrics::new(&labels()).expect("the table holds together")
+    let brokers = [Broker::Kafka, Broker::Amqp];
+    let metrics = Metrics::new(&labels(&brokers)).expect("the table holds together");
+    let _ = metrics.source("minchat");
+    for name in Kind::ALL.map(Kind::name).into_iter().chain(["dead-letter"]) {
+        for broker in brokers {
+            let _ = metrics.destination(broker, &format!("minchat.{name}.v1"));
+        }
+    }
+    metrics
 }
 
 fn render(metrics: &Metrics) -> String {
@@ -180,16 +186,12 @@ fn two_brokers_cost_fewer_than_400_series() {
 
 #[test]
 fn what_a_broker_that_is_off_would_move_is_not_shown() {
-    let labels = Labels {
-        destinations: vec![(Broker::File, "minchat.message.sent.v1".to_owned())],
-        ..labels()
-    };
-    let metrics = Metrics::new(&labels).expect("the table holds together");
+    let metrics = Metrics::new(&labels(&[Broker::File])).expect("the table holds together");
+    let _ = metrics.destination(Broker::File, MESSAGES);
     metrics.kafka_queue_events(3);
     let text = render(&metrics);
     assert!(text.contains(r#"broker="file""#));
     assert!(!text.contains("kafka") && !text.contains("amqp"), "{text}");
-    assert!(metrics.broker(Broker::Kafka).is_none());
 }
 
 #[test]
@@ -228,21 +230,21 @@ fn the_last_load_of_the_configuration_is_shown() {
 fn each_verb_about_webhooks_moves_its_series() {
     let message = Kind::MessageSent;
     assert_eq!(
-        moved(|m| m.webhook_received(0, message)),
+        moved(|m| m.source("minchat").received(message)),
         one(r#"webhooks_received_total{kind="message.sent",source="minchat"}"#)
     );
     assert_eq!(
-        moved(|m| m.webhook_accepted(0, message, Receipt::DeadLettered)),
+        moved(|m| m.source("minchat").accepted(message, Receipt::DeadLettered)),
         one(
             r#"webhooks_accepted_total{kind="message.sent",receipt="dead-lettered",source="minchat"}"#
         )
     );
     assert_eq!(
-        moved(|m| m.webhook_rejected(Some(0), "stopping")),
+        moved(|m| m.source("minchat").rejected("stopping")),
         one(r#"webhooks_rejected_total{reason="stopping",source="minchat"}"#)
     );
     assert_eq!(
-        moved(|m| m.webhook_rejected(None, "unknown-source")),
+        moved(|m| m.webhook_without_source("unknown-source")),
         one(r#"webhooks_rejected_total{reason="unknown-source",source="none"}"#)
     );
     assert_eq!(
@@ -300,7 +302,7 @@ fn an_answer_that_nobody_foresaw_is_counted_all_the_same() {
         one(r#"http_requests_total{endpoint="version",status="418"}"#)
     );
     assert_eq!(
-        moved(|m| m.webhook_rejected(None, "too-many-requests")),
+        moved(|m| m.webhook_without_source("too-many-requests")),
         one(r#"webhooks_rejected_total{reason="too-many-requests",source="none"}"#)
     );
     assert_eq!(
@@ -311,10 +313,8 @@ fn an_answer_that_nobody_foresaw_is_counted_all_the_same() {
 
 #[test]
 fn each_verb_about_a_destination_moves_its_series() {
-    let labels = labels();
-    let (_, name) = &labels.destinations[1];
-    let amqp = |m: &Metrics| m.destination(1);
-    let of = |metric: &str| format!(r#"{metric}{{broker="amqp",destination="{name}"}}"#);
+    let amqp = |m: &Metrics| m.destination(Broker::Amqp, MESSAGES);
+    let of = |metric: &str| format!(r#"{metric}{{broker="amqp",destination="{MESSAGES}"}}"#);
     assert_eq!(
         moved(|m| amqp(m).lane_event()),
         one(&of("lane_events_total"))
@@ -333,13 +333,13 @@ fn each_verb_about_a_destination_moves_its_series() {
     assert_eq!(
         moved(|m| amqp(m).publish_failed(Reason::Returned)),
         one(&format!(
-            r#"publish_failures_total{{broker="amqp",destination="{name}",reason="returned"}}"#
+            r#"publish_failures_total{{broker="amqp",destination="{MESSAGES}",reason="returned"}}"#
         ))
     );
     assert_eq!(
         moved(|m| amqp(m).dead_lettered(DeadLetterReason::TooLarge)),
         one(&format!(
-            r#"dead_letters_total{{broker="amqp",destination="{name}",reason="too_large",stage="publish"}}"#
+            r#"dead_letters_total{{broker="amqp",destination="{MESSAGES}",reason="too_large",stage="publish"}}"#
         ))
     );
     assert_eq!(
@@ -353,14 +353,18 @@ fn each_verb_about_a_destination_moves_its_series() {
 #[test]
 fn a_failure_of_the_whole_broker_is_counted_once_for_all_destinations() {
     let failures = moved(|m| {
-        m.destination(1).publish_failed(Reason::Disconnected);
-        m.destination(3).publish_failed(Reason::Disconnected);
+        for name in [MESSAGES, "minchat.dead-letter.v1"] {
+            m.destination(Broker::Amqp, name)
+                .publish_failed(Reason::Disconnected);
+        }
     });
     let series =
         r#"publish_failures_total{broker="amqp",destination="none",reason="disconnected"}"#;
     assert_eq!(failures, BTreeMap::from([(series.to_owned(), 2.0)]));
     assert_eq!(
-        moved(|m| m.destination(0).publish_failed(Reason::Returned)),
+        moved(|m| m
+            .destination(Broker::Kafka, MESSAGES)
+            .publish_failed(Reason::Returned)),
         one(r#"publish_failures_total{broker="kafka",destination="none",reason="other"}"#),
         "what Kafka can't say is other"
     );
@@ -369,7 +373,7 @@ fn a_failure_of_the_whole_broker_is_counted_once_for_all_destinations() {
 #[test]
 fn each_verb_about_a_broker_moves_its_series() {
     let second = Duration::from_secs(1);
-    let kafka = |m: &Metrics| m.broker(Broker::Kafka).expect("Kafka has destinations");
+    let kafka = |m: &Metrics| m.broker(Broker::Kafka);
     let of = |metric: &str| one(&format!(r#"{metric}{{broker="kafka"}}"#));
     assert_eq!(
         moved(|m| kafka(m).repeated(1)),
@@ -386,7 +390,7 @@ fn each_verb_about_a_broker_moves_its_series() {
     );
     assert_eq!(
         counts(moved(|m| m
-            .destination(0)
+            .destination(Broker::Kafka, MESSAGES)
             .broker()
             .delivery_latency(second))),
         of("delivery_latency_seconds_count")

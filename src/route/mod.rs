@@ -1,10 +1,12 @@
-//! From what an event is to where it goes: a table that is complete at start-up.
+//! From what an event is to where it goes: a table that is complete for its configuration.
 //!
 //! Guarantees: every type of every source has a route; destinations that several types share are one.
 //! Leaves to others: talking to a broker (`publish`), and order (`delivery`).
 
 mod broker;
 pub mod settings;
+
+use std::collections::BTreeSet;
 
 use smallvec::SmallVec;
 
@@ -110,11 +112,13 @@ pub struct Route {
 }
 
 /// Every source's and type's route.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Table {
     destinations: Vec<Destination>,
     /// By source, then by [`EventType::index`].
     routes: Vec<Vec<Route>>,
+    /// The places of the destinations that a route leads to.
+    routed: BTreeSet<usize>,
 }
 
 impl Table {
@@ -124,15 +128,33 @@ impl Table {
         brokers: &[Broker],
         routes: &Settings,
     ) -> Table {
+        Table::default().following(prefixes.into_iter().map(Some), brokers, routes)
+    }
+
+    /// The table of another configuration: whatever has a place here keeps it. Of a source that is
+    /// gone no `prefix` is given; its events that are under way go where they would have gone.
+    #[must_use]
+    pub fn following<'a>(
+        &self,
+        prefixes: impl IntoIterator<Item = Option<&'a str>>,
+        brokers: &[Broker],
+        routes: &Settings,
+    ) -> Table {
         let mut table = Table {
-            destinations: Vec::new(),
-            routes: Vec::new(),
+            destinations: self.destinations.clone(),
+            ..Table::default()
         };
-        for prefix in prefixes {
+        for (place, prefix) in prefixes.into_iter().enumerate() {
+            let Some(prefix) = prefix else {
+                table.routes.push(self.routes[place].clone());
+                continue;
+            };
             let of_source = EventType::ALL.map(|event_type| {
                 let chosen = routes.get(event_type.name());
                 table.route(&addresses(prefix, event_type, brokers, chosen))
             });
+            let lanes = of_source.iter().flat_map(|route| &route.lanes);
+            table.routed.extend(lanes.copied());
             table.routes.push(of_source.into());
         }
         table
@@ -153,6 +175,11 @@ impl Table {
     /// Every destination, each once.
     pub fn destinations(&self) -> &[Destination] {
         &self.destinations
+    }
+
+    /// Whether a route leads to the destination at this place.
+    pub fn is_routed(&self, place: usize) -> bool {
+        self.routed.contains(&place)
     }
 
     /// Where an event goes.
@@ -277,6 +304,26 @@ mod tests {
             names(&table, table.of(1, EventType::DeadLetter)),
             ["kafka:other.dead-letter.v1", "amqp:other.dead-letter.v1"]
         );
+    }
+
+    #[test]
+    fn what_has_a_place_keeps_it_in_the_table_that_follows() {
+        let none = Settings::default();
+        let before = Table::new(["a.", "b."], &[Broker::Kafka], &none);
+        let prefixes = [None, Some("new."), Some("c.")];
+        let after = before.following(prefixes, &[Broker::Kafka], &none);
+        assert_eq!(before.destinations(), &after.destinations()[..12]);
+        assert_eq!(after.destinations().len(), 24);
+        let lead = |source| names(&after, after.of(source, message()));
+        assert_eq!(lead(0), ["kafka:a.message.sent.v1"], "it is under way");
+        assert_eq!(lead(1), ["kafka:new.message.sent.v1"]);
+        assert_eq!(lead(2), ["kafka:c.message.sent.v1"]);
+        let routed: Vec<usize> = (0..24).filter(|place| after.is_routed(*place)).collect();
+        assert_eq!(routed, (12..24).collect::<Vec<_>>());
+
+        let again = after.following([Some("a."), None, None], &[Broker::Kafka], &none);
+        assert_eq!(again.of(0, message()), before.of(0, message()));
+        assert_eq!(again.destinations(), after.destinations());
     }
 
     #[test]

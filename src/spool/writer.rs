@@ -3,7 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, SendError, Sender, SyncSender, channel, sync_channel,
+};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -12,7 +14,7 @@ use super::batch::Batch;
 use super::disk::RealDisk;
 use super::error::{OpenError, Refusal};
 use super::lock::Lock;
-use super::queue::{Cursor, Name, Queue};
+use super::queue::{Name, Queue};
 use super::settings::Settings;
 use super::store::{Found, Sizes, Store};
 
@@ -43,8 +45,12 @@ pub trait Watcher: Send + Sync {
 type Done = Box<dyn FnOnce(Appended) + Send>;
 
 enum Command {
+    Open {
+        name: Name,
+        opened: SyncSender<Arc<Queue>>,
+    },
     Append {
-        queue: usize,
+        queue: Arc<Queue>,
         batch: Batch,
         done: Done,
     },
@@ -58,7 +64,6 @@ pub struct Spool(Arc<Shared>);
 struct Shared {
     dir: PathBuf,
     commands: Mutex<Sender<Command>>,
-    queues: Vec<Arc<Queue>>,
     found: Vec<Found>,
     start: Instant,
     beat: AtomicU64,
@@ -87,25 +92,22 @@ impl Opened {
             .map_or(0, |queue| queue.bytes())
     }
 
-    /// Starts the writer. There is a queue for each of these names; what was found besides stays
-    /// as it is.
+    /// Starts the writer. What was found stays as it is until somebody opens its queue.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn start(self, names: &[Name], watcher: Arc<dyn Watcher>) -> io::Result<Spool> {
+    pub fn start(self, watcher: Arc<dyn Watcher>) -> io::Result<Spool> {
         let Opened {
             dir,
-            mut store,
+            store,
             found,
             lock,
         } = self;
         watcher.corrupt(store.corrupt());
-        let queues = names.iter().map(|name| store.queue(name).1).collect();
         let (commands, receiver) = channel();
         let shared = Arc::new(Shared {
             dir,
             commands: Mutex::new(commands),
-            queues,
             found,
             start: Instant::now(),
             beat: AtomicU64::new(0),
@@ -153,26 +155,29 @@ impl Spool {
         &self.0.found
     }
 
-    /// The queue of this place among the names.
-    pub fn queue(&self, place: usize) -> &Arc<Queue> {
-        &self.0.queues[place]
+    /// The queue of this name, which is made if there is none.
+    ///
+    /// # Errors
+    /// When the spool is closed.
+    pub fn queue(&self, name: &Name) -> io::Result<Arc<Queue>> {
+        let (opened, queue) = sync_channel(1);
+        let name = name.clone();
+        let _ = self.send(Command::Open { name, opened });
+        queue
+            .recv()
+            .map_err(|_| io::Error::other("the spool is closed"))
     }
 
-    /// A reader of that queue, from this number on.
-    pub fn cursor(&self, place: usize, from: u64) -> Cursor {
-        Cursor::new(Arc::clone(&self.0.queues[place]), from)
-    }
-
-    /// Appends a batch to that queue. `done` is called on the writer's thread once it is on disk,
-    /// synced, or refused.
-    pub fn append(&self, queue: usize, batch: Batch, done: impl FnOnce(Appended) + Send + 'static) {
-        let done = Box::new(done);
-        let sent = self
-            .0
-            .commands
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .send(Command::Append { queue, batch, done });
+    /// Appends a batch to one of its queues. `done` is called on the writer's thread once it is on
+    /// disk, synced, or refused.
+    pub fn append(
+        &self,
+        queue: &Arc<Queue>,
+        batch: Batch,
+        done: impl FnOnce(Appended) + Send + 'static,
+    ) {
+        let (queue, done) = (Arc::clone(queue), Box::new(done));
+        let sent = self.send(Command::Append { queue, batch, done });
         if let Err(unsent) = sent
             && let Command::Append { batch, done, .. } = unsent.0
         {
@@ -190,14 +195,16 @@ impl Spool {
             && !self.0.ended.load(Ordering::Acquire)
     }
 
+    fn send(&self, command: Command) -> Result<(), SendError<Command>> {
+        let commands = self.0.commands.lock();
+        commands
+            .unwrap_or_else(PoisonError::into_inner)
+            .send(command)
+    }
+
     /// Writes the marks, removes what is empty, and ends the writer.
     pub fn close(&self) {
-        let sent = self
-            .0
-            .commands
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .send(Command::Close);
+        let sent = self.send(Command::Close);
         let thread = self
             .0
             .thread
@@ -235,9 +242,12 @@ impl Writer {
             };
             while let Some(command) = next {
                 match command {
+                    Command::Open { name, opened } => {
+                        // Who does not wait for it any more needs none.
+                        let _ = opened.send(self.store.queue(&name).1);
+                    }
                     Command::Append { queue, batch, done } => {
-                        let (place, _) =
-                            self.store.queue(&self.shared.queues[queue].name().clone());
+                        let (place, _) = self.store.queue(queue.name());
                         batches.push((place, batch));
                         dones.push(done);
                     }

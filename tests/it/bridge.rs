@@ -219,14 +219,14 @@ fn behind(settings: &Settings, sources: &[SourceSettings], broker: &Scripted) ->
         &[Broker::Kafka],
         &Default::default(),
     );
-    let metrics = Arc::new(metrics(settings, sources, &table));
+    let metrics = Arc::new(metrics(settings));
     let envelope = envelope::Settings {
         schema_base: "urn:minchat-bridge:schema:".to_owned(),
     };
-    let sealer = Arc::new(Sealer::new(
+    let sealer = Sealer::new(
         &envelope,
         sources.iter().map(|s| (s.name.as_str(), s.uri.as_str())),
-    ));
+    );
     let publish = delivery::settings::Settings {
         spool_after: Duration::from_millis(250),
         deadline: Duration::from_secs(60),
@@ -235,7 +235,7 @@ fn behind(settings: &Settings, sources: &[SourceSettings], broker: &Scripted) ->
     let parts = Parts {
         settings: publish,
         table,
-        sealer: sealer.clone(),
+        sealer,
         metrics: metrics.clone(),
         kept: None,
         spool: None,
@@ -245,20 +245,14 @@ fn behind(settings: &Settings, sources: &[SourceSettings], broker: &Scripted) ->
         Box::new(move |reporter| broker.publisher(reporter))
     });
     Behind {
-        sealer,
         delivery: delivery.expect("threads can be started"),
         metrics,
     }
 }
 
-fn metrics(settings: &Settings, sources: &[SourceSettings], table: &Table) -> Metrics {
+fn metrics(settings: &Settings) -> Metrics {
     let labels = Labels {
-        sources: sources.iter().map(|source| source.name.clone()).collect(),
-        destinations: table
-            .destinations()
-            .iter()
-            .map(|d| (d.broker, d.name()))
-            .collect(),
+        brokers: vec![Broker::Kafka],
         problems: Slug::ALL
             .iter()
             .map(|slug| (slug.name(), slug.status()))

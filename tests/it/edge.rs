@@ -12,6 +12,7 @@ mod origin;
 mod rabbitmq;
 mod refused;
 mod reload;
+mod rerouted;
 mod secrets;
 mod signatures;
 mod tls;

@@ -68,7 +68,11 @@ impl Amqp {
 
     /// Tells every 15 s how many messages these queues hold together, while the broker is
     /// connected and any of them is there. Ends with the broker.
-    pub fn watch_unrouted(&self, queues: Vec<String>, tell: impl Fn(u64) + Send + Sync + 'static) {
+    pub fn watch_unrouted(
+        &self,
+        queues: impl Fn() -> Vec<String> + Send + Sync + 'static,
+        tell: impl Fn(u64) + Send + Sync + 'static,
+    ) {
         self.0
             .runtime
             .spawn(unrouted::watch(Arc::downgrade(&self.0), queues, tell));

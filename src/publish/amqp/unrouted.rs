@@ -16,7 +16,7 @@ const WITHIN: Duration = Duration::from_secs(5);
 /// Tells the depth of all `queues` together, until the broker is dropped.
 pub(super) async fn watch(
     broker: Weak<Broker>,
-    queues: Vec<String>,
+    queues: impl Fn() -> Vec<String> + Send + Sync,
     tell: impl Fn(u64) + Send + Sync,
 ) {
     let mut ticks = interval(EVERY);
@@ -30,8 +30,8 @@ pub(super) async fn watch(
             continue;
         };
         let mut total = None;
-        for queue in &queues {
-            if let Ok(Some(depth)) = timeout(WITHIN, depth(&link, queue)).await {
+        for queue in queues() {
+            if let Ok(Some(depth)) = timeout(WITHIN, depth(&link, &queue)).await {
                 *total.get_or_insert(0) += u64::from(depth);
             }
         }

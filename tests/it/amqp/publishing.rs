@@ -228,9 +228,12 @@ fn the_depth_of_the_unrouted_queues_is_told() {
     lane.await_fates(3);
     let told = std::sync::Mutex::new(told);
     let queues = vec![destination.unrouted, "no such queue".to_owned()];
-    amqp.watch_unrouted(queues, move |depth| {
-        let _ = told.lock().unwrap().send(depth);
-    });
+    amqp.watch_unrouted(
+        move || queues.clone(),
+        move |depth| {
+            let _ = told.lock().unwrap().send(depth);
+        },
+    );
     // A quorum queue counts with a little delay, and is asked every 15 s.
     let deepest = depth.iter().take(2).find(|depth| *depth == 3);
     assert_eq!(deepest, Some(3));

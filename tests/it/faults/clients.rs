@@ -9,7 +9,7 @@ use super::scenes::{CREATE, Kafka, MESSAGES};
 use super::senders::{Ledger, Senders};
 use super::thorough;
 use crate::client::{Connection, Request};
-use crate::payload::message;
+use crate::payload::{message, sample};
 use crate::process::{Process, await_some};
 
 /// What the window holds of such small events.
@@ -106,7 +106,7 @@ fn row_39_what_a_client_does_not_wait_for_is_whole_or_not_there() {
 }
 
 #[test]
-fn row_43_a_reload_in_an_outage_loses_nothing() {
+fn row_43_a_reload_in_an_outage_loses_nothing_and_takes_new_routes() {
     let scene = Kafka::new();
     let bridge = scene.bridge();
     let senders = Senders::start(bridge.webhooks(), 8);
@@ -114,16 +114,23 @@ fn row_43_a_reload_in_an_outage_loses_nothing() {
     scene.node.kill();
     senders.await_spooled(300);
     let limit = "rate_limit: {per_second: 100000, burst: 100000}, auth:";
-    let yaml = scene.yaml(CREATE, "").replace("auth:", limit);
+    let route = "routes: {user.daily-active: {kafka: {topic: users}}}";
+    let yaml = scene.yaml(CREATE, route).replace("auth:", limit);
     std::fs::write(bridge.path().join("config.yaml"), &yaml).expect("it can be written");
     for _ in 0..3 {
         bridge.signal("HUP");
         senders.await_spooled(100);
     }
+    bridge.await_log(&["events go to this destination now", "kafka:users"]);
     bridge.await_log(&["reloaded the configuration"]);
+    assert_eq!(bridge.ask("/readyz").0, 200);
+    let user = bridge.post(sample("user-daily-active.current"));
+    assert_eq!(user.json["receipt"], "spooled");
     scene.node.start();
     senders.await_accepted(100);
     let ledger = senders.end();
+    let users = scene.cluster().await_records("users", 1);
+    assert_eq!(user.json["id"], users[0].id());
     assert_eq!(ledger.refused, [0; 0]);
     scene.assert_all_is_well(&bridge);
     check(&ledger, &scene.consumed(), OF_A_WINDOW);

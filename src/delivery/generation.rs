@@ -1,0 +1,71 @@
+//! Where events go, and how they are sealed: all of one configuration.
+
+use std::sync::Arc;
+
+use super::mailbox::Mailbox;
+use super::owner::Message;
+use super::status::LaneStatus;
+use crate::envelope::{Event, Sealer};
+use crate::route::{Destination, Route, Table};
+
+/// See the module. It never changes: another configuration is another generation. The places of
+/// sources and of lanes are the same in all generations of a process, and are used for nothing else
+/// once their source or their route is gone.
+#[derive(Default)]
+pub struct Generation {
+    pub(super) sealer: Sealer,
+    pub(super) table: Table,
+    /// One for each destination of the table, at its place.
+    pub(super) lanes: Vec<LaneHandle>,
+}
+
+/// What others have of a lane.
+#[derive(Clone)]
+pub(super) struct LaneHandle {
+    pub(super) mailbox: Arc<Mailbox<Message>>,
+    pub(super) status: Arc<LaneStatus>,
+}
+
+impl LaneHandle {
+    pub(super) fn new() -> Self {
+        LaneHandle {
+            mailbox: Arc::new(Mailbox::new()),
+            status: Arc::new(LaneStatus::new()),
+        }
+    }
+}
+
+impl Generation {
+    /// Seals the payloads of its sources.
+    pub fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+
+    /// Where their events go.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The same with those lanes of another generation that stand before this place, to which
+    /// nothing leads here.
+    pub(super) fn with_lanes_of(&self, other: &Generation, place: usize) -> Generation {
+        let new = &other.table.destinations()[self.lanes.len()..place];
+        Generation {
+            sealer: self.sealer.clone(),
+            table: self.table.clone().with_unrouted(new.iter().cloned()),
+            lanes: other.lanes[..place].to_vec(),
+        }
+    }
+
+    pub(super) fn route(&self, event: &Event) -> &Route {
+        self.table.of(event.source(), event.event_type())
+    }
+
+    pub(super) fn tell(&self, lane: usize, messages: impl Iterator<Item = Message>) {
+        self.lanes[lane].mailbox.push_all(messages);
+    }
+
+    pub(super) fn lanes(&self) -> impl Iterator<Item = (&Destination, &LaneHandle)> {
+        self.table.destinations().iter().zip(&self.lanes)
+    }
+}
