@@ -1,6 +1,7 @@
 //! Faults, and what has to hold: the real binary against real brokers, with a checker that is the
 //! same for every row.
 
+mod addresses;
 mod checker;
 mod clients;
 mod disk;
@@ -12,6 +13,7 @@ mod proxy;
 mod rabbitmq;
 mod scenes;
 mod senders;
+mod three;
 
 /// What `make faults` has in full, and `make test` in short.
 fn thorough<T>(full: T, short: T) -> T {

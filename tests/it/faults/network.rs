@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::checker::{Cost, check};
 use super::proxy::{Proxy, Weather};
-use super::scenes::{Kafka, MESSAGES, Rabbit};
+use super::scenes::{Kafka, MESSAGES, Rabbit, await_draining};
 use super::senders::{Ledger, Senders};
 use super::thorough;
 use crate::process::{Process, await_some};
@@ -21,15 +21,6 @@ fn assert_nobody_waited(ledger: &Ledger) {
     assert_eq!(ledger.refused, [0; 0]);
     let waited = ledger.percentile(99);
     assert!(waited < HEDGE, "p99 of {waited:?}");
-}
-
-/// Waits until events of the spool get through. On a small machine their senders may be faster than the broker.
-fn await_draining(bridge: &Process) {
-    let drained = || bridge.metric(&["spool_drained_total", MESSAGES]);
-    let before = drained();
-    await_some("events of the spool to get through", || {
-        (drained() > before || bridge.metric(&["spool_events", MESSAGES]) == 0.0).then_some(())
-    });
 }
 
 /// A Kafka behind a proxy, a bridge, and senders whose first events are through.
