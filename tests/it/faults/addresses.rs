@@ -70,10 +70,14 @@ impl Moving {
         bridge
     }
 
-    fn moves(&self) {
+    /// Nobody is at the old address any more; then the name leads to the new one.
+    fn moves(&self, senders: &Senders, bridge: &Process) {
         self.before.weather(Weather::Away);
+        senders.await_spooled(100);
         self.after.weather(Weather::Fair);
         self.name_is_at(AFTER);
+        await_draining(bridge);
+        senders.await_accepted(200);
     }
 }
 
@@ -88,10 +92,7 @@ fn row_40_a_kafka_that_has_moved_is_found_by_its_name() {
     let senders = Senders::start(bridge.webhooks(), 8);
     scene.await_published(&bridge);
     senders.await_accepted(300);
-    moving.moves();
-    senders.await_spooled(100);
-    await_draining(&bridge);
-    senders.await_accepted(200);
+    moving.moves(&senders, &bridge);
     let ledger = senders.end();
     assert_eq!(ledger.refused, [0; 0]);
     scene.assert_all_is_well(&bridge);
@@ -108,10 +109,7 @@ fn row_40_a_rabbitmq_that_has_moved_is_found_by_its_name() {
     scene.bind();
     let senders = Senders::start(bridge.webhooks(), 8);
     senders.await_accepted(300);
-    moving.moves();
-    senders.await_spooled(50);
-    await_draining(&bridge);
-    senders.await_accepted(200);
+    moving.moves(&senders, &bridge);
     let ledger = scene.assert_all_is_well(&bridge, senders, OF_A_WINDOW);
     assert_eq!(ledger.refused, [0; 0]);
 }

@@ -9,6 +9,7 @@ mod kafka;
 mod kafka_refusals;
 mod mock;
 mod network;
+mod panics;
 mod proxy;
 mod rabbitmq;
 mod scenes;
