@@ -123,12 +123,20 @@ impl Cluster {
     /// Everything that is in a topic now.
     pub fn read(&self, topic: &str) -> Vec<Record> {
         let mut records = Vec::new();
-        self.read_each(topic, PATIENCE, |message| records.push(record(message)));
+        self.read_each(topic, i64::MAX, PATIENCE, |message| {
+            records.push(record(message))
+        });
         records
     }
 
-    /// Gives everything that is in a topic now to `take`, within this time.
-    pub fn read_each(&self, topic: &str, within: Duration, mut take: impl FnMut(&BorrowedMessage)) {
+    /// Gives what is in a topic now to `take`, within this time: of each partition the last, so many at most.
+    pub fn read_each(
+        &self,
+        topic: &str,
+        last: i64,
+        within: Duration,
+        mut take: impl FnMut(&BorrowedMessage),
+    ) {
         let consumer: BaseConsumer = config(&self.servers)
             .set("group.id", "tests")
             .create()
@@ -142,6 +150,7 @@ impl Cluster {
             let (low, high) = consumer
                 .fetch_watermarks(topic, partition.id(), PATIENCE)
                 .expect("it has a leader");
+            let low = low.max(high.saturating_sub(last));
             from.add_partition_offset(topic, partition.id(), Offset::Offset(low))
                 .expect("an offset is given");
             missing += high - low;

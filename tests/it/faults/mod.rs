@@ -7,6 +7,7 @@ mod clients;
 mod disk;
 mod kafka;
 mod kafka_refusals;
+mod long;
 mod mock;
 mod network;
 mod panics;
