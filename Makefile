@@ -105,7 +105,7 @@ image-test: install-run-deps install-image-deps install-chart-deps ## Run the bi
 
 # Mounts a small disk, and so takes root.
 .PHONY: faults
-faults: install-run-deps install-test-deps ## Play every fault in full, print the table of what came of it, and write docs/faults.md
+faults: install-run-deps install-test-deps install-oauth-deps ## Play every fault in full, print the table of what came of it, and write docs/faults.md
 	tests/faults/run
 
 .PHONY: test-oauth
