@@ -4,6 +4,7 @@
 mod addresses;
 mod checker;
 mod clients;
+mod clock;
 mod crowd;
 mod disk;
 mod kafka;
