@@ -125,7 +125,7 @@ impl<'a> Scene<'a> {
 fn row_9_a_leader_that_dies_in_a_batch_costs_no_event_and_no_order() {
     let three = Three::shared();
     let scene = Scene::new(&three, &ALL, &IN_SYNC);
-    for _ in 0..thorough(6, 2) {
+    for _ in 0..thorough(6, 1) {
         scene.await_in_sync(ALL.len());
         let (leader, _) = scene.cluster.leaders(&scene.topic)[0].clone();
         let leader = leader.expect("it has one");
