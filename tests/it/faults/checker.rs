@@ -9,6 +9,11 @@ use sha2::{Digest, Sha256};
 use super::senders::{Accepted, Ledger, payload};
 use crate::process::{PATIENCE, Process, await_some};
 
+/// What may come twice after a fault: what the window holds of such small events, and what is published between two marks.
+pub const OF_A_WINDOW: usize = 20_000;
+/// The hedge of 250 ms and a sync of 50 ms, with three times the room.
+const HEDGE: Duration = Duration::from_millis(900);
+
 /// What a consumer has of an event: its envelope as it came.
 #[derive(Clone, Debug)]
 pub struct Consumed(pub String);
@@ -53,6 +58,13 @@ pub fn check(ledger: &Ledger, consumed: &[Consumed], most_duplicates: usize) {
         duplicates <= most_duplicates,
         "E: {duplicates} duplicates of at most {most_duplicates}"
     );
+}
+
+/// No sender was refused, or had to wait for the broker.
+pub fn assert_nobody_waited(ledger: &Ledger) {
+    assert_eq!(ledger.refused, [0; 0]);
+    let waited = ledger.percentile(99);
+    assert!(waited < HEDGE, "p99 of {waited:?}");
 }
 
 /// Check D: the messages that stand before an earlier one of the same sender.

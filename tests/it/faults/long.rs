@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use rdkafka::message::Message;
 use uuid::Uuid;
 
-use super::checker::{Cost, Parsed, assert_a_fresh_event_arrives, assert_at_rest, note};
+use super::checker::{
+    Cost, OF_A_WINDOW, Parsed, assert_a_fresh_event_arrives, assert_at_rest, note,
+};
 use super::scenes::{CREATE, Kafka, MESSAGES};
 use super::senders::payload;
 use super::thorough;
@@ -21,8 +23,6 @@ const SENDERS: usize = 32;
 const REST: Duration = Duration::from_millis(64);
 /// What is promised of the end of a backlog, as a multiple of the events that arrive meanwhile.
 const FASTER: f64 = 5.0;
-/// What the window holds of such small events.
-const OF_A_WINDOW: usize = 20_000;
 /// For what takes minutes with millions.
 const LONG: Duration = Duration::from_secs(1800);
 /// What the container may have.

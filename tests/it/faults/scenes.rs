@@ -1,6 +1,6 @@
 //! What the rows are played on: a broker that may be broken, a bridge before it, a consumer behind it.
 
-use super::checker::{Consumed, assert_a_fresh_event_arrives, assert_at_rest, check};
+use super::checker::{Consumed, OF_A_WINDOW, assert_a_fresh_event_arrives, assert_at_rest, check};
 use super::proxy::Proxy;
 use super::senders::{Ledger, Senders};
 use crate::amqp::client::{Client, quorum};
@@ -67,6 +67,15 @@ impl Kafka {
     /// All that senders sent, in the order of a consumer.
     pub fn consumed(&self) -> Vec<Consumed> {
         consumed(&self.cluster(), MESSAGES)
+    }
+
+    /// Ends the senders, none of whom was refused, and checks all that holds after one fault.
+    pub fn end(&self, bridge: &Process, senders: Senders) -> Ledger {
+        let ledger = senders.end();
+        assert_eq!(ledger.refused, [0; 0]);
+        self.assert_all_is_well(bridge);
+        check(&ledger, &self.consumed(), OF_A_WINDOW);
+        ledger
     }
 
     /// After the fault: F, G, I.

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::checker::check;
+use super::checker::{OF_A_WINDOW, check};
 use super::scenes::{assert_all_is_well, consumed};
 use super::senders::{Ledger, Senders};
 use super::thorough;
@@ -11,8 +11,6 @@ use crate::node::Node;
 use crate::payload::{destinations, prefix, sample};
 use crate::process::{Process, await_some};
 
-/// What the window holds of such small events.
-const OF_A_WINDOW: usize = 20_000;
 /// As an operator has it who wants to lose nothing.
 const IN_SYNC: [(&str, &str); 1] = [("min.insync.replicas", "2")];
 const ALL: [i32; 3] = [1, 2, 3];
