@@ -103,9 +103,9 @@ image-test: install-run-deps install-image-deps install-chart-deps ## Run the bi
 	cd tests/image && $(if $(filter-out 0,$(shell id -u)),sudo) env \
 	    MINCHAT_BRIDGE_BINARY="$(CURDIR)/target/$(if $(filter dev,$(IMAGE_PROFILE)),debug,$(IMAGE_PROFILE))/minchat-bridge" $(PYTEST)
 
-# Mounts a small disk, and so takes root.
+# Mounts a small disk and a file of names, and so takes root.
 .PHONY: faults
-faults: install-run-deps install-test-deps ## Play every fault in full, print the table of what came of it, and write docs/faults.md
+faults: install-run-deps install-test-deps install-oauth-deps ## Play every fault in full, print the table of what came of it, and write docs/faults.md
 	tests/faults/run
 
 .PHONY: test-oauth

@@ -19,6 +19,8 @@ mod receipt;
 pub mod settings;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod slow_disk;
 mod status;
 mod ticket;
 mod window;

@@ -73,6 +73,8 @@ mod tidy;
 mod writer;
 
 #[cfg(test)]
+mod kills;
+#[cfg(test)]
 pub(crate) mod simulated;
 #[cfg(test)]
 mod tests;

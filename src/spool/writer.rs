@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::batch::Batch;
-use super::disk::RealDisk;
+use super::disk::{Disk, RealDisk};
 use super::error::{OpenError, Refusal};
 use super::lock::Lock;
 use super::queue::{Name, Queue};
@@ -136,12 +136,17 @@ impl Spool {
     /// # Errors
     /// When the directory can't be used or is in use, or a later release wrote what is in it.
     pub fn open(settings: &Settings) -> Result<Opened, OpenError> {
+        Self::open_on(Arc::new(RealDisk), settings)
+    }
+
+    /// The same on this disk. The lock is a file of the machine's.
+    pub(crate) fn open_on(disk: Arc<dyn Disk>, settings: &Settings) -> Result<Opened, OpenError> {
         let lock = Lock::take(&settings.dir)?;
         let salt = {
             use std::hash::{BuildHasher, Hasher};
             std::hash::RandomState::new().build_hasher().finish()
         };
-        let (store, found) = Store::open(Arc::new(RealDisk), settings, Sizes::USUAL, salt)?;
+        let (store, found) = Store::open(disk, settings, Sizes::USUAL, salt)?;
         Ok(Opened {
             dir: settings.dir.clone(),
             store,

@@ -14,6 +14,7 @@ use minchat_bridge::http::{self, Addresses, Behind, Slug, Stopper};
 use minchat_bridge::metrics::{Labels, Metrics};
 use minchat_bridge::route::{Broker, Table};
 use minchat_bridge::secret::Secret;
+use minchat_bridge::spool::Spool;
 
 use crate::client::{Connection, get};
 use crate::scripted::{Script, Scripted};
@@ -165,7 +166,8 @@ impl Drop for Bridge {
     }
 }
 
-fn settings() -> Settings {
+/// The tests' usual ones.
+pub fn settings() -> Settings {
     Settings {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         workers: 1,
@@ -185,8 +187,9 @@ fn settings() -> Settings {
     }
 }
 
-fn sources() -> Vec<SourceSettings> {
-    let source = |name: &str, tokens: &[&str], rate_limit| SourceSettings {
+/// A source that takes these tokens, or everybody.
+pub fn source(name: &str, tokens: &[&str], rate_limit: Option<RateLimit>) -> SourceSettings {
+    SourceSettings {
         name: name.to_owned(),
         uri: format!("/webhooks/{name}"),
         prefix: format!("{name}."),
@@ -198,48 +201,24 @@ fn sources() -> Vec<SourceSettings> {
         },
         allow_from: Vec::new(),
         trusted_proxies: Vec::new(),
+    }
+}
+
+fn sources() -> Vec<SourceSettings> {
+    let rated = RateLimit {
+        per_second: 1,
+        burst: 2,
     };
     vec![
         source("minchat", &["another", TOKEN], None),
         source("open", &[], None),
-        source(
-            "rated",
-            &[],
-            Some(RateLimit {
-                per_second: 1,
-                burst: 2,
-            }),
-        ),
+        source("rated", &[], Some(rated)),
     ]
 }
 
 fn behind(settings: &Settings, sources: &[SourceSettings], broker: &Scripted) -> Behind {
-    let table = Table::new(
-        sources.iter().map(|s| s.prefix.as_str()),
-        &[Broker::Kafka],
-        &Default::default(),
-    );
-    let metrics = Arc::new(metrics(settings));
-    let envelope = envelope::Settings {
-        schema_base: "urn:minchat-bridge:schema:".to_owned(),
-    };
-    let sealer = Sealer::new(
-        &envelope,
-        sources.iter().map(|s| (s.name.as_str(), s.uri.as_str())),
-    );
-    let publish = delivery::settings::Settings {
-        spool_after: Duration::from_millis(250),
-        deadline: Duration::from_secs(60),
-        window: 32 << 20,
-    };
-    let parts = Parts {
-        settings: publish,
-        table,
-        sealer,
-        metrics: metrics.clone(),
-        kept: None,
-        spool: None,
-    };
+    let parts = parts(settings, sources, Broker::Kafka, None);
+    let metrics = parts.metrics.clone();
     let delivery = Delivery::start(parts, &|_| {
         let broker = broker.clone();
         Box::new(move |reporter| broker.publisher(reporter))
@@ -250,9 +229,36 @@ fn behind(settings: &Settings, sources: &[SourceSettings], broker: &Scripted) ->
     }
 }
 
-fn metrics(settings: &Settings) -> Metrics {
+/// What delivery works with, where all events go to one broker.
+pub fn parts(
+    settings: &Settings,
+    sources: &[SourceSettings],
+    broker: Broker,
+    spool: Option<Spool>,
+) -> Parts {
+    let prefixes = sources.iter().map(|s| s.prefix.as_str());
+    let table = Table::new(prefixes, &[broker], &Default::default());
+    let envelope = envelope::Settings {
+        schema_base: "urn:minchat-bridge:schema:".to_owned(),
+    };
+    let names = sources.iter().map(|s| (s.name.as_str(), s.uri.as_str()));
+    Parts {
+        settings: delivery::settings::Settings {
+            spool_after: Duration::from_millis(250),
+            deadline: Duration::from_secs(60),
+            window: 32 << 20,
+        },
+        sealer: Sealer::new(&envelope, names),
+        metrics: Arc::new(metrics(settings, broker)),
+        kept: None,
+        spool,
+        table,
+    }
+}
+
+fn metrics(settings: &Settings, broker: Broker) -> Metrics {
     let labels = Labels {
-        brokers: vec![Broker::Kafka],
+        brokers: vec![broker],
         problems: Slug::ALL
             .iter()
             .map(|slug| (slug.name(), slug.status()))

@@ -8,7 +8,7 @@ use rdkafka::admin::{
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Headers, Message};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::Value;
 
@@ -57,7 +57,35 @@ impl Cluster {
     }
 
     pub fn create(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
-        let mut wanted = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        self.make(topic, partitions, TopicReplication::Fixed(1), settings);
+    }
+
+    /// A topic whose partitions are on these brokers, all of them on each.
+    pub fn create_on(
+        &self,
+        brokers: &[i32],
+        topic: &str,
+        partitions: usize,
+        settings: &[(&str, &str)],
+    ) {
+        let where_to = vec![brokers; partitions];
+        let count = partitions.try_into().expect("they are few");
+        self.make(
+            topic,
+            count,
+            TopicReplication::Variable(&where_to),
+            settings,
+        );
+    }
+
+    fn make(
+        &self,
+        topic: &str,
+        partitions: i32,
+        replication: TopicReplication<'_>,
+        settings: &[(&str, &str)],
+    ) {
+        let mut wanted = NewTopic::new(topic, partitions, replication);
         for (name, value) in settings {
             wanted = wanted.set(name, value);
         }
@@ -81,8 +109,34 @@ impl Cluster {
         gone[0].as_ref().expect("the topic is deleted");
     }
 
+    /// The leader of each partition, none where there is none, and its replicas that are in sync.
+    pub fn leaders(&self, topic: &str) -> Vec<(Option<i32>, Vec<i32>)> {
+        let metadata = self.admin.inner().fetch_metadata(Some(topic), PATIENCE);
+        let metadata = metadata.expect("the cluster answers");
+        let partitions = metadata.topics()[0].partitions().iter();
+        let leader = |id: i32| (id >= 0).then_some(id);
+        partitions
+            .map(|partition| (leader(partition.leader()), partition.isr().to_vec()))
+            .collect()
+    }
+
     /// Everything that is in a topic now.
     pub fn read(&self, topic: &str) -> Vec<Record> {
+        let mut records = Vec::new();
+        self.read_each(topic, i64::MAX, PATIENCE, |message| {
+            records.push(record(message))
+        });
+        records
+    }
+
+    /// Gives what is in a topic now to `take`, within this time: of each partition the last, so many at most.
+    pub fn read_each(
+        &self,
+        topic: &str,
+        last: i64,
+        within: Duration,
+        mut take: impl FnMut(&BorrowedMessage),
+    ) {
         let consumer: BaseConsumer = config(&self.servers)
             .set("group.id", "tests")
             .create()
@@ -96,13 +150,13 @@ impl Cluster {
             let (low, high) = consumer
                 .fetch_watermarks(topic, partition.id(), PATIENCE)
                 .expect("it has a leader");
+            let low = low.max(high.saturating_sub(last));
             from.add_partition_offset(topic, partition.id(), Offset::Offset(low))
                 .expect("an offset is given");
             missing += high - low;
         }
         consumer.assign(&from).expect("partitions can be assigned");
-        let mut records = Vec::new();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + within;
         while missing > 0 {
             assert!(
                 Instant::now() < deadline,
@@ -111,10 +165,9 @@ impl Cluster {
             let Some(message) = consumer.poll(Duration::from_millis(100)) else {
                 continue;
             };
-            records.push(record(&message.expect("a record can be read")));
+            take(&message.expect("a record can be read"));
             missing -= 1;
         }
-        records
     }
 
     /// Waits until a topic has so many records.

@@ -16,13 +16,18 @@ use crate::client::{Connection, Request, get};
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until there is something, and says what was missing if it never came.
-pub fn await_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub fn await_some<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    await_within(PATIENCE, what, look)
+}
+
+/// The same for what takes longer.
+pub fn await_within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        assert!(Instant::now() < deadline, "{what}: not within {patience:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -68,9 +73,14 @@ impl Process {
 
     /// The same in a directory that another bridge left.
     pub fn start_in(dir: Arc<TempDir>, yaml: &str) -> Self {
+        Self::start_by(dir, yaml, |program| Command::new(program))
+    }
+
+    /// The same by a command that becomes the program.
+    pub fn start_by(dir: Arc<TempDir>, yaml: &str, command: impl FnOnce(&str) -> Command) -> Self {
         let config = dir.path().join("config.yaml");
         std::fs::write(&config, yaml).expect("the configuration can be written");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_minchat-bridge"))
+        let mut child = command(env!("CARGO_BIN_EXE_minchat-bridge"))
             .args(["serve", "--config"])
             .arg(&config)
             .args([

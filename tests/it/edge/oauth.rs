@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -25,6 +25,8 @@ const SECRET: &str = "the-clients-secret";
 struct Provider {
     url: String,
     given: Arc<AtomicUsize>,
+    /// Who wants a token is hung up on.
+    down: Arc<AtomicBool>,
 }
 
 impl Provider {
@@ -37,15 +39,17 @@ impl Provider {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         let given = Arc::new(AtomicUsize::new(0));
-        let count = given.clone();
+        let down = Arc::new(AtomicBool::new(false));
+        let (count, is_down) = (given.clone(), down.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                answer(stream, &key, &random, &count);
+                answer(stream, &key, &random, &count, &is_down);
             }
         });
         Provider {
             url: format!("http://{address}"),
             given,
+            down,
         }
     }
 }
@@ -55,6 +59,7 @@ fn answer(
     key: &EcdsaKeyPair,
     random: &SystemRandom,
     given: &AtomicUsize,
+    down: &AtomicBool,
 ) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let (mut head, mut line) = (String::new(), String::new());
@@ -73,6 +78,8 @@ fn answer(
     let credentials = STANDARD.encode(format!("bridge:{SECRET}"));
     let (status, body) = if head.starts_with("GET /keys ") {
         ("200 OK", keys(key))
+    } else if down.load(Ordering::Relaxed) {
+        return None;
     } else if head.contains(&credentials) && body.starts_with(b"grant_type=client_credentials") {
         given.fetch_add(1, Ordering::Relaxed);
         let token = token(key, random);
@@ -170,18 +177,18 @@ fn spooled(bridge: &Process) -> String {
     posted.json["id"].as_str().expect("it has an id").to_owned()
 }
 
-#[test]
-fn events_are_published_with_a_token_and_a_wrong_secret_is_told_until_it_is_right() {
-    let (provider, authority) = (Provider::start(), Authority::new("the-authority"));
+/// A Kafka that takes tokens of this provider, and a bridge before it with this secret.
+fn kafka_and_bridge(provider: &Provider, secret: &str) -> (Node, Process) {
+    let authority = Authority::new("the-authority");
     let certificates = TempDir::new().expect("a directory can be made");
     authority
         .certify("kafka")
         .write(certificates.path(), "server");
     write(certificates.path(), "ca.pem", authority.pem());
-    let node = kafka(&provider, certificates.path());
+    let node = kafka(provider, certificates.path());
     let dir = Arc::new(TempDir::new().expect("a directory can be made"));
     write(dir.path(), "ca.pem", authority.pem());
-    write(dir.path(), "secret", "the-wr0ng-secret");
+    write(dir.path(), "secret", secret);
     let yaml = format!(
         "sources: {{minchat: {{auth: {{none: true}}}}}}\n\
          kafka:\n  bootstrap_servers: {}\n  create_topics: true\n  security_protocol: sasl_ssl\n  tls: {{ca_file: ca.pem}}\n  \
@@ -190,15 +197,45 @@ fn events_are_published_with_a_token_and_a_wrong_secret_is_told_until_it_is_righ
         node.env("KAFKA_SASL_SSL_BOOTSTRAP_SERVERS"),
         provider.url,
     );
-    let bridge = Process::start_in(dir.clone(), &yaml);
+    (node, Process::start_in(dir, &yaml))
+}
+
+/// The ids of the messages that are there, in order: all have one key.
+fn ids(node: &Node) -> Vec<String> {
+    let cluster = Cluster::at(&node.env("KAFKA_BOOTSTRAP_SERVERS"));
+    let records = cluster.read("minchat.message.sent.v1");
+    records
+        .iter()
+        .map(|record| record.id().to_owned())
+        .collect()
+}
+
+#[test]
+fn events_are_published_with_a_token_and_a_wrong_secret_is_told_until_it_is_right() {
+    let provider = Provider::start();
+    let (node, bridge) = kafka_and_bridge(&provider, "the-wr0ng-secret");
     bridge.await_log(&["ERROR", "until somebody mends this", "authentication"]);
     let waiting = spooled(&bridge);
     assert_eq!(provider.given.load(Ordering::Relaxed), 0);
-    write(dir.path(), "secret", SECRET);
+    write(bridge.path(), "secret", SECRET);
     await_published(&bridge);
-    let cluster = Cluster::at(&node.env("KAFKA_BOOTSTRAP_SERVERS"));
-    let records = cluster.read("minchat.message.sent.v1");
-    assert!(records.iter().any(|record| record.id() == waiting));
+    assert!(ids(&node).contains(&waiting));
     assert!(provider.given.load(Ordering::Relaxed) > 0);
     assert!(!bridge.log().contains(SECRET) && !bridge.log().contains("the-wr0ng-secret"));
+}
+
+#[test]
+fn row_42_while_the_token_endpoint_is_down_events_wait_and_are_then_published_in_order() {
+    let provider = Provider::start();
+    provider.down.store(true, Ordering::Relaxed);
+    let (node, bridge) = kafka_and_bridge(&provider, SECRET);
+    bridge.await_ready();
+    let waiting: Vec<_> = (0..20).map(|_| spooled(&bridge)).collect();
+    bridge.await_log(&["ERROR", "until somebody mends this", "authentication"]);
+    assert_eq!(provider.given.load(Ordering::Relaxed), 0);
+    provider.down.store(false, Ordering::Relaxed);
+    await_published(&bridge);
+    assert_eq!(ids(&node)[..waiting.len()], waiting);
+    bridge.await_metric(&["spool_events"], 0.0);
+    bridge.assert_the_books_balance();
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, Weak};
 use tempfile::TempDir;
 
 use crate::amqp::client::Client;
-use crate::authority::Authority;
+use crate::authority::{Authority, Certificate};
 use crate::node::Node;
 use crate::payload::{message, prefix};
 use crate::process::{Posted, Process, await_some};
@@ -164,6 +164,27 @@ fn a_broker_whose_certificate_is_made_out_to_another_is_not_trusted() {
     let bridge = Process::start_in(secured.dir(), &yaml);
     bridge.await_log(&["ERROR", "until somebody mends this", "TLS"]);
     spooled(&bridge);
+}
+
+#[test]
+fn row_41_a_broker_whose_certificate_has_expired_is_told_and_works_once_it_is_renewed() {
+    let secured = Secured::start();
+    let renew = |certificate: Certificate| {
+        certificate.write(secured.node.path(), "server");
+        secured.node.run("ctl", &["eval", "ssl:clear_pem_cache()."]);
+    };
+    renew(secured.authority.certify_with("rabbitmq", |params| {
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    }));
+    let prefix = prefix();
+    let bridge = Process::start_in(secured.dir(), &secured.plain(&prefix));
+    bridge.await_ready();
+    bridge.await_log(&["ERROR", "until somebody mends this", "TLS", "xpired"]);
+    let waiting = spooled(&bridge);
+    renew(secured.authority.certify("rabbitmq"));
+    await_published(&bridge);
+    assert_arrived(&secured, &prefix, &waiting);
+    bridge.assert_the_books_balance();
 }
 
 #[test]

@@ -9,6 +9,11 @@ use sha2::{Digest, Sha256};
 use super::senders::{Accepted, Ledger, payload};
 use crate::process::{PATIENCE, Process, await_some};
 
+/// What may come twice after a fault: what the window holds of such small events, and what is published between two marks.
+pub const OF_A_WINDOW: usize = 20_000;
+/// The hedge of 250 ms and a sync of 50 ms, with three times the room.
+const HEDGE: Duration = Duration::from_millis(900);
+
 /// What a consumer has of an event: its envelope as it came.
 #[derive(Clone, Debug)]
 pub struct Consumed(pub String);
@@ -45,9 +50,7 @@ pub fn check(ledger: &Ledger, consumed: &[Consumed], most_duplicates: usize) {
             .get(event.sender)
             .is_some_and(|sent| event.number < *sent);
         assert!(was_sent, "C: {event:?} was never sent");
-        let body = payload(event.sender, event.number);
-        assert_eq!(event.data, body, "B: the payload token for token");
-        assert_eq!(event.sha256, format!("{:x}", Sha256::digest(&body)), "B");
+        event.assert_is_what_was_sent();
     }
 
     assert_eq!(overtaken, [""; 0], "D");
@@ -55,6 +58,13 @@ pub fn check(ledger: &Ledger, consumed: &[Consumed], most_duplicates: usize) {
         duplicates <= most_duplicates,
         "E: {duplicates} duplicates of at most {most_duplicates}"
     );
+}
+
+/// No sender was refused, or had to wait for the broker.
+pub fn assert_nobody_waited(ledger: &Ledger) {
+    assert_eq!(ledger.refused, [0; 0]);
+    let waited = ledger.percentile(99);
+    assert!(waited < HEDGE, "p99 of {waited:?}");
 }
 
 /// Check D: the messages that stand before an earlier one of the same sender.
@@ -83,7 +93,7 @@ fn overtaken(ledger: &Ledger, first: &HashMap<&str, usize>) -> Vec<String> {
 }
 
 /// Prints what a row came to, and appends it to the file that `make faults` makes its table of.
-fn note(outcome: &str) {
+pub fn note(outcome: &str) {
     println!("{outcome}");
     let Some(file) = std::env::var_os("MINCHAT_BRIDGE_FAULTS") else {
         return;
@@ -185,17 +195,25 @@ impl Cost {
     }
 }
 
+/// What an envelope says.
 #[derive(Debug)]
-struct Parsed {
-    id: String,
-    sender: usize,
-    number: u64,
+pub struct Parsed {
+    pub id: String,
+    pub sender: usize,
+    pub number: u64,
     data: String,
     sha256: String,
 }
 
 impl Parsed {
-    fn of(envelope: &str) -> Self {
+    /// Check B.
+    pub fn assert_is_what_was_sent(&self) {
+        let body = payload(self.sender, self.number);
+        assert_eq!(self.data, body, "B: the payload token for token");
+        assert_eq!(self.sha256, format!("{:x}", Sha256::digest(&body)), "B");
+    }
+
+    pub fn of(envelope: &str) -> Self {
         let json: serde_json::Value = serde_json::from_str(envelope).expect("an envelope is JSON");
         let text = |of: &serde_json::Value| of.as_str().expect("it is a string").to_owned();
         let data = envelope

@@ -1,19 +1,12 @@
 //! Faults of Kafka, and of the bridge while it publishes there.
 
-use std::time::Duration;
-
-use super::checker::{Cost, check, spool_files};
+use super::checker::{Cost, OF_A_WINDOW, assert_nobody_waited, check, spool_files};
 use super::scenes::{CREATE, Kafka as Scene, MESSAGES as TOPIC};
 use super::senders::Senders;
 use super::thorough;
 use crate::client::{Connection, Request};
 use crate::cluster::Cluster;
 use crate::process::{Process, await_some};
-
-/// The hedge of 250 ms and a sync of 50 ms, with three times the room.
-const HEDGE: Duration = Duration::from_millis(900);
-/// One restart: what the window holds of such small events, and what is published between two marks.
-const OF_A_RESTART: usize = 20_000;
 
 #[test]
 fn row_1_without_a_fault_nothing_is_repeated_and_the_spool_is_never_touched() {
@@ -70,15 +63,8 @@ fn row_3_a_broker_that_is_killed_under_load_costs_no_sender_anything() {
         (bridge.metric(&["spool_events", TOPIC]) == 0.0).then_some(())
     });
     senders.await_accepted(500);
-    let ledger = senders.end();
-    assert_eq!(ledger.refused, [0; 0]);
-    assert!(
-        ledger.percentile(99) < HEDGE,
-        "p99 of {:?}",
-        ledger.percentile(99)
-    );
-    scene.assert_all_is_well(&bridge);
-    check(&ledger, &scene.consumed(), OF_A_RESTART);
+    let ledger = scene.end(&bridge, senders);
+    assert_nobody_waited(&ledger);
     before.assert_restored(&bridge);
     let log = bridge.log();
     let told = |text: &str| log.lines().filter(|line| line.contains(text)).count();
@@ -105,15 +91,8 @@ fn row_5_a_broker_that_freezes_bounds_no_answer() {
     senders.await_spooled(1000);
     scene.node.resume();
     senders.await_accepted(500);
-    let ledger = senders.end();
-    assert_eq!(ledger.refused, [0; 0]);
-    assert!(
-        ledger.percentile(99) < HEDGE,
-        "p99 of {:?}",
-        ledger.percentile(99)
-    );
-    scene.assert_all_is_well(&bridge);
-    check(&ledger, &scene.consumed(), OF_A_RESTART);
+    let ledger = scene.end(&bridge, senders);
+    assert_nobody_waited(&ledger);
 }
 
 #[test]
@@ -133,10 +112,7 @@ fn row_14_a_topic_that_is_missing_is_waited_for() {
     cluster.create(TOPIC, 3, &[]);
     scene.await_published(&bridge);
     senders.await_accepted(200);
-    let ledger = senders.end();
-    assert_eq!(ledger.refused, [0; 0]);
-    scene.assert_all_is_well(&bridge);
-    check(&ledger, &scene.consumed(), OF_A_RESTART);
+    scene.end(&bridge, senders);
 }
 
 #[test]
@@ -148,7 +124,7 @@ fn row_14_a_topic_that_is_deleted_is_waited_for() {
     senders.await_accepted(300);
     let early = senders.end();
     bridge.await_metric(&["lane_pending_events"], 0.0);
-    check(&early, &scene.consumed(), OF_A_RESTART);
+    check(&early, &scene.consumed(), OF_A_WINDOW);
     cluster.delete(TOPIC);
     let senders = Senders::start(bridge.webhooks(), 8);
     bridge.await_log(&["ERROR", TOPIC, "unknown_destination"]);
@@ -158,10 +134,7 @@ fn row_14_a_topic_that_is_deleted_is_waited_for() {
         (bridge.metric(&["spool_events", TOPIC]) == 0.0).then_some(())
     });
     senders.await_accepted(200);
-    let ledger = senders.end();
-    assert_eq!(ledger.refused, [0; 0]);
-    scene.assert_all_is_well(&bridge);
-    check(&ledger, &scene.consumed(), OF_A_RESTART);
+    scene.end(&bridge, senders);
 }
 
 #[test]
@@ -212,7 +185,7 @@ fn row_24_a_stop_with_the_broker_down_keeps_everything_for_the_next_start() {
     let again = Process::start_in(bridge.dir(), &scene.yaml(CREATE, ""));
     again.await_ready();
     scene.assert_all_is_well(&again);
-    check(&ledger, &scene.consumed(), OF_A_RESTART);
+    check(&ledger, &scene.consumed(), OF_A_WINDOW);
 }
 
 #[test]
@@ -234,7 +207,7 @@ fn row_24_a_second_signal_ends_it_at_once_and_loses_nothing() {
     let again = Process::start_in(bridge.dir(), &scene.yaml(CREATE, ""));
     again.await_ready();
     scene.assert_all_is_well(&again);
-    check(&ledger, &scene.consumed(), OF_A_RESTART);
+    check(&ledger, &scene.consumed(), OF_A_WINDOW);
 }
 
 #[test]
@@ -261,5 +234,5 @@ fn row_26_a_bridge_that_is_killed_again_and_again_loses_nothing() {
     senders.await_accepted(100);
     let ledger = senders.end();
     scene.assert_all_is_well(&bridge);
-    check(&ledger, &scene.consumed(), kills * OF_A_RESTART);
+    check(&ledger, &scene.consumed(), kills * OF_A_WINDOW);
 }

@@ -1,17 +1,23 @@
 //! Faults, and what has to hold: the real binary against real brokers, with a checker that is the
 //! same for every row.
 
+mod addresses;
 mod checker;
 mod clients;
+mod clock;
+mod crowd;
 mod disk;
 mod kafka;
 mod kafka_refusals;
+mod long;
 mod mock;
 mod network;
+mod panics;
 mod proxy;
 mod rabbitmq;
 mod scenes;
 mod senders;
+mod three;
 
 /// What `make faults` has in full, and `make test` in short.
 fn thorough<T>(full: T, short: T) -> T {

@@ -2,35 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use super::checker::{Cost, check};
+use super::checker::{Cost, OF_A_WINDOW, assert_nobody_waited, check};
 use super::proxy::{Proxy, Weather};
-use super::scenes::{Kafka, MESSAGES, Rabbit};
-use super::senders::{Ledger, Senders};
+use super::scenes::{Kafka, MESSAGES, Rabbit, await_draining};
+use super::senders::Senders;
 use super::thorough;
 use crate::process::{Process, await_some};
 
-/// The hedge of 250 ms and a sync of 50 ms, with three times the room.
-const HEDGE: Duration = Duration::from_millis(900);
-/// What the window holds of such small events.
-const OF_A_WINDOW: usize = 20_000;
 const RESETS: usize = 10;
 /// One a destination, and one that looks after topics.
 const KAFKA_CLIENTS: usize = 7;
-
-fn assert_nobody_waited(ledger: &Ledger) {
-    assert_eq!(ledger.refused, [0; 0]);
-    let waited = ledger.percentile(99);
-    assert!(waited < HEDGE, "p99 of {waited:?}");
-}
-
-/// Waits until events of the spool get through. On a small machine their senders may be faster than the broker.
-fn await_draining(bridge: &Process) {
-    let drained = || bridge.metric(&["spool_drained_total", MESSAGES]);
-    let before = drained();
-    await_some("events of the spool to get through", || {
-        (drained() > before || bridge.metric(&["spool_events", MESSAGES]) == 0.0).then_some(())
-    });
-}
 
 /// A Kafka behind a proxy, a bridge, and senders whose first events are through.
 fn kafka_at_work() -> (Proxy, Kafka, Process, Senders) {
@@ -63,10 +44,8 @@ fn row_6_a_slow_kafka_bounds_no_answer() {
     proxy.weather(Weather::Fair);
     await_draining(&bridge);
     senders.await_accepted(100);
-    let ledger = senders.end();
+    let ledger = scene.end(&bridge, senders);
     assert_nobody_waited(&ledger);
-    scene.assert_all_is_well(&bridge);
-    check(&ledger, &scene.consumed(), OF_A_WINDOW);
 }
 
 #[test]
@@ -93,10 +72,8 @@ fn row_7_a_network_that_drops_everything_before_kafka_costs_no_sender_anything()
     proxy.weather(Weather::Fair);
     await_draining(&bridge);
     senders.await_accepted(100);
-    let ledger = senders.end();
+    let ledger = scene.end(&bridge, senders);
     assert_nobody_waited(&ledger);
-    scene.assert_all_is_well(&bridge);
-    check(&ledger, &scene.consumed(), OF_A_WINDOW);
 }
 
 #[test]
@@ -127,10 +104,8 @@ fn row_8_what_is_reset_cut_off_or_torn_before_kafka_is_built_anew_and_leaks_noth
     proxy.cut();
     senders.await_accepted(300);
     await_draining(&bridge);
-    let ledger = senders.end();
+    let ledger = scene.end(&bridge, senders);
     assert_nobody_waited(&ledger);
-    scene.assert_all_is_well(&bridge);
-    check(&ledger, &scene.consumed(), OF_A_WINDOW);
     // After its first loss each of librdkafka's clients has one more thread for the address that it began with:
     // the two ends of a pipe, and a connection.
     let before = Cost {
@@ -189,10 +164,8 @@ fn row_12_a_lost_confirm_of_kafka_loses_nothing() {
         await_draining(&bridge);
     }
     senders.await_accepted(100);
-    let ledger = senders.end();
+    let ledger = scene.end(&bridge, senders);
     assert_nobody_waited(&ledger);
-    scene.assert_all_is_well(&bridge);
-    check(&ledger, &scene.consumed(), OF_A_WINDOW);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What the rows are played on: a broker that may be broken, a bridge before it, a consumer behind it.
 
-use super::checker::{Consumed, assert_a_fresh_event_arrives, assert_at_rest, check};
+use super::checker::{Consumed, OF_A_WINDOW, assert_a_fresh_event_arrives, assert_at_rest, check};
 use super::proxy::Proxy;
 use super::senders::{Ledger, Senders};
 use crate::amqp::client::{Client, quorum};
@@ -66,21 +66,46 @@ impl Kafka {
 
     /// All that senders sent, in the order of a consumer.
     pub fn consumed(&self) -> Vec<Consumed> {
-        let records = self.cluster().read(MESSAGES).into_iter();
-        let all = records.filter(|record| record.value["data"]["chat_id"] != "fresh");
-        all.map(|record| Consumed(record.raw)).collect()
+        consumed(&self.cluster(), MESSAGES)
     }
 
-    fn arrived(&self, id: &str) -> bool {
-        let records = self.cluster().read(MESSAGES);
-        records.iter().any(|record| record.id() == id)
+    /// Ends the senders, none of whom was refused, and checks all that holds after one fault.
+    pub fn end(&self, bridge: &Process, senders: Senders) -> Ledger {
+        let ledger = senders.end();
+        assert_eq!(ledger.refused, [0; 0]);
+        self.assert_all_is_well(bridge);
+        check(&ledger, &self.consumed(), OF_A_WINDOW);
+        ledger
     }
 
     /// After the fault: F, G, I.
     pub fn assert_all_is_well(&self, bridge: &Process) {
-        assert_a_fresh_event_arrives(bridge, |id| self.arrived(id));
-        assert_at_rest(bridge);
+        assert_all_is_well(bridge, &self.cluster(), MESSAGES);
     }
+}
+
+/// Waits until events of the spool get through. On a small machine their senders may be faster than the broker.
+pub fn await_draining(bridge: &Process) {
+    let drained = || bridge.metric(&["spool_drained_total", MESSAGES]);
+    let before = drained();
+    await_some("events of the spool to get through", || {
+        (drained() > before || bridge.metric(&["spool_events", MESSAGES]) == 0.0).then_some(())
+    });
+}
+
+/// All that senders sent, in the order of a consumer of this topic.
+pub fn consumed(cluster: &Cluster, topic: &str) -> Vec<Consumed> {
+    let records = cluster.read(topic).into_iter();
+    let all = records.filter(|record| record.value["data"]["chat_id"] != "fresh");
+    all.map(|record| Consumed(record.raw)).collect()
+}
+
+/// After the fault: F, G, I, where messages go to this topic.
+pub fn assert_all_is_well(bridge: &Process, cluster: &Cluster, topic: &str) {
+    assert_a_fresh_event_arrives(bridge, |id| {
+        cluster.read(topic).iter().any(|record| record.id() == id)
+    });
+    assert_at_rest(bridge);
 }
 
 /// RabbitMQ.

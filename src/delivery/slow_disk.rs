@@ -1,0 +1,239 @@
+//! A lane whose broker is away, before a disk whose syncs take half a second.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use futures_util::future::join_all;
+use tokio::task::LocalSet;
+
+use super::{Delivery, Parts, Port, Receipt, settings};
+use crate::envelope::{Event, Received, Sealer, settings::Settings as EnvelopeSettings};
+use crate::metrics::{Labels, Metrics};
+use crate::publish::{Class, Failure, Handover, Publisher, Reason, Report};
+use crate::route::{Broker, Table};
+use crate::spool::disk::{DiskFile, RealDisk, Space};
+use crate::spool::settings::Settings as SpoolSettings;
+use crate::spool::{Disk, Spool, Watcher};
+use crate::units::Percent;
+
+const SYNC: Duration = Duration::from_millis(500);
+const SENDERS: usize = 50;
+/// Events of each sender, one after the other.
+const ROUNDS: usize = 4;
+
+/// The machine's file systems, on a slow disk.
+#[derive(Clone, Default)]
+struct Slow {
+    syncs: Arc<AtomicUsize>,
+}
+
+impl Slow {
+    fn sync(&self) {
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        std::thread::sleep(SYNC);
+    }
+
+    fn file(&self, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        Arc::new(SlowFile {
+            disk: self.clone(),
+            file,
+        })
+    }
+}
+
+impl Disk for Slow {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.create_dir(dir)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        RealDisk.list(dir)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.file(RealDisk.create(path)?))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.file(RealDisk.open(path)?))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove(path)
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.remove_dir(dir)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.sync();
+        RealDisk.sync_dir(dir)
+    }
+
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        RealDisk.space(dir)
+    }
+}
+
+struct SlowFile {
+    disk: Slow,
+    file: Arc<dyn DiskFile>,
+}
+
+impl DiskFile for SlowFile {
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, at)
+    }
+
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.file.write_at(bytes, at)
+    }
+
+    fn cut(&self, length: u64) -> io::Result<()> {
+        self.file.cut(length)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.sync();
+        self.file.sync()
+    }
+}
+
+/// A broker that is away.
+struct Away;
+
+impl Publisher for Away {
+    fn publish(&mut self, _events: &[Handover]) {
+        unreachable!("nothing is handed over to who is away");
+    }
+
+    fn rebuild(&mut self) {}
+
+    fn close(&mut self, _within: Duration) {}
+}
+
+fn is_away() -> Report {
+    Report::Down(Failure {
+        class: Class::Retry,
+        reason: Reason::Disconnected,
+        detail: "away".to_owned(),
+    })
+}
+
+struct Unheard;
+
+impl Watcher for Unheard {
+    fn synced(&self, _took: Duration) {}
+
+    fn corrupt(&self, _places: u64) {}
+}
+
+fn sealer() -> Sealer {
+    let settings = EnvelopeSettings {
+        schema_base: "urn:test:".to_owned(),
+    };
+    Sealer::new(&settings, [("minchat", "/webhooks/minchat")])
+}
+
+fn event(sealer: &Sealer, sender: usize) -> Event {
+    let body = format!(r#"{{"sent_by":{{"id":"u"}},"sent_to":[],"chat_id":"{sender}"}}"#);
+    let payload = crate::minchat::read(body.as_bytes(), None).expect("the body is JSON");
+    let received = Received {
+        source: 0,
+        said: None,
+        content_type: None,
+        traceparent: None,
+        tracestate: None,
+        webhook_id: None,
+        body: body.as_bytes(),
+        at: SystemTime::now(),
+    };
+    sealer.seal(&received, &payload)
+}
+
+fn delivery(dir: &Path, disk: Slow, sealer: Sealer) -> Delivery {
+    let table = Table::new(["minchat."], &[Broker::Kafka], &Default::default());
+    let labels = Labels {
+        brokers: vec![Broker::Kafka],
+        problems: Vec::new(),
+        success_status: 202,
+    };
+    let settings = SpoolSettings {
+        dir: dir.to_owned(),
+        max_size: 1 << 30,
+        keep_free: Percent::new(0),
+    };
+    let opened = Spool::open_on(Arc::new(disk), &settings).expect("it is new");
+    let spool = opened.start(Arc::new(Unheard));
+    let parts = Parts {
+        settings: settings::Settings {
+            spool_after: Duration::from_millis(250),
+            deadline: Duration::from_secs(60),
+            window: 32 << 20,
+        },
+        table,
+        sealer,
+        metrics: Arc::new(Metrics::new(&labels).expect("the table holds together")),
+        kept: None,
+        spool: Some(spool.expect("a thread can be started")),
+    };
+    let delivery = Delivery::start(parts, &|_| {
+        Box::new(|reporter| {
+            reporter(is_away());
+            Box::new(Away)
+        })
+    });
+    delivery.expect("threads can be started")
+}
+
+/// The longest that one of them waited.
+async fn send_all(port: &Port, delivery: &Delivery, sealer: &Sealer, sender: usize) -> Duration {
+    let mut longest = Duration::ZERO;
+    for _ in 0..ROUNDS {
+        let began = Instant::now();
+        let receipt = port
+            .deliver(&delivery.current(), event(sealer, sender))
+            .await;
+        assert_eq!(receipt, Ok(Receipt::Spooled));
+        longest = longest.max(began.elapsed());
+    }
+    longest
+}
+
+/// What arrives during a commit is the next one, whole.
+#[tokio::test]
+async fn row_31_on_a_slow_disk_commits_grow_and_nothing_piles_up() {
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    let (disk, sealer) = (Slow::default(), sealer());
+    let delivery = delivery(dir.path(), disk.clone(), self::sealer());
+    let of_this_thread = LocalSet::new();
+    let (syncs, longest) = of_this_thread
+        .run_until(async {
+            let port = delivery.port();
+            tokio::task::spawn_local(port.clone().answering());
+            // The first makes the queue on disk, which takes syncs of its own.
+            send_all(&port, &delivery, &sealer, 0).await;
+            let before = disk.syncs.load(Ordering::Relaxed);
+            let senders = (0..SENDERS).map(|sender| send_all(&port, &delivery, &sealer, sender));
+            let longest = join_all(senders).await.into_iter().max();
+            (disk.syncs.load(Ordering::Relaxed) - before, longest)
+        })
+        .await;
+    let longest = longest.expect("there are senders");
+    let events = SENDERS * ROUNDS;
+    println!("{events} events in {syncs} syncs, the slowest within {longest:?}");
+    assert!(syncs <= 3 * ROUNDS, "{syncs} syncs of {events} events");
+    // A commit that was under way, and the event's own; with three times the room.
+    assert!(longest < 3 * 2 * SYNC, "{longest:?}");
+    assert_eq!(delivery.pending(), events + ROUNDS);
+    assert_eq!(delivery.spooled(), (events + ROUNDS) as u64);
+    assert_eq!(delivery.stop(Duration::ZERO), 0);
+}

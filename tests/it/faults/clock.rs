@@ -1,0 +1,102 @@
+//! A wall clock that jumps.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tempfile::TempDir;
+
+use super::checker::{OF_A_WINDOW, assert_nobody_waited, check};
+use super::scenes::{CREATE, Kafka, await_draining};
+use super::senders::Senders;
+use super::thorough;
+use crate::process::Process;
+
+const HOUR: i64 = 3600;
+
+/// The wall clock of one bridge.
+struct Clock {
+    dir: Arc<TempDir>,
+    set: File,
+}
+
+impl Clock {
+    fn new() -> Self {
+        let dir = Arc::new(TempDir::new().expect("a directory can be made"));
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/clock.c");
+        let built = Command::new("cc")
+            .args([
+                "-std=c11", "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o",
+            ])
+            .arg(dir.path().join("clock.so"))
+            .arg(source)
+            .status();
+        assert!(built.is_ok_and(|status| status.success()), "it is built");
+        let set = File::create(dir.path().join("clock")).expect("it can be made");
+        let clock = Clock { dir, set };
+        clock.is_ahead(0);
+        clock
+    }
+
+    /// So many seconds ahead of the machine's.
+    fn is_ahead(&self, seconds: i64) {
+        let written = self.set.write_all_at(&seconds.to_ne_bytes(), 0);
+        written.expect("it can be written");
+    }
+
+    fn bridge(&self, yaml: &str) -> Process {
+        let (clock, file) = (
+            self.dir.path().join("clock.so"),
+            self.dir.path().join("clock"),
+        );
+        let bridge = Process::start_by(Arc::clone(&self.dir), yaml, |program| {
+            let mut command = Command::new(program);
+            command.env("LD_PRELOAD", clock).env("TEST_CLOCK", file);
+            command
+        });
+        bridge.await_ready();
+        bridge
+    }
+}
+
+#[test]
+fn row_35_a_clock_that_jumps_changes_nothing_but_timestamps() {
+    let (scene, clock) = (Kafka::new(), Clock::new());
+    let bridge = clock.bridge(&scene.yaml(CREATE, ""));
+    let senders = Senders::start(bridge.webhooks(), 8);
+    scene.await_published(&bridge);
+    for hours in [1, -1, 0] {
+        clock.is_ahead(hours * HOUR);
+        senders.await_accepted(500);
+    }
+    // The client waits for its next attempt when the clock is set back, and when it is set forward.
+    for hours in thorough(&[-1, 1, 0][..], &[-1]) {
+        scene.node.kill();
+        senders.await_spooled(500);
+        clock.is_ahead(hours * HOUR);
+        senders.await_spooled(200);
+        scene.node.start();
+        await_draining(&bridge);
+        senders.await_accepted(200);
+    }
+    let ledger = senders.end();
+    assert_nobody_waited(&ledger);
+    scene.assert_all_is_well(&bridge);
+    let consumed = scene.consumed();
+    check(&ledger, &consumed, OF_A_WINDOW);
+    let ahead = SystemTime::now() + Duration::from_secs(HOUR as u64 / 2);
+    let ahead = time::OffsetDateTime::from(ahead)
+        .format(&time::format_description::well_known::Rfc3339)
+        .expect("it is a time of these years");
+    let of_the_future = |event: &str| {
+        let json: serde_json::Value = serde_json::from_str(event).expect("it is JSON");
+        json["time"].as_str().expect("it has a time") > ahead.as_str()
+    };
+    assert!(
+        consumed.iter().any(|event| of_the_future(&event.0)),
+        "the clock did jump"
+    );
+}

@@ -1,0 +1,147 @@
+//! Clients in their thousands that do nothing, or next to nothing, and those that mean harm.
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::checker::{Cost, check};
+use super::scenes::Kafka;
+use super::senders::Senders;
+use super::thorough;
+use crate::client::{Connection, Request};
+use crate::process::{Process, await_some};
+
+/// What the container may have.
+const MEMORY: u64 = 256 << 20;
+
+/// Connections that are served once and then kept, and never used again.
+fn idle(bridge: &Process, count: usize) -> Vec<Connection> {
+    let request = Request::post("/webhooks/minchat?dry_run=true", "{}").bytes();
+    let idle = (0..count).map(|_| {
+        let mut connection = Connection::open(bridge.webhooks());
+        connection.send(&request);
+        assert_eq!(connection.answer().expect("an answer").status, 200);
+        connection
+    });
+    idle.collect()
+}
+
+/// Half of them never end their head, half of them their body.
+fn slow(bridge: &Process, count: usize) -> Vec<Connection> {
+    let head = b"POST /webhooks/minchat HTTP/1.1\r\nx-slow: ".to_vec();
+    let mut body = Request::post("/webhooks/minchat", "").head("content-length: 1000\r\n");
+    body.extend_from_slice(b"{\"text\":");
+    let slow = (0..count).map(|nth| {
+        let mut connection = Connection::open(bridge.webhooks());
+        connection.send(if nth % 2 == 0 { &head } else { &body });
+        connection
+    });
+    slow.collect()
+}
+
+#[test]
+fn row_37_slow_connections_are_cut_and_nobody_else_notices() {
+    let (idle_ones, slow_ones) = thorough((10_000, 1_000), (2_000, 200));
+    let files =
+        rlimit::increase_nofile_limit(u64::MAX).expect("it can be raised to the hard limit");
+    assert!(
+        files > idle_ones as u64 + slow_ones as u64 + 500,
+        "the hard limit on open files, {files}, is too low for the test"
+    );
+    let scene = Kafka::new();
+    let bridge = scene.bridge();
+    let senders = Senders::start(bridge.webhooks(), 8);
+    scene.await_published(&bridge);
+    senders.await_accepted(500);
+    let before = Cost::at_rest(&bridge);
+    let connections = bridge.metric(&["http_connections "]);
+    let mut idle = idle(&bridge, idle_ones);
+    let with_idle = connections + idle_ones as f64;
+    let slow = slow(&bridge, slow_ones);
+    bridge.await_metric(&["http_connections "], with_idle + slow_ones as f64);
+    senders.await_accepted(500);
+    for mut slow in slow {
+        assert_eq!(slow.answer().map(|answer| answer.status), Some(408));
+        assert_eq!(slow.rest(), "", "it is cut");
+    }
+    bridge.await_metric(&["http_connections "], with_idle);
+    for connection in idle.iter_mut().step_by(10) {
+        connection.send(Request::post("/webhooks/minchat?dry_run=true", "{}").bytes());
+        assert_eq!(connection.answer().expect("it is kept").status, 200);
+    }
+    senders.await_accepted(500);
+    let peak = bridge.peak_memory();
+    println!("{} MiB at most", peak >> 20);
+    assert!(peak < MEMORY, "{peak} bytes");
+    drop(idle);
+    bridge.await_metric(&["http_connections "], connections);
+    let ledger = senders.end();
+    assert_eq!(ledger.refused, [0; 0]);
+    scene.assert_all_is_well(&bridge);
+    check(&ledger, &scene.consumed(), 0);
+    let now = Cost::of(&bridge);
+    assert!(
+        now.descriptors <= before.descriptors,
+        "H: {before:?} before, {now:?} now"
+    );
+}
+
+/// What somebody sends who means harm, with the status that it gets.
+fn harm() -> Vec<(&'static str, u16, Vec<u8>)> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(&vec![b' '; 50 << 20])
+        .expect("memory takes it");
+    let bomb = Request::post("/webhooks/minchat", gzip.finish().expect("memory takes it"));
+    let bomb = bomb.with("content-encoding", "gzip");
+    let nested = |levels: usize| Request::post("/webhooks/minchat", "[".repeat(levels)).bytes();
+    let mut head = Request::post("/webhooks/minchat", "{}");
+    for _ in 0..140 {
+        head = head.with("x-more", &"x".repeat(1000));
+    }
+    let both = "content-length: 2\r\ntransfer-encoding: chunked\r\n";
+    let mut both = Request::post("/webhooks/minchat", "").head(both);
+    both.extend_from_slice(b"0\r\n\r\n");
+    vec![
+        ("a gzip bomb", 413, bomb.bytes()),
+        ("a nesting of a million", 413, nested(1_000_000)),
+        ("a nesting that fits", 400, nested(500_000)),
+        ("140 KB of headers", 431, head.bytes()),
+        ("a length and chunks", 400, both),
+    ]
+}
+
+/// Sends it whole, as far as the other end lets it, and gives the status of the answer.
+fn status(bridge: &Process, bytes: &[u8]) -> Option<u16> {
+    let mut connection = Connection::open(bridge.webhooks());
+    connection.send(bytes);
+    connection.answer().map(|answer| answer.status)
+}
+
+#[test]
+fn row_38_what_means_harm_is_refused_and_costs_nothing() {
+    let scene = Kafka::new();
+    let bridge = scene.bridge();
+    let senders = Senders::start(bridge.webhooks(), 8);
+    scene.await_published(&bridge);
+    let harm = harm();
+    let round = || {
+        for (what, wanted, bytes) in &harm {
+            // Who is still sending when it is refused may find the connection reset before it has read why.
+            await_some(what, || {
+                status(&bridge, bytes).filter(|status| status == wanted)
+            });
+        }
+    };
+    round();
+    senders.await_accepted(500);
+    let before = Cost::at_rest(&bridge);
+    for _ in 0..thorough(50, 5) {
+        round();
+    }
+    senders.await_accepted(500);
+    before.assert_restored(&bridge);
+    let peak = bridge.peak_memory();
+    println!("{} MiB at most", peak >> 20);
+    scene.end(&bridge, senders);
+}
