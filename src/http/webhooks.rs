@@ -258,7 +258,7 @@ impl Listener {
 }
 
 /// The place of the source that a URL names.
-fn place(sources: &[Source], address: &Address<'_>) -> Option<usize> {
+pub(super) fn place(sources: &[Source], address: &Address<'_>) -> Option<usize> {
     sources
         .iter()
         .position(|source| source.name == address.source)
