@@ -12,7 +12,7 @@ mod stored;
 mod trace;
 
 use std::io::Write;
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
@@ -305,19 +305,14 @@ const fn subject_word(event_type: EventType) -> &'static str {
     }
 }
 
-/// The years that a timestamp has digits for, 0 to 9999 (RFC 3339), as seconds since 1970.
-const WRITTEN: RangeInclusive<i64> = -62_167_219_200..=253_402_300_799;
+/// The last second that a timestamp has digits for, that of the year 9999 (RFC 3339), since 1970.
+const LAST_SECOND: u64 = 253_402_300_799;
 
-/// Whether [`write_time`] writes this time.
-fn is_written(at: SystemTime) -> bool {
-    let seconds = match at.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(since) => i64::try_from(since.as_secs()).ok(),
-        // Rounded away from 1970, to the second that it is in.
-        Err(before) => i64::try_from(before.duration().as_nanos().div_ceil(1_000_000_000))
-            .ok()
-            .map(i64::wrapping_neg),
-    };
-    seconds.is_some_and(|seconds| WRITTEN.contains(&seconds))
+/// Whether an event can have been received then: the spool keeps times since 1970, and [`write_time`] writes four
+/// digits of a year.
+fn is_receipt_time(at: SystemTime) -> bool {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH);
+    since.is_ok_and(|since| since.as_secs() <= LAST_SECOND)
 }
 
 /// A receipt timestamp: UTC, microseconds, `Z`.

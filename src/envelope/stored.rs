@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
 use super::event::Spans;
-use super::{DeadLetterReason, Event, EventType, Sealer, Verdict, is_written};
+use super::{DeadLetterReason, Event, EventType, Sealer, Verdict, is_receipt_time};
 use crate::minchat::Kind;
 
 const MISSING: u32 = u32::MAX;
@@ -100,7 +100,7 @@ impl Sealer {
             source: source.unwrap_or(0),
             said,
             verdict,
-            received_at: is_written(received_at).then_some(received_at)?,
+            received_at: is_receipt_time(received_at).then_some(received_at)?,
             bytes: rest.0.to_vec(),
             spans,
         })

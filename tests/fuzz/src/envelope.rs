@@ -178,7 +178,7 @@ fn comes_back_from_the_spool(sealer: &Sealer, event: &Event) {
     assert_eq!(again.event_type(), event.event_type());
     assert_eq!(again.source(), event.source());
     assert_eq!(again.verdict(), event.verdict());
-    assert_eq!(again.received_at(), event.received_at());
+    assert_eq!(again.received_micros(), event.received_micros());
     assert_eq!(again.envelope(), event.envelope());
     assert_eq!(again.data(), event.data());
     assert_eq!(again.ordering_key(), event.ordering_key());
