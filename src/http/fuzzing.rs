@@ -72,11 +72,12 @@ impl Checks {
     ///
     /// # Errors
     /// The answer of one that is not let in.
-    pub fn judge(&self, request: &HttpRequest, wire: Bytes) -> Result<LetIn, HttpResponse> {
+    pub fn judge(&self, request: &HttpRequest, wire: Bytes) -> Result<LetIn, Box<HttpResponse>> {
         if let Some(status) = refused_head(request, self.head_size) {
-            return Err(HttpResponse::new(status));
+            return Err(Box::new(HttpResponse::new(status)));
         }
-        self.stages(request, wire).map_err(Problem::into_response)
+        let answered = |problem: Problem| Box::new(problem.into_response());
+        self.stages(request, wire).map_err(answered)
     }
 
     fn stages(&self, request: &HttpRequest, wire: Bytes) -> Result<LetIn, Problem> {

@@ -94,7 +94,7 @@ pub fn check(input: &[u8]) {
     );
     match outcome.expect("it was judged") {
         Ok(let_in) => has_a_credential(&request, &wire, &let_in),
-        Err(response) => is_a_problem(&request, &wire, response),
+        Err(response) => is_a_problem(&request, &wire, *response),
     }
 }
 
