@@ -9,11 +9,16 @@ MAKEFLAGS += --no-print-directory
 
 INSTALL := deploy/install-packages
 WITH_BROKERS := tests/brokers/with-brokers
-SCRIPTS := .ci/run deploy/install-packages $(filter-out %.xml %.properties,$(wildcard tests/brokers/*)) $(filter-out %.rs %.lua,$(wildcard tests/bench/*)) $(wildcard tests/faults/run)
+SCRIPTS := .ci/run deploy/install-packages $(filter-out %.xml %.properties,$(wildcard tests/brokers/*)) $(filter-out %.rs %.lua,$(wildcard tests/bench/*)) $(wildcard tests/faults/run) tests/fuzz/run
 
 # A licence, a source or a rule of deny.toml is read differently by another version.
 CARGO_DENY := 0.20.2
 CARGO_CYCLONEDX := 0.5.9
+
+# What `make fuzz` runs with, and for how many seconds each target.
+CARGO_FUZZ := 0.13.2
+FUZZ_SECONDS ?= 600
+FUZZ_TARGETS ?= normalization envelope segments configuration problem_paths
 
 # The image's name, and how the binary is built that its test puts into a root: `dev` in minutes less than `release`.
 IMAGE ?= minchat-bridge:dev
@@ -58,7 +63,7 @@ image: ## Build the container image minchat-bridge:dev, or IMAGE=name; it takes 
 	    --build-arg REVISION="$$(git rev-parse HEAD)" --build-arg CREATED="$$(date --utc +%FT%TZ)" .
 
 .PHONY: check
-check: fmt-check lint doc deny test test-oauth ## Everything that CI checks
+check: fmt-check lint doc deny fuzz-build test test-oauth ## Everything that CI checks
 
 .PHONY: test
 test: install-run-deps install-test-deps chart-test image-test ## Run every test, on real brokers
@@ -108,6 +113,14 @@ image-test: install-run-deps install-image-deps install-chart-deps ## Run the bi
 faults: install-run-deps install-test-deps install-oauth-deps ## Play every fault in full, print the table of what came of it, and write docs/faults.md
 	tests/faults/run
 
+.PHONY: fuzz
+fuzz: install-cargo-fuzz ## Fuzz each target for FUZZ_SECONDS=600, one after the other; FUZZ_TARGETS="..." for some
+	tests/fuzz/run $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+.PHONY: fuzz-build
+fuzz-build: install-cargo-fuzz ## Build what `make fuzz` runs, quickly, and replay what it kept
+	tests/fuzz/run replay $(FUZZ_TARGETS)
+
 .PHONY: test-oauth
 test-oauth: install-run-deps install-test-deps install-oauth-deps ## Test the feature oauth, on a real Kafka
 	cargo test --locked --features oauth --lib --test it -- edge::oauth a_login_by_tokens
@@ -120,10 +133,12 @@ bench: install-run-deps install-test-deps ## Measure the parts (criterion), then
 .PHONY: fmt
 fmt: install-rust-components ## Format the code
 	cargo fmt
+	cargo fmt --manifest-path tests/fuzz/Cargo.toml
 
 .PHONY: fmt-check
 fmt-check: install-rust-components
 	cargo fmt --check
+	cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 
 .PHONY: lint
 lint: install-run-deps install-rust-components install-lint-deps ## clippy with warnings denied, and shellcheck
@@ -214,3 +229,10 @@ install-cargo-cyclonedx: install-rust
 	    echo "Installing cargo-cyclonedx $(CARGO_CYCLONEDX): to write the bill of materials. It is built once, in some minutes."; \
 	    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
 	        cargo install --quiet --locked cargo-cyclonedx --version $(CARGO_CYCLONEDX); }
+
+.PHONY: install-cargo-fuzz
+install-cargo-fuzz: install-run-deps
+	@[[ "$$(cargo fuzz --version 2>/dev/null)" == "cargo-fuzz $(CARGO_FUZZ)" ]] || { \
+	    echo "Installing cargo-fuzz $(CARGO_FUZZ): to fuzz the parts that read what others wrote. It is built once, in a minute."; \
+	    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	        cargo install --quiet --locked cargo-fuzz --version $(CARGO_FUZZ); }

@@ -36,6 +36,15 @@ impl LaneHandle {
 }
 
 impl Generation {
+    /// One of sources whose events go nowhere.
+    #[cfg(fuzzing)]
+    pub fn sealing(sealer: Sealer) -> Self {
+        Generation {
+            sealer,
+            ..Generation::default()
+        }
+    }
+
     /// Seals the payloads of its sources.
     pub fn sealer(&self) -> &Sealer {
         &self.sealer

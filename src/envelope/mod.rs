@@ -331,6 +331,16 @@ const fn subject_word(event_type: EventType) -> &'static str {
     }
 }
 
+/// The last second that a timestamp has digits for, that of the year 9999 (RFC 3339), since 1970.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// Whether an event can have been received then: the spool keeps times since 1970, and [`write_time`] writes four
+/// digits of a year.
+fn is_receipt_time(at: SystemTime) -> bool {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH);
+    since.is_ok_and(|since| since.as_secs() <= LAST_SECOND)
+}
+
 /// A receipt timestamp: UTC, microseconds, `Z`.
 fn write_time(at: SystemTime, out: &mut impl Write) {
     OffsetDateTime::from(at)

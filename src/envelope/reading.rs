@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-use super::{Event, EventType, Received, Sealer, json_string};
+use super::{Event, EventType, Received, Sealer, is_receipt_time, json_string};
 use crate::minchat::{self, Kind, Malformed};
 
 /// What a dead letter tells, and the body that it is about.
@@ -119,6 +119,11 @@ impl DeadLetter {
             (Some(body), _) => body.into_bytes(),
             (None, base64) => STANDARD.decode(base64?).ok()?,
         };
+        let received_at = OffsetDateTime::parse(&data.received_at, &Rfc3339).ok()?;
+        let received_at = SystemTime::from(received_at);
+        if !is_receipt_time(received_at) {
+            return None;
+        }
         let said = said(&data.request);
         Some(DeadLetter {
             id,
@@ -126,9 +131,7 @@ impl DeadLetter {
             stage: data.stage,
             detail: data.detail,
             destination: data.destination,
-            received_at: OffsetDateTime::parse(&data.received_at, &Rfc3339)
-                .ok()?
-                .into(),
+            received_at,
             source: data.request.source,
             said,
             content_type: data.request.content_type,
@@ -253,5 +256,28 @@ mod tests {
             sealer(&[("new", "/webhooks/new")]).revive(&read).err(),
             Some(NoEvent::Source("old".to_owned()))
         );
+    }
+
+    #[test]
+    fn a_dead_letter_from_before_1970_or_after_9999_is_none() {
+        let sealer = sealer(&[("minchat", "/webhooks/minchat")]);
+        let why = minchat::read(b"nope", None).expect_err("that is no JSON");
+        let buried = sealer.dead_letter(&received(b"{}"), &why);
+        let text = String::from_utf8_lossy(buried.envelope()).into_owned();
+        for (received_at, is_one) in [
+            ("9999-12-31T23:59:59.999999Z", true),
+            ("9999-12-31T23:59:59-00:01", false),
+            ("1970-01-01T00:00:00Z", true),
+            // As fuzzing found it: the spool would have kept another time.
+            ("1315-11-22T10:15:30.123456Z", false),
+            ("0000-01-01T00:00:00+00:01", false),
+        ] {
+            let text = text.replace("2023-11-14T22:13:20.123456Z\"", &format!("{received_at}\""));
+            assert!(text.contains(received_at));
+            let read = DeadLetter::read(text.as_bytes());
+            assert_eq!(read.is_some(), is_one, "{received_at}");
+            let again = read.map(|read| sealer.revive(&read).is_ok());
+            assert_eq!(again, is_one.then_some(true), "{received_at}");
+        }
     }
 }

@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
 use super::event::Spans;
-use super::{DeadLetterReason, Event, EventType, Sealer, Verdict};
+use super::{DeadLetterReason, Event, EventType, Sealer, Verdict, is_receipt_time};
 use crate::minchat::Kind;
 
 const MISSING: u32 = u32::MAX;
@@ -61,7 +61,8 @@ impl Sealer {
     }
 
     /// Reads an event back. Its source is the first one, if there is none of its name any more.
-    /// None if the bytes are no event.
+    /// None if the bytes are no event, as far as its parts tell: that the envelope is one is taken on the
+    /// word of whoever kept the bytes, which has a checksum.
     pub fn read_stored(&self, stored: &[u8]) -> Option<Event> {
         let mut rest = Rest(stored);
         let id = Uuid::from_slice(rest.take(16)?).ok()?;
@@ -81,29 +82,44 @@ impl Sealer {
         let (envelope_end, data_start) = (rest.number()?, rest.number()?);
         let (traceparent, key, content_type) = (rest.span()?, rest.span()?, rest.span()?);
         let body = rest.span()??;
-        let bytes = rest.0.to_vec();
-        let spans = [&traceparent, &key, &content_type].into_iter().flatten();
-        let ends = spans.chain([&body]).map(|span| span.end);
-        if data_start > envelope_end || ends.chain([envelope_end]).any(|end| end > bytes.len()) {
+        let spans = Spans {
+            envelope_end,
+            data_start,
+            traceparent,
+            key,
+            content_type,
+            body,
+        };
+        if !spans.hold(rest.0.len()) {
             return None;
         }
+        let received_at = SystemTime::UNIX_EPOCH + Duration::from_micros(received);
         Some(Event {
             id,
             event_type,
             source: source.unwrap_or(0),
             said,
             verdict,
-            received_at: SystemTime::UNIX_EPOCH + Duration::from_micros(received),
-            bytes,
-            spans: Spans {
-                envelope_end,
-                data_start,
-                traceparent,
-                key,
-                content_type,
-                body,
-            },
+            received_at: is_receipt_time(received_at).then_some(received_at)?,
+            bytes: rest.0.to_vec(),
+            spans,
         })
+    }
+}
+
+impl Spans {
+    /// Whether they stand where those of an event do, whose bytes are this many.
+    fn hold(&self, length: usize) -> bool {
+        let within = |span: &Range<usize>, start: usize, end: usize| {
+            start <= span.start && span.start <= span.end && span.end <= end
+        };
+        let mut trace = self.traceparent.iter();
+        let mut behind = self.key.iter().chain(&self.content_type);
+        self.data_start < self.envelope_end
+            && self.envelope_end <= length
+            && trace.all(|span| within(span, 0, self.data_start))
+            && behind.all(|span| within(span, self.envelope_end, length))
+            && within(&self.body, self.data_start, length)
     }
 }
 
@@ -249,6 +265,77 @@ mod tests {
                 let cut = after.read_stored(&stored[..length]);
                 assert!(cut.is_none(), "{length} of {} bytes", stored.len());
             }
+        }
+    }
+
+    /// Where the numbers of a stored form without a verdict stand: behind the id, the time and three names.
+    fn place_of(stored: &[u8], number: usize) -> usize {
+        let mut at = 24;
+        for _ in 0..3 {
+            at += 2 + usize::from(u16::from_le_bytes([stored[at], stored[at + 1]]));
+        }
+        at + 1 + 4 * number
+    }
+
+    #[test]
+    fn what_could_not_be_an_events_parts_is_no_event() {
+        let sealer = sealer(&[("other", "/other"), ("minchat", "/webhooks/minchat")]);
+        let body = br#"{"id":"u1","username":"sam","name":"Sam"}"#;
+        let payload = crate::minchat::read(body, None).expect("the body is JSON");
+        let mut stored = Vec::new();
+        sealer.write_stored(&sealer.seal(&received(body), &payload), &mut stored);
+        let with = |changes: &[(usize, u32)]| {
+            let mut stored = stored.clone();
+            for (number, value) in changes {
+                let at = place_of(&stored, *number);
+                stored[at..at + 4].copy_from_slice(&value.to_le_bytes());
+            }
+            sealer.read_stored(&stored)
+        };
+        assert!(with(&[]).is_some(), "as it was written");
+        let [envelope_end, data_start] = [0, 1].map(|number| {
+            let at = place_of(&stored, number);
+            u32::from_le_bytes(stored[at..at + 4].try_into().expect("four bytes"))
+        });
+        for (changes, what) in [
+            // As fuzzing found it: `data` would end before it begins.
+            (&[(0, 0), (1, 0)][..], "an envelope without a byte"),
+            (&[(1, envelope_end)], "data that begins behind its brace"),
+            (
+                &[(2, 0), (3, data_start + 1)],
+                "a trace context within data",
+            ),
+            (&[(4, 0), (5, 1)], "a key within the envelope"),
+            (&[(6, 0), (7, 1)], "a content type within the envelope"),
+            (&[(8, 0), (9, 1)], "a body before data"),
+            (&[(9, u32::MAX - 1)], "a body behind the end"),
+        ] {
+            assert!(with(changes).is_none(), "{what}");
+        }
+    }
+
+    #[test]
+    fn what_was_received_after_the_year_9999_is_no_event() {
+        let sealer = sealer(&[("other", "/other"), ("minchat", "/webhooks/minchat")]);
+        let body = b"{}";
+        let payload = crate::minchat::read(body, None).expect("the body is JSON");
+        let mut stored = Vec::new();
+        sealer.write_stored(&sealer.seal(&received(body), &payload), &mut stored);
+        for (micros, is_event) in [
+            (253_402_300_799_999_999, true),
+            (253_402_300_800_000_000, false),
+            (u64::MAX, false),
+        ] {
+            stored[16..24].copy_from_slice(&u64::to_le_bytes(micros));
+            let read = sealer.read_stored(&stored);
+            assert_eq!(read.is_some(), is_event, "{micros}");
+            let refused = Verdict {
+                reason: DeadLetterReason::Rejected,
+                detail: String::new(),
+                destination: None,
+            };
+            let buried = read.map(|event| sealer.dead_letter_of(&event, refused));
+            assert_eq!(buried.is_some(), is_event, "{micros}");
         }
     }
 }

@@ -27,6 +27,8 @@ mod body;
 mod connection;
 mod edge;
 mod encoding;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod limits;
 mod open_files;
 mod phase;

@@ -16,6 +16,7 @@ mod dead_letters;
 mod edge;
 mod faults;
 mod file;
+mod guarantees;
 mod http;
 #[cfg(feature = "kafka")]
 mod kafka;
