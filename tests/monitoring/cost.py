@@ -1,4 +1,5 @@
-"""What watching costs: how long `/metrics` takes to answer while a thousand connections post as fast as they can, and how many series it has.
+"""What watching costs: how long `/metrics` takes to answer while a thousand connections post, in a measure and as fast as they can, and
+how many series it has.
 
     cost.py [SECONDS]
 
@@ -25,6 +26,8 @@ wrk.method = "POST"
 wrk.headers["authorization"] = "Bearer {TOKEN}"
 wrk.body = io.open("{ROOT}/src/minchat/samples/message-sent.current.json"):read("*a")
 """
+# What each connection rests between two webhooks, in ms; none: all that the machine gives.
+LOADS = {"two webhooks a second on each connection": 500, "as fast as they can": None}
 
 
 def scrapes(bridge, seconds):
@@ -50,27 +53,36 @@ def main():
     with tempfile.TemporaryDirectory() as directory:
         directory = Path(directory)
         script = directory / "post.lua"
-        script.write_text(LUA)
         with Node("kafka", directory / "kafka") as kafka, Node("rabbitmq", directory / "rabbitmq") as rabbitmq:
             with Bridge(directory_for("bridge", directory), kafka.address(), rabbitmq.address()) as bridge:
                 measure(bridge, script, seconds)
 
 
 def measure(bridge, script, seconds):
-    idle, _ = scrapes(bridge, 3)
+    idle, text = scrapes(bridge, 3)
+    series = sum(not line.startswith("#") for line in text.splitlines())
+    print(f"/metrics: {len(text)} bytes, {series} series")
+    told("idle", idle)
+    for name, rest in LOADS.items():
+        script.write_text(LUA if rest is None else f"{LUA}\nfunction delay() return {rest} end\n")
+        load(name, bridge, script, seconds)
+
+
+def load(name, bridge, script, seconds):
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", script, f"http://{bridge.webhooks}/webhooks/minchat"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as wrk:
         time.sleep(2)  # until all are connected
         connections = bridge.metric("http_connections")
-        loaded, text = scrapes(bridge, seconds - 4)
+        took, _ = scrapes(bridge, seconds - 4)
         output = wrk.communicate()[0]
     rate = re.search(r"Requests/sec:\s+(\S+)", output)
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
-    series = sum(not line.startswith("#") for line in text.splitlines())
-    print(f"{len(text)} bytes, {series} series; {connections:.0f} connections, {rate[1]} webhooks a second, {refused[1] if refused else 0} of them refused")
-    for name, took in [("idle", idle), ("under load", loaded)]:
-        at = lambda share: took[min(len(took) - 1, int(len(took) * share))]
-        print(f"/metrics {name}: {len(took)} answers, p50 {at(0.5):.2f} ms, p99 {at(0.99):.2f} ms, most {took[-1]:.2f} ms; {within(took):.0%} within {PROMISED_MS} ms")
+    told(f"{connections:.0f} connections, {name} ({rate[1]} a second, {refused[1] if refused else 0} refused)", took)
+
+
+def told(load, took):
+    at = lambda share: took[min(len(took) - 1, int(len(took) * share))]
+    print(f"{load}: {len(took)} answers, p50 {at(0.5):.2f} ms, p99 {at(0.99):.2f} ms, most {took[-1]:.2f} ms; {within(took):.0%} within {PROMISED_MS} ms")
 
 
 if __name__ == "__main__":
