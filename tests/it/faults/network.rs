@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::checker::{Cost, OF_A_WINDOW, assert_nobody_waited, check};
 use super::proxy::{Proxy, Weather};
 use super::scenes::{Kafka, MESSAGES, Rabbit, await_draining};
-use super::senders::Senders;
+use super::senders::{REST, Senders};
 use super::thorough;
 use crate::process::{Process, await_some};
 
@@ -25,10 +25,14 @@ fn kafka_at_work() -> (Proxy, Kafka, Process, Senders) {
 }
 
 fn rabbit_at_work(amqp: &str) -> (Proxy, Rabbit, Process, Senders) {
+    rabbit_with_senders(amqp, REST)
+}
+
+fn rabbit_with_senders(amqp: &str, rest: Duration) -> (Proxy, Rabbit, Process, Senders) {
     let proxy = Proxy::new();
     let scene = Rabbit::behind(&proxy);
     let bridge = scene.bridge(amqp);
-    let senders = Senders::start(bridge.webhooks(), 8);
+    let senders = Senders::resting(bridge.webhooks(), &[rest; 8]);
     senders.await_accepted(500);
     (proxy, scene, bridge, senders)
 }
@@ -78,7 +82,9 @@ fn row_7_a_network_that_drops_everything_before_kafka_costs_no_sender_anything()
 
 #[test]
 fn row_7_a_network_that_drops_everything_before_rabbitmq_costs_no_sender_anything() {
-    let (proxy, scene, bridge, senders) = rabbit_at_work("  heartbeat: 2s");
+    // A backlog of few keys is drained one event of each a confirm: an outage of full length gets a measured load.
+    let rest = thorough(Duration::from_millis(40), REST);
+    let (proxy, scene, bridge, senders) = rabbit_with_senders("  heartbeat: 2s", rest);
     proxy.weather(Weather::Silent);
     senders.await_spooled(1000);
     bridge.await_metric(&["broker_up"], 0.0);

@@ -12,7 +12,7 @@ use crate::payload::message;
 use crate::process::await_some;
 
 /// What a sender rests after each answer, so that a long fault makes no millions of events.
-const REST: Duration = Duration::from_millis(4);
+pub const REST: Duration = Duration::from_millis(4);
 /// What it rests when nobody answers.
 const NOBODY: Duration = Duration::from_millis(20);
 /// More than any fault takes.
