@@ -5,6 +5,8 @@
 //! bounded by the window; every event that a lane took is confirmed, dead-lettered, or pending.
 //! Leaves to others: the brokers' protocols (`publish`), and what an answer looks like (`http`).
 
+#[cfg(test)]
+mod away;
 mod backoff;
 mod generation;
 mod health;
@@ -19,8 +21,6 @@ mod receipt;
 pub mod settings;
 #[cfg(test)]
 mod simulation;
-#[cfg(test)]
-mod slow_disk;
 mod status;
 mod ticket;
 mod window;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::client::{Connection, Request, get};
+use crate::payload::message;
 
 /// How long a test waits for what has to come.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -172,6 +173,16 @@ impl Process {
 
     pub fn post_to(&self, path: &str, payload: &str) -> Posted {
         self.send(&Request::post(path, payload))
+    }
+
+    /// Posts a message that is taken and has to wait. Its id.
+    pub fn post_spooled(&self) -> String {
+        let posted = self.post(&message("c1", "meanwhile"));
+        assert_eq!(
+            (posted.status, posted.json["receipt"].as_str()),
+            (202, Some("spooled"))
+        );
+        posted.json["id"].as_str().expect("it has an id").to_owned()
     }
 
     pub fn send(&self, request: &Request) -> Posted {

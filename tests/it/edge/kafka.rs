@@ -101,16 +101,6 @@ fn ids(secured: &Secured, prefix: &str) -> Vec<String> {
         .collect()
 }
 
-/// What is posted meanwhile is taken, and waits. Its id.
-fn spooled(bridge: &Process) -> String {
-    let posted = bridge.post(&message("c1", "meanwhile"));
-    assert_eq!(
-        (posted.status, posted.json["receipt"].as_str()),
-        (202, Some("spooled"))
-    );
-    posted.json["id"].as_str().expect("it has an id").to_owned()
-}
-
 #[test]
 fn events_are_published_over_tls_with_every_kind_of_login() {
     let secured = Secured::shared();
@@ -150,7 +140,7 @@ fn a_wrong_password_is_told_and_works_once_its_file_is_right() {
         let prefix = prefix();
         let bridge = Process::start_in(dir.clone(), &secured.sasl_ssl(&prefix, mechanism));
         bridge.await_log(&["ERROR", "until somebody mends this", "authentication"]);
-        let waiting = spooled(&bridge);
+        let waiting = bridge.post_spooled();
         write(dir.path(), "password", PASSWORD);
         await_published(&bridge);
         assert!(ids(&secured, &prefix).contains(&waiting), "{mechanism}");
@@ -170,7 +160,7 @@ fn a_wrong_authority_is_told_and_works_once_its_file_is_right() {
     write(dir.path(), "ca.pem", Authority::new("another").pem());
     let bridge = Process::start_in(dir.clone(), &secured.sasl_ssl(&prefix, "PLAIN"));
     bridge.await_log(&["ERROR", "until somebody mends this", "certificate"]);
-    let waiting = spooled(&bridge);
+    let waiting = bridge.post_spooled();
     write(dir.path(), "ca.pem", secured.authority.pem());
     await_published(&bridge);
     assert!(ids(&secured, &prefix).contains(&waiting));
@@ -187,7 +177,7 @@ fn a_broker_whose_certificate_is_made_out_to_another_is_not_trusted() {
         .replace(&servers, &format!("'{other}'"));
     let bridge = Process::start_in(secured.dir(), &yaml);
     bridge.await_log(&["ERROR", "until somebody mends this", "certificate"]);
-    spooled(&bridge);
+    bridge.post_spooled();
 }
 
 #[test]
@@ -196,7 +186,7 @@ fn a_missing_client_certificate_is_told_and_works_once_it_is_configured() {
     let prefix = prefix();
     let bridge = Process::start_in(secured.dir(), &secured.ssl(&prefix, ""));
     bridge.await_log(&["ERROR", "until somebody mends this"]);
-    let waiting = spooled(&bridge);
+    let waiting = bridge.post_spooled();
     let with = secured.ssl(&prefix, ", cert_file: own.pem, key_file: own.key");
     write(bridge.path(), "config.yaml", &with);
     await_published(&bridge);
@@ -231,7 +221,7 @@ fn a_password_that_is_changed_on_both_sides_costs_no_restart_and_no_event() {
         "on the old connection"
     );
     secured.node.stop();
-    let waiting = spooled(&bridge);
+    let waiting = bridge.post_spooled();
     secured.node.start();
     await_published(&bridge);
     bridge.assert_the_books_balance();

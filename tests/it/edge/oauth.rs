@@ -167,16 +167,6 @@ fn await_published(bridge: &Process) {
     });
 }
 
-/// What is posted meanwhile is taken, and waits. Its id.
-fn spooled(bridge: &Process) -> String {
-    let posted = bridge.post(&message("c1", "meanwhile"));
-    assert_eq!(
-        (posted.status, posted.json["receipt"].as_str()),
-        (202, Some("spooled"))
-    );
-    posted.json["id"].as_str().expect("it has an id").to_owned()
-}
-
 /// A Kafka that takes tokens of this provider, and a bridge before it with this secret.
 fn kafka_and_bridge(provider: &Provider, secret: &str) -> (Node, Process) {
     let authority = Authority::new("the-authority");
@@ -215,7 +205,7 @@ fn events_are_published_with_a_token_and_a_wrong_secret_is_told_until_it_is_righ
     let provider = Provider::start();
     let (node, bridge) = kafka_and_bridge(&provider, "the-wr0ng-secret");
     bridge.await_log(&["ERROR", "until somebody mends this", "authentication"]);
-    let waiting = spooled(&bridge);
+    let waiting = bridge.post_spooled();
     assert_eq!(provider.given.load(Ordering::Relaxed), 0);
     write(bridge.path(), "secret", SECRET);
     await_published(&bridge);
@@ -230,7 +220,7 @@ fn row_42_while_the_token_endpoint_is_down_events_wait_and_are_then_published_in
     provider.down.store(true, Ordering::Relaxed);
     let (node, bridge) = kafka_and_bridge(&provider, SECRET);
     bridge.await_ready();
-    let waiting: Vec<_> = (0..20).map(|_| spooled(&bridge)).collect();
+    let waiting: Vec<_> = (0..20).map(|_| bridge.post_spooled()).collect();
     bridge.await_log(&["ERROR", "until somebody mends this", "authentication"]);
     assert_eq!(provider.given.load(Ordering::Relaxed), 0);
     provider.down.store(false, Ordering::Relaxed);

@@ -96,16 +96,6 @@ fn assert_arrived(secured: &Secured, prefix: &str, id: &str) {
     assert!(ids.iter().any(|arrived| arrived == id), "{ids:?}");
 }
 
-/// What is posted meanwhile is taken, and waits. Its id.
-fn spooled(bridge: &Process) -> String {
-    let posted = bridge.post(&message("c1", "meanwhile"));
-    assert_eq!(
-        (posted.status, posted.json["receipt"].as_str()),
-        (202, Some("spooled"))
-    );
-    posted.json["id"].as_str().expect("it has an id").to_owned()
-}
-
 #[test]
 fn events_are_published_over_tls_by_password_and_by_certificate() {
     let secured = Secured::shared();
@@ -136,7 +126,7 @@ fn a_wrong_password_is_told_and_works_once_its_file_is_right() {
     write(dir.path(), "password", "the-wr0ng-password");
     let bridge = Process::start_in(dir.clone(), &secured.plain(&prefix));
     bridge.await_log(&["ERROR", "until somebody mends this", "authentication"]);
-    let waiting = spooled(&bridge);
+    let waiting = bridge.post_spooled();
     write(dir.path(), "password", "guest");
     await_published(&bridge);
     assert_arrived(&secured, &prefix, &waiting);
@@ -150,7 +140,7 @@ fn a_wrong_authority_is_told_and_works_once_its_file_is_right() {
     write(dir.path(), "ca.pem", Authority::new("another").pem());
     let bridge = Process::start_in(dir.clone(), &secured.plain(&prefix));
     bridge.await_log(&["ERROR", "until somebody mends this", "TLS"]);
-    let waiting = spooled(&bridge);
+    let waiting = bridge.post_spooled();
     write(dir.path(), "ca.pem", secured.authority.pem());
     await_published(&bridge);
     assert_arrived(&secured, &prefix, &waiting);
@@ -163,7 +153,7 @@ fn a_broker_whose_certificate_is_made_out_to_another_is_not_trusted() {
     let yaml = secured.plain(&prefix()).replace("@localhost", "@0.0.0.0");
     let bridge = Process::start_in(secured.dir(), &yaml);
     bridge.await_log(&["ERROR", "until somebody mends this", "TLS"]);
-    spooled(&bridge);
+    bridge.post_spooled();
 }
 
 #[test]
@@ -180,7 +170,7 @@ fn row_41_a_broker_whose_certificate_has_expired_is_told_and_works_once_it_is_re
     let bridge = Process::start_in(secured.dir(), &secured.plain(&prefix));
     bridge.await_ready();
     bridge.await_log(&["ERROR", "until somebody mends this", "TLS", "xpired"]);
-    let waiting = spooled(&bridge);
+    let waiting = bridge.post_spooled();
     renew(secured.authority.certify("rabbitmq"));
     await_published(&bridge);
     assert_arrived(&secured, &prefix, &waiting);
@@ -194,7 +184,7 @@ fn a_certificate_of_somebody_who_is_not_known_is_told_and_works_once_it_is_anoth
     secured.authority.certify("nobody").write(dir.path(), "own");
     let bridge = Process::start_in(dir.clone(), &secured.external(&prefix, "own"));
     bridge.await_log(&["ERROR", "until somebody mends this", "authentication"]);
-    let waiting = spooled(&bridge);
+    let waiting = bridge.post_spooled();
     secured.authority.certify("bridge").write(dir.path(), "own");
     await_published(&bridge);
     assert_arrived(&secured, &prefix, &waiting);

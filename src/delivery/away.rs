@@ -1,4 +1,4 @@
-//! A lane whose broker is away, before a disk whose syncs take half a second.
+//! Lanes whose broker is away, with their owners and a spool on a real disk, which may be slow.
 
 use std::io;
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::{Delivery, Parts, Port, Receipt, settings};
 use crate::envelope::{Event, Received, Sealer, settings::Settings as EnvelopeSettings};
 use crate::metrics::{Labels, Metrics};
 use crate::publish::{Class, Failure, Handover, Publisher, Reason, Report};
-use crate::route::{Broker, Table};
+use crate::route::{Broker, Destination, Table};
 use crate::spool::disk::{DiskFile, RealDisk, Space};
 use crate::spool::settings::Settings as SpoolSettings;
 use crate::spool::{Disk, Spool, Watcher};
@@ -21,6 +21,8 @@ use crate::units::Percent;
 
 const SYNC: Duration = Duration::from_millis(500);
 const SENDERS: usize = 50;
+/// Longer than a test has patience.
+const NEVER: Duration = Duration::from_secs(600);
 /// Events of each sender, one after the other.
 const ROUNDS: usize = 4;
 
@@ -159,7 +161,13 @@ fn event(sealer: &Sealer, sender: usize) -> Event {
     sealer.seal(&received, &payload)
 }
 
-fn delivery(dir: &Path, disk: Slow, sealer: Sealer) -> Delivery {
+/// A delivery whose `told` destinations know from the start that their broker is away; the others hear nothing of it.
+fn delivery(
+    dir: &Path,
+    disk: impl Disk + 'static,
+    spool_after: Duration,
+    told: fn(&Destination) -> bool,
+) -> Delivery {
     let table = Table::new(["minchat."], &[Broker::Kafka], &Default::default());
     let labels = Labels {
         brokers: vec![Broker::Kafka],
@@ -175,19 +183,22 @@ fn delivery(dir: &Path, disk: Slow, sealer: Sealer) -> Delivery {
     let spool = opened.start(Arc::new(Unheard));
     let parts = Parts {
         settings: settings::Settings {
-            spool_after: Duration::from_millis(250),
-            deadline: Duration::from_secs(60),
+            spool_after,
+            deadline: NEVER,
             window: 32 << 20,
         },
         table,
-        sealer,
+        sealer: sealer(),
         metrics: Arc::new(Metrics::new(&labels).expect("the table holds together")),
         kept: None,
         spool: Some(spool.expect("a thread can be started")),
     };
-    let delivery = Delivery::start(parts, &|_| {
-        Box::new(|reporter| {
-            reporter(is_away());
+    let delivery = Delivery::start(parts, &|destination| {
+        let is_told = told(destination);
+        Box::new(move |reporter| {
+            if is_told {
+                reporter(is_away());
+            }
             Box::new(Away)
         })
     });
@@ -213,7 +224,8 @@ async fn send_all(port: &Port, delivery: &Delivery, sealer: &Sealer, sender: usi
 async fn row_31_on_a_slow_disk_commits_grow_and_nothing_piles_up() {
     let dir = tempfile::tempdir().expect("a directory can be made");
     let (disk, sealer) = (Slow::default(), sealer());
-    let delivery = delivery(dir.path(), disk.clone(), self::sealer());
+    let hedge = Duration::from_millis(250);
+    let delivery = delivery(dir.path(), disk.clone(), hedge, |_| true);
     let of_this_thread = LocalSet::new();
     let (syncs, longest) = of_this_thread
         .run_until(async {
@@ -235,5 +247,33 @@ async fn row_31_on_a_slow_disk_commits_grow_and_nothing_piles_up() {
     assert!(longest < 3 * 2 * SYNC, "{longest:?}");
     assert_eq!(delivery.pending(), events + ROUNDS);
     assert_eq!(delivery.spooled(), (events + ROUNDS) as u64);
+    assert_eq!(delivery.stop(Duration::ZERO), 0);
+}
+
+/// No event waits for its confirm as long as it would before it goes to the spool.
+#[tokio::test]
+async fn a_lane_that_heard_nothing_takes_what_another_of_its_broker_was_told() {
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    let told = |destination: &Destination| destination.name().contains("dead-letter");
+    let delivery = delivery(dir.path(), RealDisk, NEVER, told);
+    let of_this_thread = LocalSet::new();
+    let receipt = of_this_thread
+        .run_until(async {
+            let port = delivery.port();
+            tokio::task::spawn_local(port.clone().answering());
+            let known = || {
+                delivery
+                    .readiness()
+                    .iter()
+                    .any(|lane| lane.detail.contains("away"))
+            };
+            while !known() {
+                tokio::task::yield_now().await;
+            }
+            let answer = port.deliver(&delivery.current(), event(&sealer(), 0));
+            tokio::time::timeout(Duration::from_secs(30), answer).await
+        })
+        .await;
+    assert_eq!(receipt, Ok(Ok(Receipt::Spooled)));
     assert_eq!(delivery.stop(Duration::ZERO), 0);
 }
