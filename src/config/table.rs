@@ -160,7 +160,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     row("kafka.create_topics.config.*", Text(names::ANY), Absent, "Its configuration, such as `retention.ms`."),
     row("kafka.content_mode", Choice(&["structured", "binary"]), Is("structured"), "`structured`: the value is the envelope. `binary`: it is `data`, and the attributes are in headers, `ce_*`."),
     row("kafka.compression", Choice(&["none", "gzip", "snappy", "lz4", "zstd"]), Is("lz4"), "Codec of the batches."),
-    row("kafka.linger", Duration("0", "1s"), Is("0.2ms"), "How long a batch waits for more events. Every answer waits with it."),
+    row("kafka.linger", Duration("0", "1s"), Is("0"), "How long a batch waits for more events, besides those that came while others were on their way. Every answer waits with it."),
     row("kafka.security_protocol", Choice(&["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]), Is("plaintext"), "How the connection is secured."),
     row("kafka.sasl.mechanism", Choice(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]), Is("SCRAM-SHA-512"), "How the bridge logs in. OAUTHBEARER needs a build with the feature `oauth`."),
     row("kafka.sasl.username", Text(names::NON_EMPTY), Absent, "As whom. Needed, but by OAUTHBEARER."),

@@ -45,8 +45,8 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// Takes all messages there are into an empty `batch`, waiting for the first one until then.
-    pub fn take(&self, batch: &mut Vec<T>, until: Instant) {
+    /// Waits until there is a message, or until then.
+    pub fn wait(&self, until: Instant) {
         let mut queue = self.lock();
         while queue.messages.is_empty() {
             let wait = until.saturating_duration_since(Instant::now());
@@ -58,7 +58,11 @@ impl<T> Mailbox<T> {
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
             queue.owner_sleeps = false;
         }
-        std::mem::swap(&mut queue.messages, batch);
+    }
+
+    /// Takes all messages there are into an empty `batch`.
+    pub fn take(&self, batch: &mut Vec<T>) {
+        std::mem::swap(&mut self.lock().messages, batch);
     }
 
     /// A sender that panicked can't have left a message half put in.

@@ -40,6 +40,9 @@ const EX_SOFTWARE: i32 = 70;
 /// How long an owner may be idle until it shows that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
+/// How long what a lane is told may lie before the lane looks.
+const GATHER: Duration = Duration::from_millis(1);
+
 /// How much longer than asked for a stop may take, for the sync of what is left.
 const SYNC: Duration = Duration::from_secs(5);
 
@@ -69,12 +72,13 @@ impl Owner {
         let mut batch = Vec::new();
         let mut steps = Steps::default();
         let mut stop_at: Option<Instant> = None;
+        self.lane.gather_from(self.publisher.gathers_from());
         // The spool takes events now, whatever the broker does.
         self.show(Instant::now());
         loop {
-            let idle = Instant::now() + HEARTBEAT;
-            let wake = self.lane.wakes_at().map_or(idle, |at| at.min(idle));
-            self.mailbox.take(&mut batch, wake);
+            self.wait();
+            self.publisher.hear();
+            self.mailbox.take(&mut batch);
             let now = Instant::now();
             self.hear_of_others(now, &mut steps);
             for message in batch.drain(..) {
@@ -97,6 +101,22 @@ impl Owner {
                     .close(stop_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now)));
                 return self.lane.unkept();
             }
+        }
+    }
+
+    /// Until there is something to do. Where the publisher is listened to again within [`GATHER`], what
+    /// comes until then wakes nobody: under load, that is one turn for all of it.
+    fn wait(&self) {
+        let now = Instant::now();
+        let idle = now + HEARTBEAT;
+        let wake = self.lane.wakes_at().map_or(idle, |at| at.min(idle));
+        let waited = self.lane.waits_for_reports(now);
+        match self.publisher.hears_within(waited) {
+            Some(within) if within <= GATHER => {
+                std::thread::sleep(wake.saturating_duration_since(now).min(within));
+            }
+            Some(within) => self.mailbox.wait(wake.min(now + within)),
+            None => self.mailbox.wait(wake),
         }
     }
 

@@ -42,6 +42,21 @@ pub trait Publisher: Send {
     /// Publishers that hand on in order whatever fails ignore it.
     fn answered(&mut self, _upto: u64) {}
 
+    /// Makes the reports there are, on the thread that calls. Publishers that report by themselves ignore it.
+    fn hear(&mut self) {}
+
+    /// How soon [`Self::hear`] has to be called again, where no confirm has come for so long though events
+    /// were handed over, or none waits for its report. None: never.
+    fn hears_within(&self, _waited: Option<Duration>) -> Option<Duration> {
+        None
+    }
+
+    /// So many events that wait for their reports make it wise to gather new ones until these are
+    /// reported. Publishers that take any number as well at once as gathered don't say so.
+    fn gathers_from(&self) -> usize {
+        usize::MAX
+    }
+
     /// Opens again what was opened by name, after a rotation. Publishers that open no file ignore it.
     fn reopen(&mut self) {}
 

@@ -84,6 +84,7 @@ pub struct Lane<T> {
     size: usize,
     pending: usize,
     outstanding: usize,
+    gathers_from: usize,
     attempt: u16,
     pace: Pace,
     up: Option<bool>,
@@ -113,6 +114,7 @@ impl<T> Lane<T> {
             size: 0,
             pending: spooling.on_disk(),
             outstanding: 0,
+            gathers_from: usize::MAX,
             attempt: 0,
             pace: Pace::Flowing,
             up: None,
@@ -125,6 +127,11 @@ impl<T> Lane<T> {
             spooling,
             stopping: None,
         }
+    }
+
+    /// While so many events wait for their reports, new ones are gathered; a backlog is not.
+    pub fn gather_from(&mut self, outstanding: usize) {
+        self.gathers_from = outstanding;
     }
 
     /// What the line holds, in bytes of memory.
@@ -159,6 +166,18 @@ impl<T> Lane<T> {
     /// Whether no report came yet of whether the broker can be reached.
     pub fn has_heard_nothing(&self) -> bool {
         self.up.is_none()
+    }
+
+    /// For how long no confirm has come, though events were handed over; none if no event waits for its report.
+    pub fn waits_for_reports(&self, now: Instant) -> Option<Duration> {
+        let handed_over = |entry: &Entry<T>| match entry.state {
+            State::HandedOver { at, .. } => Some(at),
+            _ => None,
+        };
+        let mut line = self.line.iter().filter(|_| self.outstanding > 0);
+        let since = line.find_map(handed_over)?;
+        let since = self.confirmed_at.map_or(since, |at| at.max(since));
+        Some(now.saturating_duration_since(since))
     }
 
     /// A new event. `room` is what the broker's window still takes, in bytes. While an outage is known

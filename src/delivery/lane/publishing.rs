@@ -179,6 +179,7 @@ impl<T> Lane<T> {
             return;
         }
         match self.pace {
+            Pace::Flowing if self.gathers() => {}
             Pace::Flowing => self.hand_over(now, usize::MAX, max_envelope, steps),
             Pace::Resting(until) if until <= now => {
                 self.pace = Pace::Probing;
@@ -191,6 +192,10 @@ impl<T> Lane<T> {
         if self.pace == Pace::Probing && self.outstanding == 0 && !self.spooling.has_backlog() {
             self.flow(now, steps);
         }
+    }
+
+    fn gathers(&self) -> bool {
+        self.outstanding >= self.gathers_from && !self.spooling.has_backlog()
     }
 
     /// Hands over the first `most` events that wait, and condemns those that are too large for the destination.

@@ -15,7 +15,8 @@ use crate::spool::Refusal;
 
 /// How much is appended at once, in bytes of memory, so that no copy of a whole window is made.
 const APPEND: usize = 4 * 1024 * 1024;
-/// How much is read back at once, in bytes.
+/// How much is read back at once, in bytes, and how much there has to be room for: a broker takes few large
+/// batches more easily than many small ones.
 const LOAD: usize = 1024 * 1024;
 /// What the line may hold, in bytes of memory, for more to be read back: enough for a broker to be
 /// busy, so that a long backlog costs no more than that.
@@ -430,10 +431,10 @@ impl<T> Lane<T> {
         let room = (room / 2).min(of_lane).min(LOAD);
         match self.pace {
             _ if self.line.is_empty() => Some(room.max(LEAST)),
-            Pace::Flowing if room >= LEAST => Some(room),
+            Pace::Flowing if room >= LOAD.min(ahead / 4) => Some(room),
             // However full the broker's window is, each lane gets on.
             Pace::Flowing if of_lane >= LEAST && all_handed_over && self.outstanding == 0 => {
-                Some(LEAST)
+                Some(room.max(LEAST))
             }
             _ => None,
         }

@@ -411,3 +411,18 @@ fn an_event_that_waits_for_the_dead_letters_stops_nobody() {
     assert_eq!(scene.answers(), [(1, Answer::Unavailable)]);
     assert_eq!(scene.lane.outage(scene.now), None);
 }
+
+#[test]
+fn where_events_are_gathered_those_that_come_meanwhile_are_handed_over_at_once_afterwards() {
+    let mut scene = Scene::up();
+    scene.lane.gather_from(2);
+    scene.given([1]).given([2]);
+    let on_their_way = scene.handed_over();
+    assert_eq!(on_their_way.len(), 2);
+    scene.given([3]).given([4]);
+    assert!(scene.handed_over().is_empty(), "two are on their way");
+    scene.confirm(&on_their_way[1]);
+    assert_eq!(scene.handed_over_seqs(), [2, 3]);
+    scene.given([5]);
+    assert!(scene.handed_over().is_empty());
+}

@@ -1,6 +1,7 @@
-//! librdkafka's callbacks. All of a client's share one thread: they pass on and do nothing else.
+//! librdkafka's callbacks. They are made while the lane listens to its client, or the client is flushed or
+//! ended: they pass on and do nothing else.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,8 @@ pub(super) struct Context {
     lost: AtomicBool,
     /// Nobody is interested in this client any more.
     retired: AtomicBool,
+    /// Callbacks so far, wrapping.
+    heard: AtomicUsize,
     last_error: LastError,
 }
 
@@ -107,6 +110,7 @@ impl Context {
             down_since: Mutex::default(),
             lost: AtomicBool::new(false),
             retired: AtomicBool::new(false),
+            heard: AtomicUsize::new(0),
             last_error: LastError::default(),
         }
     }
@@ -160,6 +164,15 @@ impl Context {
         self.last_error.get()
     }
 
+    /// How many callbacks there were, wrapping: one that polls the client sees whether there was anything.
+    pub(super) fn heard(&self) -> usize {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    fn hears(&self) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Release);
     }
@@ -179,6 +192,7 @@ impl Context {
 
 impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
+        self.hears();
         let code = error.rdkafka_error_code();
         let failure = match code {
             Some(Code::AllBrokersDown) => self
@@ -203,6 +217,7 @@ impl ClientContext for Context {
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
+        self.hears();
         let Ok(statistics) = serde_json::from_slice::<Statistics>(statistics) else {
             return;
         };
@@ -226,6 +241,7 @@ impl ClientContext for Context {
 
     /// At debug: what matters of it comes as an error or a report, once.
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.hears();
         tracing::debug!(facility, message, "librdkafka");
     }
 }
@@ -234,6 +250,7 @@ impl ProducerContext for Context {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
+        self.hears();
         let (seq, attempt) = seq_and_attempt(opaque);
         match result {
             Ok(_) => {
