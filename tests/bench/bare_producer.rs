@@ -1,4 +1,4 @@
-//! What draining is measured against: a bare producer that sends the same envelopes to Kafka, and waits for all confirms.
+//! What draining is measured against: a bare producer that sends the same records to Kafka, and waits for all confirms.
 //!
 //! Takes the servers, the topic and a file of JSON Lines, as `minchat-bridge spool export` writes it. Prints events a second.
 
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::ClientContext;
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 
 struct Count(Arc<AtomicUsize>);
@@ -38,14 +38,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .set("enable.gapless.guarantee", "true")
         .set("acks", "all")
         .set("compression.codec", "lz4")
-        .set("linger.ms", "0.2")
+        .set("linger.ms", "0")
         .set("batch.size", "524288")
         .set("queue.buffering.max.messages", "0")
         .set("partitioner", "murmur2_random")
         .create_with_context(Count(Arc::clone(&confirmed)))?;
     let mut events = 0;
     let send = |key: &str, envelope: &str| {
+        let content_type = Header {
+            key: "content-type",
+            value: Some("application/cloudevents+json; charset=UTF-8"),
+        };
         let record = BaseRecord::to(topic).key(key).payload(envelope);
+        let record = record.headers(OwnedHeaders::new_with_capacity(1).insert(content_type));
         producer.send(record).map_err(|(error, _)| error)
     };
     // The first confirm of a producer takes half a second.
