@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
@@ -803,4 +803,30 @@ fn an_operator_sees_what_is_missing_creates_it_and_sees_that_it_is_there() {
     assert!(text.contains(&other), "{text}");
     assert_eq!(run(&["topics", "check"]).0, 0);
     assert_eq!(run(&["check", "--connect"]).0, 0);
+}
+
+/// Six topics, six clients; each spun for a hundredth of its time when rdkafka listened to it.
+#[test]
+fn a_bridge_that_has_nothing_to_do_rests() {
+    const WATCHED: Duration = Duration::from_secs(4);
+    let (cluster, prefix) = (Cluster::shared(), prefix());
+    let bridge = Process::start(&yaml(&cluster.servers, &prefix, CREATE, ""));
+    bridge.await_ready();
+    let (before, began) = (cpu_time(&bridge), Instant::now());
+    while began.elapsed() < WATCHED {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let busy = cpu_time(&bridge) - before;
+    assert!(busy < WATCHED / 50, "{busy:?} of {WATCHED:?}");
+}
+
+/// What a process took of the processors until now (`proc_pid_stat(5)`: fields 14 and 15, in hundredths of a second).
+fn cpu_time(process: &Process) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.id())).expect("it runs");
+    let (_, after_the_name) = stat.rsplit_once(") ").expect("it has a name");
+    let ticks = after_the_name.split(' ').skip(11).take(2);
+    let ticks: u64 = ticks
+        .map(|field| field.parse::<u64>().expect("a number"))
+        .sum();
+    Duration::from_millis(ticks * 10)
 }
