@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use super::client;
 use super::context::Context;
 use super::errors;
-use super::publisher::{Client, TopicLine, takes_all};
+use super::publisher::{Client, Held, TopicLine, takes_all};
 use super::settings::Settings;
 use super::topics::Topics;
 use crate::publish::{Failure, Report};
@@ -254,7 +254,7 @@ impl Round {
         &self,
         line: &Arc<TopicLine>,
         max_message: Option<usize>,
-    ) -> Result<Arc<Client>, Failure> {
+    ) -> Result<Held, Failure> {
         let config = client::producer(&self.settings, max_message);
         let (queued, queue) = (Arc::clone(line), self.queue.clone());
         let on_queue = Arc::new(move |events| queue.holds(&queued, events));
@@ -265,7 +265,7 @@ impl Round {
         let client = Client::from_config_and_context(&config, context);
         let client = Arc::new(client.map_err(|error| errors::of_event(&error))?);
         line.put(Some(Arc::clone(&client)));
-        Ok(client)
+        Ok(Held::of(client))
     }
 
     fn refresh(&mut self, lines: &[Arc<TopicLine>]) {

@@ -1,5 +1,6 @@
 //! One topic's way to Kafka: a producer of its own, so that trouble with one topic is no other's.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -66,11 +67,12 @@ impl TopicLine {
     }
 
     /// The topic's client, if it has one.
-    pub(super) fn client(&self) -> Option<Arc<Client>> {
+    pub(super) fn client(&self) -> Option<Held> {
         self.client
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+            .map(Held::of)
     }
 
     /// Whether it has a client that knows its topic.
@@ -85,9 +87,36 @@ impl TopicLine {
             &mut *self.client.lock().unwrap_or_else(PoisonError::into_inner),
             client,
         );
-        let Some(before) = before else { return };
+        let Some(before) = before.map(Held::of) else {
+            return;
+        };
         before.context().retire();
-        client::retire(before);
+    }
+}
+
+/// A client in somebody's hand. Who lets go of it last ends it, and does not wait for that: a lane that
+/// listens to a client while its keeper replaces it may be the last.
+pub(super) struct Held(Option<Arc<Client>>);
+
+impl Held {
+    pub(super) fn of(client: Arc<Client>) -> Self {
+        Held(Some(client))
+    }
+}
+
+impl Deref for Held {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        self.0.as_ref().expect("it is held until it is let go of")
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(last) = self.0.take().and_then(Arc::into_inner) {
+            client::retire(last);
+        }
     }
 }
 
