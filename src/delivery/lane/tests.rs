@@ -426,3 +426,21 @@ fn where_events_are_gathered_those_that_come_meanwhile_are_handed_over_at_once_a
     scene.given([5]);
     assert!(scene.handed_over().is_empty());
 }
+
+#[test]
+fn how_long_reports_are_waited_for_begins_anew_with_each_confirm() {
+    let mut scene = Scene::up();
+    assert_eq!(scene.lane.waits_for_reports(scene.now), None);
+    scene.given([1, 2]);
+    let on_their_way = scene.handed_over();
+    let moment = Duration::from_millis(10);
+    scene.after(moment);
+    assert_eq!(scene.lane.waits_for_reports(scene.now), Some(moment));
+    scene.confirm(&on_their_way[0]);
+    assert_eq!(
+        scene.lane.waits_for_reports(scene.now),
+        Some(Duration::ZERO)
+    );
+    scene.confirm(&on_their_way[1]);
+    assert_eq!(scene.lane.waits_for_reports(scene.now), None);
+}
