@@ -176,6 +176,9 @@ impl Owner {
     fn carry_out(&mut self, steps: &mut Steps<Ticket>) {
         // Before anybody is answered: who asks then is told of it.
         self.metrics.pending(self.lane.pending());
+        for notice in steps.notices.drain(..) {
+            self.tell(notice);
+        }
         if !steps.append.is_empty()
             && let Some(keeping) = &self.keeping
         {
@@ -199,9 +202,6 @@ impl Owner {
         }
         if std::mem::take(&mut steps.rebuild) {
             self.publisher.rebuild();
-        }
-        for notice in steps.notices.drain(..) {
-            self.tell(notice);
         }
     }
 

@@ -32,6 +32,8 @@ impl Answer {
 /// What there is to do, in the order of the fields.
 #[derive(Debug)]
 pub struct Steps<T> {
+    /// For logs and metrics.
+    pub notices: Vec<Notice>,
     /// To hand over, in this order.
     pub publish: Vec<Handover>,
     /// To append to the spool, in this order and under these numbers; [`super::Lane::appended`] is
@@ -47,8 +49,6 @@ pub struct Steps<T> {
     pub dead_letters: Vec<Condemned>,
     /// The publisher's client is of no use any more.
     pub rebuild: bool,
-    /// For logs and metrics.
-    pub notices: Vec<Notice>,
 }
 
 /// An event that its destination will never take.
