@@ -4,13 +4,14 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio::task::LocalSet;
 
+use super::sealed::{self, sealer};
 use super::{Delivery, Parts, Port, Receipt, settings};
-use crate::envelope::{Event, Received, Sealer, settings::Settings as EnvelopeSettings};
+use crate::envelope::{Event, Sealer};
 use crate::metrics::{Labels, Metrics};
 use crate::publish::{Class, Failure, Handover, Publisher, Reason, Report};
 use crate::route::{Broker, Destination, Table};
@@ -138,27 +139,9 @@ impl Watcher for Unheard {
     fn corrupt(&self, _places: u64) {}
 }
 
-fn sealer() -> Sealer {
-    let settings = EnvelopeSettings {
-        schema_base: "urn:test:".to_owned(),
-    };
-    Sealer::new(&settings, [("minchat", "/webhooks/minchat")])
-}
-
 fn event(sealer: &Sealer, sender: usize) -> Event {
     let body = format!(r#"{{"sent_by":{{"id":"u"}},"sent_to":[],"chat_id":"{sender}"}}"#);
-    let payload = crate::minchat::read(body.as_bytes(), None).expect("the body is JSON");
-    let received = Received {
-        source: 0,
-        said: None,
-        content_type: None,
-        traceparent: None,
-        tracestate: None,
-        webhook_id: None,
-        body: body.as_bytes(),
-        at: SystemTime::now(),
-    };
-    sealer.seal(&received, &payload)
+    sealed::event(sealer, &body)
 }
 
 /// A delivery whose `told` destinations know from the start that their broker is away; the others hear nothing of it.

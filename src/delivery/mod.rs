@@ -18,6 +18,8 @@ mod opening;
 mod owner;
 mod port;
 mod receipt;
+#[cfg(test)]
+mod sealed;
 pub mod settings;
 #[cfg(test)]
 mod simulation;

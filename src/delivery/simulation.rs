@@ -9,11 +9,12 @@ mod broker;
 mod facts;
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use crate::envelope::{Event, Received, Sealer, settings::Settings};
+use super::sealed;
+use crate::envelope::{Event, Sealer};
 use crate::spool::simulated::{Faults, SimulatedDisk};
 use bridge::Bridge;
 use broker::Broker;
@@ -175,12 +176,7 @@ fn faults(rng: &mut Rng) -> Faults {
 
 fn sealer() -> &'static Sealer {
     static SEALER: OnceLock<Sealer> = OnceLock::new();
-    SEALER.get_or_init(|| {
-        let settings = Settings {
-            schema_base: "urn:test:".to_owned(),
-        };
-        Sealer::new(&settings, [("minchat", "/webhooks/minchat")])
-    })
+    SEALER.get_or_init(sealed::sealer)
 }
 
 /// The event itself: the same in every run, so that it is sealed once.
@@ -204,18 +200,7 @@ fn sealed(key: usize, number: usize) -> Event {
     let body = format!(
         r#"{{"sent_by":{{"id":"u"}},"sent_to":[],"chat_id":"{key}","text":"{number} {text}"}}"#
     );
-    let payload = crate::minchat::read(body.as_bytes(), None).expect("the body is JSON");
-    let received = Received {
-        source: 0,
-        said: None,
-        content_type: None,
-        traceparent: None,
-        tracestate: None,
-        webhook_id: None,
-        body: body.as_bytes(),
-        at: SystemTime::now(),
-    };
-    sealer().seal(&received, &payload)
+    sealed::event(sealer(), &body)
 }
 
 /// Which event these bytes are of.

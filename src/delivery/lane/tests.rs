@@ -1,10 +1,11 @@
 //! What a lane decides, told as what happens to it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::*;
-use crate::envelope::{DeadLetterReason, Received, Sealer, settings::Settings};
+use crate::delivery::sealed;
+use crate::envelope::DeadLetterReason;
 use crate::publish::Handover;
 
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -20,23 +21,8 @@ struct Scene {
 }
 
 fn event() -> Arc<Event> {
-    let settings = Settings {
-        schema_base: "urn:test:".to_owned(),
-    };
-    let sealer = Sealer::new(&settings, [("minchat", "/webhooks/minchat")]);
-    let body = br#"{"id":"u1","username":"sam","name":"Sam"}"#;
-    let received = Received {
-        source: 0,
-        said: None,
-        content_type: None,
-        traceparent: None,
-        tracestate: None,
-        webhook_id: None,
-        body,
-        at: SystemTime::now(),
-    };
-    let payload = crate::minchat::read(body, None).expect("the body is JSON");
-    Arc::new(sealer.seal(&received, &payload))
+    let body = r#"{"id":"u1","username":"sam","name":"Sam"}"#;
+    Arc::new(sealed::event(&sealed::sealer(), body))
 }
 
 fn failure(class: Class, reason: Reason) -> Failure {

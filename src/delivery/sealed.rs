@@ -1,0 +1,29 @@
+//! Events for this room's tests.
+
+use std::time::SystemTime;
+
+use crate::envelope::{Event, Received, Sealer, settings::Settings};
+
+/// A sealer that has one source.
+pub(super) fn sealer() -> Sealer {
+    let settings = Settings {
+        schema_base: "urn:test:".to_owned(),
+    };
+    Sealer::new(&settings, [("minchat", "/webhooks/minchat")])
+}
+
+/// The event of a body that is JSON, received now.
+pub(super) fn event(sealer: &Sealer, body: &str) -> Event {
+    let payload = crate::minchat::read(body.as_bytes(), None).expect("the body is JSON");
+    let received = Received {
+        source: 0,
+        said: None,
+        content_type: None,
+        traceparent: None,
+        tracestate: None,
+        webhook_id: None,
+        body: body.as_bytes(),
+        at: SystemTime::now(),
+    };
+    sealer.seal(&received, &payload)
+}
