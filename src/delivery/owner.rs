@@ -110,8 +110,7 @@ impl Owner {
         let now = Instant::now();
         let idle = now + HEARTBEAT;
         let wake = self.lane.wakes_at().map_or(idle, |at| at.min(idle));
-        let waited = self.lane.waits_for_reports(now);
-        match self.publisher.hears_within(waited) {
+        match self.publisher.hears_within(self.lane.awaited(now)) {
             Some(within) if within <= GATHER => {
                 std::thread::sleep(wake.saturating_duration_since(now).min(within));
             }

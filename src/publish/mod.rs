@@ -45,9 +45,8 @@ pub trait Publisher: Send {
     /// Makes the reports there are, on the thread that calls. Publishers that report by themselves ignore it.
     fn hear(&mut self) {}
 
-    /// How soon [`Self::hear`] has to be called again, where no confirm has come for so long though events
-    /// were handed over, or none waits for its report. None: never.
-    fn hears_within(&self, _waited: Option<Duration>) -> Option<Duration> {
+    /// How soon [`Self::hear`] has to be called again, where these reports are awaited, or none is. None: never.
+    fn hears_within(&self, _awaited: Option<Awaited>) -> Option<Duration> {
         None
     }
 
@@ -73,6 +72,15 @@ pub struct Handover {
     pub attempt: u16,
     /// What to publish.
     pub event: Arc<Event>,
+}
+
+/// The reports that a lane waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    /// How many events were handed over and are not reported on.
+    pub events: usize,
+    /// For how long no confirm has come, though events were handed over.
+    pub silence: Duration,
 }
 
 /// What a publisher tells its lane, from any thread.

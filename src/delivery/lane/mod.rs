@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::envelope::{Event, Stage};
-use crate::publish::{Class, Failure, Reason, Report};
+use crate::publish::{Awaited, Class, Failure, Reason, Report};
 
 use entry::{Entry, Kept, State};
 use spooling::Spooling;
@@ -168,8 +168,8 @@ impl<T> Lane<T> {
         self.up.is_none()
     }
 
-    /// For how long no confirm has come, though events were handed over; none if no event waits for its report.
-    pub fn waits_for_reports(&self, now: Instant) -> Option<Duration> {
+    /// The reports of events that were handed over; none if no event waits for its report.
+    pub fn awaited(&self, now: Instant) -> Option<Awaited> {
         let handed_over = |entry: &Entry<T>| match entry.state {
             State::HandedOver { at, .. } => Some(at),
             _ => None,
@@ -177,7 +177,10 @@ impl<T> Lane<T> {
         let mut line = self.line.iter().filter(|_| self.outstanding > 0);
         let since = line.find_map(handed_over)?;
         let since = self.confirmed_at.map_or(since, |at| at.max(since));
-        Some(now.saturating_duration_since(since))
+        Some(Awaited {
+            events: self.outstanding,
+            silence: now.saturating_duration_since(since),
+        })
     }
 
     /// A new event. `room` is what the broker's window still takes, in bytes. While an outage is known

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::delivery::sealed;
 use crate::envelope::DeadLetterReason;
-use crate::publish::Handover;
+use crate::publish::{Awaited, Handover};
 
 const DEADLINE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -414,19 +414,17 @@ fn where_events_are_gathered_those_that_come_meanwhile_are_handed_over_at_once_a
 }
 
 #[test]
-fn how_long_reports_are_waited_for_begins_anew_with_each_confirm() {
+fn how_long_reports_are_awaited_begins_anew_with_each_confirm() {
     let mut scene = Scene::up();
-    assert_eq!(scene.lane.waits_for_reports(scene.now), None);
+    assert_eq!(scene.lane.awaited(scene.now), None);
     scene.given([1, 2]);
     let on_their_way = scene.handed_over();
     let moment = Duration::from_millis(10);
     scene.after(moment);
-    assert_eq!(scene.lane.waits_for_reports(scene.now), Some(moment));
+    let awaited = |events, silence| Some(Awaited { events, silence });
+    assert_eq!(scene.lane.awaited(scene.now), awaited(2, moment));
     scene.confirm(&on_their_way[0]);
-    assert_eq!(
-        scene.lane.waits_for_reports(scene.now),
-        Some(Duration::ZERO)
-    );
+    assert_eq!(scene.lane.awaited(scene.now), awaited(1, Duration::ZERO));
     scene.confirm(&on_their_way[1]);
-    assert_eq!(scene.lane.waits_for_reports(scene.now), None);
+    assert_eq!(scene.lane.awaited(scene.now), None);
 }
