@@ -13,6 +13,14 @@ const MESSAGE: usize = 1_000_000;
 /// Bounds of librdkafka's `message.max.bytes`.
 const MESSAGE_MAX: (usize, usize) = (1_000, 1_000_000_000);
 
+/// Makes glibc keep the memory of one batch until the next. By default each thread gives back what lies free at
+/// its heap's end beyond 128 KiB: librdkafka needs more than that to pack a batch, however small, so that each was
+/// paid for with fresh pages. A block of this size that was free once sets that bound to twice its size (mallopt(3),
+/// `M_MMAP_THRESHOLD`). Any other allocator does as it always does.
+pub(super) fn keep_heaps() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(BATCH)));
+}
+
 /// What every client of this broker has.
 pub(super) fn common(settings: &Settings) -> ClientConfig {
     let mut config = ClientConfig::new();

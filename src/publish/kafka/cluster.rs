@@ -33,6 +33,7 @@ impl Kafka {
         max_body: usize,
         on_queue: OnQueue,
     ) -> std::io::Result<Self> {
+        client::keep_heaps();
         Ok(Kafka {
             content_mode: settings.content_mode,
             keeper: Keeper::start(settings, runtime, max_body, on_queue)?,
