@@ -1,7 +1,7 @@
 //! What the head of a webhook decides, before a byte of its body is read.
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{CONTENT_TYPE, HOST, HeaderMap};
+use actix_web::http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName};
 use actix_web::http::{Method, StatusCode, Version};
 
 use super::address::Address;
@@ -11,6 +11,9 @@ use super::encoding::Encoding;
 use super::problem::{self, Problem, Slug};
 use super::source::Source;
 use crate::minchat::Kind;
+
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// A head that was let in. Only [`Admitted::by_head`] makes one, and only with one is a body read.
 pub(super) struct Admitted<'a> {
@@ -84,17 +87,25 @@ impl<'a> Admitted<'a> {
             .is_some_and(|value| !value.to_str().is_ok_and(is_json))
     }
 
-    /// The text of a header.
-    pub(super) fn header(&self, name: &str) -> Option<&'a str> {
-        self.head.headers.get(name)?.to_str().ok()
+    /// The request's `traceparent` (W3C Trace Context).
+    pub(super) fn traceparent(&self) -> Option<&'a str> {
+        self.head.headers.get(&TRACEPARENT)?.to_str().ok()
+    }
+
+    /// The request's `tracestate` (W3C Trace Context).
+    pub(super) fn tracestate(&self) -> Option<&'a str> {
+        self.head.headers.get(&TRACESTATE)?.to_str().ok()
     }
 }
 
 /// Whether a media type is one of JSON's (RFC 8259; RFC 6839 for the suffix), whatever its parameters.
 fn is_json(media_type: &str) -> bool {
     let essence = media_type.split(';').next().unwrap_or_default().trim();
-    let essence = essence.to_ascii_lowercase();
-    ["application/json", "text/json"].contains(&&*essence) || essence.ends_with("+json")
+    let is = |name: &str| essence.eq_ignore_ascii_case(name);
+    let suffix = essence.rsplit_once('+').map(|(_, suffix)| suffix);
+    is("application/json")
+        || is("text/json")
+        || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("json"))
 }
 
 fn said_kind(address: &Address<'_>) -> Result<Option<Kind>, Problem> {
