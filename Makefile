@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 
 INSTALL := deploy/install-packages
 WITH_BROKERS := tests/brokers/with-brokers
-SCRIPTS := .ci/run deploy/install-packages $(filter-out %.xml %.properties,$(wildcard tests/brokers/*)) $(filter-out %.rs %.lua,$(wildcard tests/bench/*)) $(wildcard tests/faults/run) tests/fuzz/run
+SCRIPTS := .ci/run deploy/install-packages $(filter-out %.xml %.properties,$(wildcard tests/brokers/*)) $(filter-out %.rs %.lua,$(wildcard tests/bench/*)) tests/faults/run tests/fuzz/run tests/machine.sh
 
 # A licence, a source or a rule of deny.toml is read differently by another version.
 CARGO_DENY := 0.20.2
@@ -126,9 +126,8 @@ test-oauth: install-run-deps install-test-deps install-oauth-deps ## Test the fe
 	cargo test --locked --features oauth --lib --test it -- edge::oauth a_login_by_tokens
 
 .PHONY: bench
-bench: install-run-deps install-test-deps ## Measure the parts (criterion), then the whole against a real Kafka
-	cargo bench --locked
-	KAFKA_JVM_ARGS="-Xmx1g -XX:TieredStopAtLevel=4" $(WITH_BROKERS) bash -c "tests/bench/run && tests/bench/auth && tests/bench/spool"
+bench: install-run-deps install-test-deps ## Measure the parts (criterion) and the whole against a real Kafka, and write docs/performance.md
+	tests/bench/report
 
 .PHONY: fmt
 fmt: install-rust-components ## Format the code
