@@ -14,8 +14,8 @@ const MESSAGE: usize = 1_000_000;
 const MESSAGE_MAX: (usize, usize) = (1_000, 1_000_000_000);
 
 /// Makes glibc keep the memory of one batch until the next. By default each thread gives back what lies free at
-/// its heap's end beyond 128 KiB: librdkafka needs more than that to pack a batch, however small, so that each was
-/// paid for with fresh pages. A block of this size that was free once sets that bound to twice its size (mallopt(3),
+/// its heap's end beyond 128 KiB: librdkafka needs about as much to pack a small batch, and more for a larger one, so
+/// that many were paid for with fresh pages. A block of this size that was free once sets that bound to twice its size (mallopt(3),
 /// `M_MMAP_THRESHOLD`). Any other allocator does as it always does.
 pub(super) fn keep_heaps() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(BATCH)));

@@ -18,9 +18,11 @@ use crate::publish::{Awaited, Handover, Publisher, Report, Reporter};
 
 pub(super) type Client = BaseProducer<Context>;
 
-/// How soon reports are looked for that could be there: what comes in the meantime costs its lane one turn. At
-/// least, and at most.
-const TURN: (Duration, Duration) = (Duration::from_micros(250), Duration::from_micros(700));
+/// How soon reports are looked for that could be there, at the soonest: what comes in the meantime costs its lane
+/// one turn.
+const SHORTEST: Duration = Duration::from_micros(250);
+/// The same, where as many events are on their way as there may be.
+const LONGEST: Duration = Duration::from_micros(700);
 /// About what an event costs its worker, its lane and librdkafka of a core, together: while many are on their
 /// way, to look sooner is to find a part of them (measured on 2 cores AMD EPYC, 2026-11-25).
 const EVENT: Duration = Duration::from_micros(16);
@@ -127,7 +129,7 @@ impl Drop for Held {
 /// How soon these reports are looked for: ever more rarely, the longer none comes.
 fn turn(awaited: Awaited) -> Duration {
     let events = u32::try_from(awaited.events).unwrap_or(u32::MAX);
-    let together = EVENT.saturating_mul(events).clamp(TURN.0, TURN.1);
+    let together = EVENT.saturating_mul(events).clamp(SHORTEST, LONGEST);
     (awaited.silence / 8).clamp(together, IDLE)
 }
 
