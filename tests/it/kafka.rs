@@ -292,7 +292,7 @@ fn an_event_that_its_topic_does_not_take_is_a_dead_letter_and_the_lane_goes_on()
     bridge.await_ready();
     let limit = [topic.as_str(), "\"max_message_bytes\":8192"];
     bridge.await_log(&["WARN", "http.max_body lets in more", limit[0], limit[1]]);
-    let large = message("c1", &"x".repeat(4_000));
+    let large = message("c1", &"x".repeat(20_000));
     let traced = Request::post("/webhooks/minchat", &large)
         .with("traceparent", PARENT)
         .with("tracestate", "rojo=\"1\"");
@@ -723,7 +723,7 @@ fn a_dead_letter_that_its_own_topic_does_not_take_is_kept_as_a_file() {
     for name in destinations(&prefix) {
         cluster.create(&name, 1, &[("max.message.bytes", "8192")]);
     }
-    let large = message("c1", &"x".repeat(4_000));
+    let large = message("c1", &"x".repeat(20_000));
     // The first confirm of a producer takes a while.
     let patient = yaml(
         &cluster.servers,
