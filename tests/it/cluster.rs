@@ -8,6 +8,7 @@ use rdkafka::admin::{
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::Value;
@@ -147,9 +148,7 @@ impl Cluster {
         let mut from = TopicPartitionList::new();
         let mut missing = 0;
         for partition in metadata.topics()[0].partitions() {
-            let (low, high) = consumer
-                .fetch_watermarks(topic, partition.id(), PATIENCE)
-                .expect("it has a leader");
+            let (low, high) = await_watermarks(&consumer, topic, partition.id());
             let low = low.max(high.saturating_sub(last));
             from.add_partition_offset(topic, partition.id(), Offset::Offset(low))
                 .expect("an offset is given");
@@ -177,6 +176,18 @@ impl Cluster {
             (records.len() >= count).then_some(records)
         })
     }
+}
+
+/// The first and the next offset of a partition. Metadata tells of one that was just created before its leader knows
+/// that it leads it.
+fn await_watermarks(consumer: &BaseConsumer, topic: &str, partition: i32) -> (i64, i64) {
+    let what = format!("a leader of partition {partition} of {topic}");
+    crate::process::await_some(&what, || {
+        match consumer.fetch_watermarks(topic, partition, PATIENCE) {
+            Err(KafkaError::MetadataFetch(RDKafkaErrorCode::NotLeaderForPartition)) => None,
+            watermarks => Some(watermarks.expect("the leader answers")),
+        }
+    })
 }
 
 fn record(message: &impl Message) -> Record {
