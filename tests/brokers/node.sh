@@ -62,6 +62,15 @@ signal() {
     kill -s "$1" "$pid"
 }
 
+# pause: SIGSTOP, until every thread has stopped: one that is busy goes on until it hears of it.
+pause() {
+    local pid
+    pid=$(recorded "$NODE/pid") || die "$NODE: not running"
+    signal STOP
+    all_stopped() { ! sed -n 's/^State:\t//p' "/proc/$pid/task/"*/status | grep -qv '^T'; }
+    within 10 all_stopped || die "$NODE: not stopped by SIGSTOP within 10 s"
+}
+
 # end_process FILE SECONDS: stops the recorded process in order; says so and kills it if it takes too long.
 end_process() {
     local pid
