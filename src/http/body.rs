@@ -71,7 +71,7 @@ pub(super) fn declared(headers: &HeaderMap) -> Option<u64> {
 pub(super) async fn read(
     payload: &mut Payload,
     declared: Option<u64>,
-    bounds: Bounds,
+    bounds: &Bounds,
     flight: &mut Flight<'_>,
 ) -> Result<Bytes, Problem> {
     let mut gathered = Gathered::Nothing;
@@ -140,9 +140,9 @@ impl Gathered {
 }
 
 /// Measures how long a body takes.
-struct Clock {
+struct Clock<'a> {
     began: Instant,
-    bounds: Bounds,
+    bounds: &'a Bounds,
     timer: Timer,
 }
 
@@ -154,7 +154,7 @@ enum Timer {
     Set(Pin<Box<Sleep>>),
 }
 
-impl Clock {
+impl Clock<'_> {
     /// The next piece of the body, unless it takes too long.
     async fn next(
         &mut self,
