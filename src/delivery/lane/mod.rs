@@ -17,21 +17,25 @@
 //!
 //! No I/O, no clock, no task: the owner (`super::owner`) brings the time and carries out the steps.
 
+mod backlog;
 mod entry;
 mod publishing;
 mod spooling;
 mod steps;
+mod stopping;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::envelope::{Event, Stage};
-use crate::publish::{Awaited, Class, Failure, Reason, Report};
+use crate::publish::{Awaited, Class, Failure, Report};
 
+pub use backlog::Loaded;
 use entry::{Entry, Kept, State};
+pub use spooling::Backlog;
 use spooling::Spooling;
-pub use spooling::{Backlog, Loaded};
 pub use steps::{Answer, Condemned, Notice, Steps};
 
 use super::backoff::Backoff;
@@ -248,37 +252,6 @@ impl<T> Lane<T> {
         }
     }
 
-    /// From now on no backlog is begun; until then, what is in flight may still be confirmed. What
-    /// is not goes to the spool.
-    pub fn stop(&mut self, until: Instant) {
-        self.stopping = Some(until);
-    }
-
-    /// Whether a lane that stops has nothing more to do, or has no more time for it.
-    pub fn is_finished(&self, now: Instant) -> bool {
-        let Some(until) = self.stopping else {
-            return false;
-        };
-        let is_past = now >= until;
-        if !self.spooling.is_on() {
-            return is_past || !self.line.iter().any(|entry| entry.ticket.is_some());
-        }
-        let kept = !self.spooling.is_appending() && self.everything_is_kept();
-        let refused = is_past && !self.spool_takes(now) && !self.spooling.is_appending();
-        refused || kept && (is_past || self.outstanding == 0 || self.outage(now).is_some())
-    }
-
-    fn everything_is_kept(&self) -> bool {
-        self.spooling.arrivals.is_empty() && self.unkept() == 0
-    }
-
-    /// Events that are not in the spool and neither confirmed nor dead-lettered.
-    pub fn unkept(&self) -> usize {
-        let unkept =
-            |entry: &&Entry<T>| entry.state != State::Done && !matches!(entry.kept, Kept::Yes(_));
-        self.line.iter().filter(unkept).count()
-    }
-
     /// Answers those who waited too long, sends to the spool what has to go there, begins again
     /// after a rest, and hands over what may be. `max_envelope` is what the destination takes, in
     /// bytes, where that is known; `room` is what the broker's window still takes.
@@ -304,87 +277,10 @@ impl<T> Lane<T> {
         steps.load = self.load(room);
     }
 
-    /// When [`Self::advance`] has something to do again, if nothing happens before.
-    pub fn wakes_at(&self) -> Option<Instant> {
-        let rest = match self.pace {
-            Pace::Resting(until) if self.up == Some(true) => Some(until),
-            _ => None,
-        };
-        let unanswered = usize::try_from(self.unanswered.saturating_sub(self.first)).ok();
-        let oldest = unanswered.and_then(|index| self.line.get(index));
-        let mut arrivals = self.spooling.arrivals.iter();
-        let arrived = arrivals.find(|entry| entry.ticket.is_some());
-        let deadline = [oldest, arrived].into_iter().flatten();
-        let deadline = deadline
-            .map(|entry| entry.since + self.bounds.deadline)
-            .min();
-        let again = self.again.iter().map(|(at, _)| *at).min();
-        let silent = match self.overdue {
-            true => None,
-            false => self.waits_since().map(|since| since + self.bounds.deadline),
-        };
-        let append = self.appends_at();
-        let stop = self.stopping.filter(|_| !self.spooling.is_appending());
-        [rest, deadline, again, silent, append, stop]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
     fn join(&mut self, entry: Entry<T>) {
         self.size += entry.size;
         self.pending += 1;
         self.line.push_back(entry);
-    }
-
-    fn answer_the_overdue(&mut self, now: Instant, steps: &mut Steps<T>) {
-        self.unanswered = self.unanswered.max(self.first);
-        while let Some(entry) = self.line.get_mut((self.unanswered - self.first) as usize) {
-            if entry.since + self.bounds.deadline > now {
-                break;
-            }
-            self.unanswered += 1;
-            if let Some(ticket) = entry.ticket.take() {
-                steps.answers.push((ticket, Answer::Unavailable));
-            }
-        }
-        for entry in &mut self.spooling.arrivals {
-            if entry.since + self.bounds.deadline > now {
-                break;
-            }
-            if let Some(ticket) = entry.ticket.take() {
-                steps.answers.push((ticket, Answer::Unavailable));
-            }
-        }
-    }
-
-    /// Since when the broker has owed a confirm. What waits for the dead letters says nothing of it.
-    fn waits_since(&self) -> Option<Instant> {
-        let owed =
-            |entry: &&Entry<T>| matches!(entry.state, State::Waiting | State::HandedOver { .. });
-        let oldest = self.line.iter().find(owed)?;
-        Some(oldest.since.max(self.confirmed_at.unwrap_or(oldest.since)))
-    }
-
-    fn notice_silence(&mut self, now: Instant, steps: &mut Steps<T>) {
-        if self.overdue
-            || self
-                .waits_since()
-                .is_none_or(|since| since + self.bounds.deadline > now)
-        {
-            return;
-        }
-        self.overdue = true;
-        if self.trouble.is_some() {
-            return;
-        }
-        steps.notices.push(Notice::Failed(Reason::Timeout));
-        let failure = Failure {
-            class: Class::Retry,
-            reason: Reason::Timeout,
-            detail: format!("no confirm came within {:?}", self.bounds.deadline),
-        };
-        self.in_trouble(now, failure, steps);
     }
 
     /// An event has left the lane, but for the order in which it stands there.

@@ -1,4 +1,4 @@
-//! A lane's way to the spool and back: what goes there and when, what comes back, how far it is done.
+//! A lane's way to the spool: what goes there and when, and how far it is done.
 //!
 //! Records are numbered one after the other. Those below `loaded` are done or stand in the line; those
 //! from there to below `synced` are on disk alone; those from there to below `next` are being appended.
@@ -9,20 +9,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::entry::{Entry, Kept, State};
-use super::{Answer, Lane, Notice, Pace, Steps, taken};
+use super::{Answer, Lane, Notice, Steps, taken};
 use crate::envelope::Event;
 use crate::spool::Refusal;
 
 /// How much is appended at once, in bytes of memory, so that no copy of a whole window is made.
 const APPEND: usize = 4 * 1024 * 1024;
-/// How much is read back at once, in bytes, and how much there has to be room for: a broker takes few large
-/// batches more easily than many small ones.
-const LOAD: usize = 1024 * 1024;
-/// What the line may hold, in bytes of memory, for more to be read back: enough for a broker to be
-/// busy, so that a long backlog costs no more than that.
-const AHEAD: usize = 4 * 1024 * 1024;
-/// How much is read back at least, however full the broker's window is, so that each lane gets on.
-const LEAST: usize = 64 * 1024;
 /// How long a full spool is left alone.
 const FULL: Duration = Duration::from_millis(100);
 /// How long a spool is left alone whose disk fails.
@@ -37,30 +29,19 @@ pub struct Backlog {
     pub next: u64,
 }
 
-/// What was read back.
-#[derive(Debug, Default)]
-pub struct Loaded {
-    /// Numbers and events, in order, and how long ago each was received.
-    pub events: Vec<(u64, Arc<Event>, Duration)>,
-    /// Records that could not be read.
-    pub lost: u64,
-    /// Every record below is among them, or lost.
-    pub through: u64,
-}
-
 #[derive(Debug)]
 pub(super) struct Spooling<T> {
     on: bool,
     pub(super) arrivals: VecDeque<Entry<T>>,
     pub(super) arrivals_size: usize,
-    loaded: u64,
+    pub(super) loaded: u64,
     synced: u64,
     next: u64,
     appending: Option<Appending>,
     /// No entry of the line before it still has to go to the spool.
     unkept: u64,
     /// In the spool, and not done.
-    kept: u64,
+    pub(super) kept: u64,
     refused_until: Option<Instant>,
     refuses: bool,
 }
@@ -114,7 +95,7 @@ impl<T> Spooling<T> {
         self.arrivals.push_back(entry);
     }
 
-    fn next_arrival(&mut self) -> Option<Entry<T>> {
+    pub(super) fn next_arrival(&mut self) -> Option<Entry<T>> {
         let entry = self.arrivals.pop_front()?;
         self.arrivals_size -= entry.size;
         Some(entry)
@@ -261,68 +242,6 @@ impl<T> Lane<T> {
         }
     }
 
-    /// What was read back, since [`Steps::load`] asked for it.
-    pub fn loaded(&mut self, now: Instant, loaded: Loaded, steps: &mut Steps<T>) {
-        for (number, event, before) in loaded.events {
-            let mut entry = Entry::new(now, event, None);
-            entry.before = before;
-            entry.kept = Kept::Yes(number);
-            // It was counted when it came.
-            self.pending -= 1;
-            self.join(entry);
-            steps.answered = Some(self.end());
-        }
-        self.spooling.loaded = loaded.through;
-        if loaded.lost > 0 {
-            self.pending = self
-                .pending
-                .saturating_sub(usize::try_from(loaded.lost).unwrap_or(usize::MAX));
-            self.spooling.kept = self.spooling.kept.saturating_sub(loaded.lost);
-            steps.notices.push(Notice::Lost(loaded.lost));
-        }
-    }
-
-    /// Nothing is on disk alone any more: arrivals stand right behind the line, and go into it as
-    /// far as there is room. This is how a lane leaves its backlog behind while events go on coming.
-    pub(super) fn close_the_gap(&mut self, now: Instant, room: usize, steps: &mut Steps<T>) {
-        if self.spooling.on_disk() > 0
-            || self.spooling.arrivals.is_empty()
-            || self.up != Some(true)
-            || self.stopping.is_some()
-            || self.outage(now).is_some()
-        {
-            return;
-        }
-        let mut room = room.min(self.bounds.window.saturating_sub(self.size));
-        while let Some(size) = self.spooling.arrivals.front().map(|entry| entry.size)
-            && size <= room
-        {
-            let entry = self.spooling.next_arrival().expect("it was just seen");
-            room -= size;
-            if let Some(number) = entry.kept.number() {
-                self.spooling.loaded = number + 1;
-            }
-            steps.notices.push(taken(entry.event()));
-            self.join(entry);
-        }
-    }
-
-    /// Whether a lane that stops hands over no more: what is not handed over stays in the spool, or goes there.
-    pub(super) fn leaves_the_rest_to_the_spool(&mut self, now: Instant) -> bool {
-        let Some(until) = self.stopping else {
-            return false;
-        };
-        if !self.spool_takes(now) {
-            return false;
-        }
-        self.next = self.next.max(self.first);
-        let mut waiting = self.line.iter().skip((self.next - self.first) as usize);
-        let next_is_kept = waiting
-            .find(|entry| entry.state == State::Waiting)
-            .is_some_and(|entry| entry.kept != Kept::No);
-        next_is_kept || self.spooling.has_backlog() || now >= until || self.outage(now).is_some()
-    }
-
     /// The first entry that still has to go to the spool, if the broker does not confirm it.
     fn first_unkept(&mut self) -> Option<&Entry<T>> {
         let spooling = &mut self.spooling;
@@ -417,26 +336,5 @@ impl<T> Lane<T> {
                 .refused_until
                 .map_or(due, |until| due.max(until)),
         )
-    }
-
-    /// How many bytes to read back now, if any.
-    pub(super) fn load(&self, room: usize) -> Option<usize> {
-        if self.spooling.on_disk() == 0 || self.up != Some(true) || self.stopping.is_some() {
-            return None;
-        }
-        let all_handed_over = self.next >= self.end();
-        // An event takes up about twice as much in memory as on disk.
-        let ahead = self.bounds.window.min(AHEAD);
-        let of_lane = ahead.saturating_sub(self.size) / 2;
-        let room = (room / 2).min(of_lane).min(LOAD);
-        match self.pace {
-            _ if self.line.is_empty() => Some(room.max(LEAST)),
-            Pace::Flowing if room >= LOAD.min(ahead / 4) => Some(room),
-            // However full the broker's window is, each lane gets on.
-            Pace::Flowing if of_lane >= LEAST && all_handed_over && self.outstanding == 0 => {
-                Some(room.max(LEAST))
-            }
-            _ => None,
-        }
     }
 }

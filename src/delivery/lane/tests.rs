@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::delivery::sealed;
 use crate::envelope::DeadLetterReason;
-use crate::publish::{Awaited, Handover};
+use crate::publish::{Awaited, Handover, Reason};
 
 const DEADLINE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_millis(250);
