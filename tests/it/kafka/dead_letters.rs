@@ -1,9 +1,10 @@
 //! What never becomes an event, and what a topic never takes.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 
 use super::{CREATE, PARENT, yaml};
-use crate::client::Request;
+use crate::client::{Connection, Request};
 use crate::cluster::Cluster;
 use crate::payload::{destinations, message, prefix};
 use crate::process::{Process, await_some};
@@ -170,6 +171,42 @@ fn an_event_that_the_broker_refuses_for_ever_is_a_dead_letter_and_the_lane_goes_
         bridge.metric(&["dead_letters_total", "publish", "rejected"]),
         1.0
     );
+    bridge.assert_the_books_balance();
+}
+
+#[test]
+fn what_came_beside_an_event_that_the_broker_refuses_for_ever_is_published() {
+    let (cluster, prefix) = (Cluster::shared(), prefix());
+    let topic = format!("{prefix}unrecognized.v1");
+    cluster.create(&topic, 1, &[("cleanup.policy", "compact")]);
+    let to_it = format!("routes: {{message.sent: {{kafka: {{topic: {topic}}}}}}}\n");
+    let with_a_spool =
+        yaml(&cluster.servers, &prefix, CREATE, &to_it).replace("spool: {max_size: 0}", "");
+    let bridge = Process::start(&with_a_spool);
+    bridge.await_ready();
+    let mut posting = Vec::new();
+    for number in 0..20 {
+        let body = match number {
+            7 => "{}".to_owned(),
+            _ => message("c1", &number.to_string()),
+        };
+        let mut connection = Connection::open(bridge.webhooks());
+        connection.send(Request::post("/webhooks/minchat", body).bytes());
+        posting.push(connection);
+    }
+    let mut answers = posting
+        .iter_mut()
+        .map(|connection| connection.answer().expect("each is answered"));
+    assert!(answers.all(|answer| answer.status == 202));
+    let records = cluster.await_records(&topic, 19);
+    let numbers = records
+        .iter()
+        .filter_map(|record| record.value["data"]["text"].as_str());
+    let numbers: BTreeSet<&str> = numbers.collect();
+    assert_eq!(numbers.len(), 19, "{numbers:?}");
+    let dead = cluster.await_records(&format!("{prefix}dead-letter.v1"), 1);
+    assert_eq!(dead[0].value["data"]["reason"], "rejected");
+    bridge.await_metric(&["lane_pending_events"], 0.0);
     bridge.assert_the_books_balance();
 }
 
