@@ -74,7 +74,8 @@ pub(super) fn no_answer(error: &ureq::Error) -> String {
         return error.to_string();
     };
     match refused {
-        CertificateError::UnknownIssuer => {
+        // The signature is bad where a trusted authority has the name of the certificate's, and another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "the server's certificate is of no authority that is trusted; name its authority with --ca-file"
                 .to_owned()
         }

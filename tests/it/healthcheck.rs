@@ -55,7 +55,7 @@ fn answering(address: &str) -> SocketAddr {
 
 #[test]
 fn without_a_url_it_asks_where_the_configuration_says_from_whichever_layer() {
-    let bridge = Process::start("{}\n");
+    let bridge = Process::start("sources: {minchat: {auth: {none: true}}}\n");
     bridge.await_ready();
     let admin = bridge.admin().to_string();
     let dir = with_config(&format!("admin: {{listen: '{admin}'}}\n"));

@@ -22,7 +22,8 @@ const YAML: &str = "http: {tls: {cert_file: own.pem, key_file: own.key}}\n\
                     sources: {minchat: {auth: {tokens: [0123456789abcdef0123456789abcdef]}}}\n";
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
-/// A bridge that speaks TLS with a certificate of the authority in `ca.pem`; that in `other.pem` is another.
+/// A bridge that speaks TLS with a certificate of the authority in `ca.pem`. That in `other.pem` is another, and that in
+/// `namesake.pem` is another of the same name.
 struct Setting {
     bridge: Process,
     authority: Authority,
@@ -38,8 +39,12 @@ impl Setting {
     fn with(authority: Authority, certificate: &Certificate) -> Self {
         let dir = Arc::new(TempDir::new().expect("a directory can be made"));
         certificate.write(dir.path(), "own");
-        let other = Authority::new("another");
-        for (name, text) in [("ca.pem", authority.pem()), ("other.pem", other.pem())] {
+        let (other, namesake) = (Authority::new("another"), Authority::new("ours"));
+        for (name, text) in [
+            ("ca.pem", authority.pem()),
+            ("other.pem", other.pem()),
+            ("namesake.pem", namesake.pem()),
+        ] {
             fs::write(dir.path().join(name), text).expect("it can be written");
         }
         fs::create_dir(dir.path().join("authorities")).expect("it can be made");
@@ -108,12 +113,14 @@ fn emit_trusts_the_authorities_of_its_flag_or_else_those_of_the_system() {
         &["--ca-file", "ca.pem"][..],
         &["--ca-file", "other.pem"][..],
     );
+    let namesake = ["--ca-file", "namesake.pem"];
     let file = ("SSL_CERT_FILE", "ca.pem");
     let directory = ("SSL_CERT_DIR", "authorities");
     let other_file = ("SSL_CERT_FILE", "other.pem");
     for (what, words, env, code, says) in [
         ("its flag", ours, &[][..], 0, "published"),
         ("another by its flag", other, &[], 69, untrusted),
+        ("one of the same name", &namesake, &[], 69, untrusted),
         ("whoever the system trusts", &[], &[], 69, untrusted),
         ("the system's file", &[], &[file], 0, "published"),
         ("the system's directory", &[], &[directory], 0, "published"),

@@ -64,7 +64,7 @@ its name, and never shown. */}}
 {{- define "minchat-bridge.plainVariables" -}}
 {{- $found := dict -}}
 {{- range $variable := (tpl (toYaml (index . 1)) (index . 0) | fromYamlArray) -}}
-{{- if and (kindIs "map" $variable) $variable.name (not (kindIs "invalid" (get $variable "value"))) -}}
+{{- if and (kindIs "map" $variable) (hasKey $variable "name") (hasKey $variable "value") (not (kindIs "invalid" $variable.value)) -}}
 {{- $_ := set $found $variable.name (include "minchat-bridge.expanded" (list (toString $variable.value) $found)) -}}
 {{- end -}}
 {{- end -}}
