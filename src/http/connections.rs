@@ -2,11 +2,12 @@
 //!
 //! Guarantees: at most `limit` connections are open, besides a few that are being closed; nobody without credentials
 //! keeps others out: when a connection comes and there is no room, one that has shown no good credentials is closed,
-//! the oldest of the address that has the most of them. Only if all have shown credentials, the new one is closed.
+//! the oldest of the address that has the most of them, or the oldest of all among addresses that have as many. Only if all have shown credentials, the new one is closed.
 //! Incomplete heads that are larger than one read take at most `head_bytes` of memory together.
 //! Not responsible for: the time-outs of one connection (`connection`).
 
 use std::cell::Cell;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv6Addr};
@@ -46,8 +47,8 @@ struct Table {
     closing: usize,
     /// Those without good credentials, by address; the oldest has the lowest id.
     unauthenticated: HashMap<IpAddr, BTreeSet<u64>>,
-    /// The addresses by how many of those each has.
-    by_count: BTreeSet<(usize, IpAddr)>,
+    /// The addresses by how many of those each has, and by the oldest of them.
+    by_count: BTreeSet<(usize, Reverse<u64>, IpAddr)>,
     /// The bytes of incomplete heads beyond one read, by connection, and their sum.
     large_heads: BTreeMap<u64, usize>,
     large_head_bytes: usize,
@@ -164,7 +165,7 @@ impl Table {
     /// Closes one connection that has shown no good credentials: of the address that has the most of these, the oldest
     /// for which no handler works, or else the oldest. Returns false if there is none.
     fn evict_for_another(&mut self) -> bool {
-        let Some(&(_, peer)) = self.by_count.last() else {
+        let Some(&(_, _, peer)) = self.by_count.last() else {
             return false;
         };
         let ids = &self.unauthenticated[&peer];
@@ -186,24 +187,33 @@ impl Table {
     }
 
     fn add_unauthenticated(&mut self, peer: IpAddr, id: u64) {
-        let ids = self.unauthenticated.entry(peer).or_default();
-        self.by_count.remove(&(ids.len(), peer));
-        ids.insert(id);
-        self.by_count.insert((ids.len(), peer));
+        self.change_unauthenticated(peer, |ids| {
+            ids.insert(id);
+        });
     }
 
     fn remove_unauthenticated(&mut self, peer: IpAddr, id: u64) {
-        let Some(ids) = self.unauthenticated.get_mut(&peer) else {
-            return;
+        self.change_unauthenticated(peer, |ids| {
+            ids.remove(&id);
+        });
+    }
+
+    /// Changes the connections of an address, and its place among the addresses.
+    fn change_unauthenticated(&mut self, peer: IpAddr, change: impl FnOnce(&mut BTreeSet<u64>)) {
+        let place = |ids: &BTreeSet<u64>| {
+            let oldest = ids.first()?;
+            Some((ids.len(), Reverse(*oldest), peer))
         };
-        let before = ids.len();
-        if !ids.remove(&id) {
-            return;
+        let ids = self.unauthenticated.entry(peer).or_default();
+        let before = place(ids);
+        change(ids);
+        let after = place(ids);
+        if let Some(before) = before {
+            self.by_count.remove(&before);
         }
-        self.by_count.remove(&(before, peer));
-        match ids.len() {
-            0 => _ = self.unauthenticated.remove(&peer),
-            left => _ = self.by_count.insert((left, peer)),
+        match after {
+            Some(after) => _ = self.by_count.insert(after),
+            None => _ = self.unauthenticated.remove(&peer),
         }
     }
 
@@ -341,6 +351,16 @@ mod tests {
         let _another = register(&connections, 3);
         assert!(is_evicted(&many[1]));
         assert!(!is_evicted(&single) && !is_evicted(&new));
+    }
+
+    #[test]
+    fn among_addresses_that_have_as_many_the_oldest_makes_room() {
+        let connections = connections(3, 0);
+        let all = [9, 1, 5].map(|number| register(&connections, number));
+        let _fourth = register(&connections, 7);
+        assert_eq!(all.each_ref().map(is_evicted), [true, false, false]);
+        let _fifth = register(&connections, 3);
+        assert_eq!(all.each_ref().map(is_evicted), [true, true, false]);
     }
 
     #[test]
