@@ -24,6 +24,7 @@ mod admit;
 mod answer;
 mod auth;
 mod body;
+mod certificate_name;
 mod connection;
 mod edge;
 mod encoding;

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod crowd;
+mod duplicates;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod limits;
