@@ -12,6 +12,14 @@ type Row = (
     &'static str,
 );
 
+/// The `traceparent` and `tracestate` headers that are sent, and those that the envelope has.
+type TraceRow<'a> = (
+    &'a [&'a str],
+    &'a [&'a str],
+    Option<&'a str>,
+    Option<&'a str>,
+);
+
 /// The last line of a kind's file, as it stands there.
 fn last_line(bridge: &Process, kind: &str) -> String {
     let file = format!("data/events/minchat.{kind}.v1.ndjson");
@@ -239,7 +247,7 @@ fn of_two_trace_parents_none_counts_and_trace_states_are_one_list() {
         .map(|n| format!("k{n}=1"))
         .collect::<Vec<_>>()
         .join(",");
-    let rows: &[(&[&str], &[&str], Option<&str>, Option<&str>)] = &[
+    let rows: &[TraceRow<'_>] = &[
         (&[parent], &[], Some(parent), None),
         (&[parent], &["a=1"], Some(parent), Some("a=1")),
         (&[parent], &["a=1", "b=2"], Some(parent), Some("a=1,b=2")),
