@@ -43,7 +43,7 @@ impl<'a> Address<'a> {
         };
         asked.ok_or(Problem::new(
             Slug::InvalidParameter,
-            "dry_run is given once at most, spelled so, as true or false",
+            "the parameter for a dry run is given once, as dry_run=true or dry_run=false; nothing was published",
         ))
     }
 }
