@@ -21,6 +21,7 @@ mod target;
 #[cfg(test)]
 mod tiny_server;
 mod topics;
+mod trust;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -4,12 +4,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use actix_web::dev::Payload;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::connection;
 use super::phase::{Phase, SharedPhase};
 use super::problem::{self, Problem, Slug};
+use super::unread;
 use crate::delivery::{Delivery, Readiness};
 use crate::metrics::{self, Endpoint, Metrics};
 
@@ -23,8 +26,14 @@ pub(super) struct Admin {
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Answers one request, whatever it is.
-pub(super) async fn answer(admin: Rc<Admin>, request: HttpRequest) -> HttpResponse {
+pub(super) async fn answer(
+    admin: Rc<Admin>,
+    request: HttpRequest,
+    payload: Payload,
+) -> HttpResponse {
     let began = Instant::now();
+    let connection = connection::of(&request);
+    connection.begin_request(!matches!(payload, Payload::None));
     let endpoint = endpoint(request.path());
     let outcome = match (endpoint, request.method()) {
         (Endpoint::Other, _) => Err(Problem::new(
@@ -34,7 +43,12 @@ pub(super) async fn answer(admin: Rc<Admin>, request: HttpRequest) -> HttpRespon
         (_, &Method::GET | &Method::HEAD) => admin.show(endpoint, request.query_string()),
         _ => Err(Problem::method_not_allowed("GET, HEAD")),
     };
-    let response = outcome.unwrap_or_else(Problem::into_response);
+    let mut response = unread::close(outcome.unwrap_or_else(Problem::into_response), payload);
+    if !connection.end_request() {
+        response
+            .head_mut()
+            .set_connection_type(ConnectionType::Close);
+    }
     admin
         .metrics
         .request_finished(endpoint, response.status().as_u16(), began.elapsed());

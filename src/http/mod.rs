@@ -14,10 +14,14 @@
 //! With `http.tls` the connection is one of [`tls`], whose certificates [`edge`] can change while it
 //! is served, as it can the sources.
 //!
-//! Limits that actix-http 3.20 has built in: a head of at most 128 KiB and 96 header lines (beyond
-//! that 431 without a body), 16 pipelined requests a connection, 32 KiB read ahead of a body.
+//! A connection begins at [`acceptor`], which gives it a place among the [`connections`] of its listener and serves
+//! HTTP over a [`stream`]; [`connection`] knows how far its request is, and when it has to end.
+//!
+//! Limits that actix-http 3.20 has built in: 96 header lines (beyond that 431 without a body), 16 pipelined requests a
+//! connection, 32 KiB read ahead of a body.
 
 mod accepted;
+mod acceptor;
 mod address;
 mod admin;
 mod admit;
@@ -26,6 +30,7 @@ mod auth;
 mod body;
 mod certificate_name;
 mod connection;
+mod connections;
 mod edge;
 mod encoding;
 #[cfg(fuzzing)]
@@ -40,6 +45,7 @@ pub mod settings;
 mod source;
 mod stop;
 mod strangers;
+mod stream;
 mod tls;
 mod unread;
 mod webhooks;

@@ -1,18 +1,19 @@
 //! Binds both listeners and runs them.
 
-use std::any::Any;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::{Extensions, Server};
-use actix_web::{App, HttpRequest, HttpServer, web};
+use actix_server::Server;
+use actix_web::{App, HttpRequest, web};
+use socket2::{Domain, Socket, Type};
 
+use super::acceptor::Acceptor;
 use super::admin::{self, Admin};
 use super::body::Bounds;
-use super::connection::Connection;
+use super::connections::Connections;
 use super::edge::Edge;
 use super::limits::InFlight;
 use super::open_files;
@@ -44,10 +45,16 @@ pub struct Addresses {
     pub admin: SocketAddr,
 }
 
+/// One listener, bound but not serving yet, and its connections.
+struct Listening {
+    server: Server,
+    connections: Arc<Connections>,
+}
+
 /// Both listeners, bound but not serving yet.
 pub struct Bound {
-    webhooks: Server,
-    admin: Server,
+    webhooks: Listening,
+    admin: Listening,
     addresses: Addresses,
     stopper: Stopper,
     edge: Edge,
@@ -59,8 +66,15 @@ pub struct Bound {
 /// Connections of the admin listener: a few probes and scrapers.
 const ADMIN_CONNECTIONS: usize = 256;
 
+/// Bytes that incomplete heads on the admin listener may take beyond one read each.
+const ADMIN_HEAD_BYTES: usize = 1024 * 1024;
+
 /// Connections that the system holds until a worker has room for them.
-const BACKLOG: u32 = 4096;
+const BACKLOG: i32 = 4096;
+
+/// Connections over its share that a worker may have, so that the limit over all workers decides, and not actix's
+/// limit for each of them.
+const UNEVEN_SHARE: usize = 512;
 
 /// Binds both listeners. Nothing is served before [`Bound::run`].
 ///
@@ -83,7 +97,7 @@ pub fn bind(
     let edge = Edge::new(settings, sources, generation, behind.metrics.clone())
         .map_err(|why| io::Error::other(format!("http.tls: {why}")))?;
     let (webhooks, webhooks_at) = webhook_listener(settings, &edge, behind, &phase)?;
-    let (admin, admin_at) = admin_listener(admin, shown)?;
+    let (admin, admin_at) = admin_listener(settings, admin, shown)?;
     Ok(Bound {
         webhooks,
         admin,
@@ -104,53 +118,49 @@ fn webhook_listener(
     edge: &Edge,
     behind: Behind,
     phase: &Arc<SharedPhase>,
-) -> io::Result<(Server, SocketAddr)> {
-    let connections = behind.metrics.clone();
+) -> io::Result<(Listening, SocketAddr)> {
+    let connections = Arc::new(Connections::new(
+        settings.max_connections,
+        (settings.max_in_flight_bytes / 4).max(2 * settings.head_size),
+        Some(behind.metrics.clone()),
+    ));
     let delivery = behind.delivery.clone();
-    let certificates = edge.tls.clone();
     let listener = Arc::new(listener(
         settings,
         edge.sources.clone(),
         behind,
         phase.clone(),
     ));
-    let server = HttpServer::new(move || {
-        let port = delivery.port();
-        actix_web::rt::spawn(port.clone().answering());
-        let desk = Rc::new(Desk {
-            listener: listener.clone(),
-            port,
-        });
-        App::new().default_service(web::to(
-            move |request: HttpRequest, payload: web::Payload| {
-                webhooks::answer(desk.clone(), request, payload.into_inner())
-            },
-        ))
-    })
-    .on_connect(move |connection: &dyn Any, data: &mut Extensions| {
-        let certificate = certificates
-            .as_ref()
-            .and_then(|tls| tls.certificate(connection));
-        data.insert(Connection::open(connections.clone(), certificate));
-    })
-    .workers(settings.workers)
-    .max_connections(settings.max_connections.div_ceil(settings.workers.max(1)))
-    .backlog(BACKLOG)
-    .client_request_timeout(settings.header_timeout)
-    .keep_alive(settings.keep_alive)
-    .tcp_nodelay(true)
-    // Ours counts in less than seconds; this one must only never be the shorter.
-    .shutdown_timeout(settings.shutdown_timeout.as_secs() + 60)
-    .tls_handshake_timeout(settings.header_timeout)
-    // Of each worker. As many as connections: a handshake that does not come holds nobody else up.
-    .max_connection_rate(settings.max_connections)
-    .disable_signals();
-    let server = match &edge.tls {
-        Some(tls) => server.bind_rustls_0_23(settings.listen, tls.server_config())?,
-        None => server.bind(settings.listen)?,
+    let acceptor = Acceptor::new(settings, &connections, edge.tls.clone());
+    let socket = socket(settings.listen)?;
+    let address = socket.local_addr()?;
+    let server = Server::build()
+        .workers(settings.workers)
+        .max_concurrent_connections(
+            settings.max_connections.div_ceil(settings.workers.max(1)) + UNEVEN_SHARE,
+        )
+        // Ours counts in less than seconds; this one must only never be the shorter.
+        .shutdown_timeout(settings.shutdown_timeout.as_secs() + 60)
+        .disable_signals()
+        .listen("webhooks", socket, move || {
+            let port = delivery.port();
+            actix_web::rt::spawn(port.clone().answering());
+            let desk = Rc::new(Desk {
+                listener: listener.clone(),
+                port,
+            });
+            let app = App::new().default_service(web::to(
+                move |request: HttpRequest, payload: web::Payload| {
+                    webhooks::answer(desk.clone(), request, payload.into_inner())
+                },
+            ));
+            acceptor.service(app)
+        })?;
+    let listening = Listening {
+        server: server.run(),
+        connections,
     };
-    let address = server.addrs()[0];
-    Ok((server.run(), address))
+    Ok((listening, address))
 }
 
 fn listener(
@@ -180,25 +190,48 @@ fn listener(
 }
 
 fn admin_listener(
-    settings: &AdminSettings,
+    settings: &Settings,
+    admin: &AdminSettings,
     (delivery, metrics, phase): (Delivery, Arc<Metrics>, Arc<SharedPhase>),
-) -> io::Result<(Server, SocketAddr)> {
-    let server = HttpServer::new(move || {
-        let admin = Rc::new(Admin {
-            delivery: delivery.clone(),
-            metrics: metrics.clone(),
-            phase: phase.clone(),
-        });
-        App::new().default_service(web::to(move |request: HttpRequest| {
-            admin::answer(admin.clone(), request)
-        }))
-    })
-    .workers(1)
-    .max_connections(ADMIN_CONNECTIONS)
-    .disable_signals()
-    .bind(settings.listen)?;
-    let address = server.addrs()[0];
-    Ok((server.run(), address))
+) -> io::Result<(Listening, SocketAddr)> {
+    let connections = Arc::new(Connections::new(
+        ADMIN_CONNECTIONS,
+        ADMIN_HEAD_BYTES.max(2 * settings.head_size),
+        None,
+    ));
+    let acceptor = Acceptor::new(settings, &connections, None);
+    let socket = socket(admin.listen)?;
+    let address = socket.local_addr()?;
+    let server = Server::build()
+        .workers(1)
+        .max_concurrent_connections(ADMIN_CONNECTIONS + UNEVEN_SHARE)
+        .disable_signals()
+        .listen("admin", socket, move || {
+            let admin = Rc::new(Admin {
+                delivery: delivery.clone(),
+                metrics: metrics.clone(),
+                phase: phase.clone(),
+            });
+            acceptor.service(App::new().default_service(web::to(
+                move |request: HttpRequest, payload: web::Payload| {
+                    admin::answer(admin.clone(), request, payload.into_inner())
+                },
+            )))
+        })?;
+    let listening = Listening {
+        server: server.run(),
+        connections,
+    };
+    Ok((listening, address))
+}
+
+/// A socket that listens at that address.
+fn socket(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 impl Bound {
@@ -227,16 +260,17 @@ impl Bound {
     /// When a listener ends by itself.
     pub async fn run(self) -> io::Result<()> {
         let leave = Leave {
-            webhooks: self.webhooks.handle(),
+            webhooks: self.webhooks.server.handle(),
+            connections: self.webhooks.connections,
             wishes: self.stopper.wishes(),
             phase: self.phase,
             stop_delay: self.stop_delay,
             shutdown_timeout: self.shutdown_timeout,
         };
-        let admin_handle = self.admin.handle();
+        let admin_handle = self.admin.server.handle();
         let wished = leave.wished();
-        let mut webhooks = tokio::spawn(self.webhooks);
-        let mut admin = tokio::spawn(self.admin);
+        let mut webhooks = tokio::spawn(self.webhooks.server);
+        let mut admin = tokio::spawn(self.admin.server);
         let outcome = tokio::select! {
             () = wished => Ok(()),
             ended = &mut webhooks => Err(ended_by_itself(ended)),

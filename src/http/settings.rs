@@ -18,7 +18,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Threads that serve connections. As many as there are cores.
     pub workers: usize,
-    /// Open connections, over all workers. 12000: above `max_in_flight`, so that a 429 can still be given.
+    /// Open connections, over all workers. 12000: above `max_in_flight`, so that a 429 can still be given. For one more, a
+    /// connection without good credentials is closed.
     pub max_connections: usize,
     /// Requests between head and answer. 10000.
     pub max_in_flight: usize,
@@ -31,7 +32,7 @@ pub struct Settings {
     /// Bytes of a request's line and headers. 64 KiB.
     #[serde(deserialize_with = "size_setting")]
     pub head_size: usize,
-    /// How long a head may take. 5 s.
+    /// How long the head of each request may take, from its first byte. 5 s.
     #[serde(deserialize_with = "duration_setting")]
     pub header_timeout: Duration,
     /// How long a body may take. 5 s.

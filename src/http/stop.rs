@@ -11,6 +11,7 @@ use actix_web::dev::ServerHandle;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use super::connections::Connections;
 use super::phase::{Phase, SharedPhase};
 
 /// Stops the listeners, from wherever it is called. A clone stops the same ones.
@@ -52,6 +53,7 @@ impl Stopper {
 /// The way out of the webhook listener.
 pub(super) struct Leave {
     pub(super) webhooks: ServerHandle,
+    pub(super) connections: Arc<Connections>,
     pub(super) wishes: watch::Receiver<Wish>,
     pub(super) phase: Arc<SharedPhase>,
     pub(super) stop_delay: Duration,
@@ -63,6 +65,7 @@ impl Leave {
         self.phase.advance(Phase::Leaving);
         self.unless_at_once(sleep(self.stop_delay)).await;
         self.phase.advance(Phase::Stopping);
+        self.connections.drain();
         let finished = timeout(self.shutdown_timeout, self.webhooks.stop(true));
         self.unless_at_once(finished).await;
     }

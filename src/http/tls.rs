@@ -9,8 +9,6 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use actix_tls::accept::rustls_0_23::TlsStream;
-use actix_web::rt::net::TcpStream;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -21,7 +19,7 @@ use rustls::server::{
 use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, ServerConfig,
-    SignatureScheme, version,
+    ServerConnection, SignatureScheme, version,
 };
 
 use super::certificate_name::{self, CertificateName};
@@ -101,10 +99,9 @@ impl Tls {
         config
     }
 
-    /// The certificate that a client has proved to own, if this connection is one of TLS and has one.
-    pub(super) fn certificate(&self, connection: &dyn std::any::Any) -> Option<ClientCertificate> {
-        let stream = connection.downcast_ref::<TlsStream<TcpStream>>()?;
-        let chain = stream.get_ref().1.peer_certificates()?;
+    /// The certificate that the client of this connection has proved to own, if it presented one.
+    pub(super) fn certificate(&self, connection: &ServerConnection) -> Option<ClientCertificate> {
+        let chain = connection.peer_certificates()?;
         let (own, _) = chain.split_first()?;
         Some(ClientCertificate {
             names: certificate_name::presented(own),

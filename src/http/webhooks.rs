@@ -16,6 +16,7 @@ use super::accepted::Accepted;
 use super::address::Address;
 use super::admit::{Admitted, refused_head};
 use super::body::{self, Bounds};
+use super::connection::{self, BodyEnd, Connection};
 use super::encoding::Unpacked;
 use super::limits::{Flight, InFlight};
 use super::phase::{Phase, SharedPhase};
@@ -63,11 +64,18 @@ enum Sealed {
 pub(super) async fn answer(desk: Rc<Desk>, request: HttpRequest, payload: Payload) -> HttpResponse {
     let began = Instant::now();
     let listener = &*desk.listener;
+    let connection = connection::of(&request);
+    connection.begin_request(!matches!(payload, Payload::None));
     let address = Address::of(request.uri());
-    let response = match refused_head(&request, listener.head_size) {
+    let mut response = match refused_head(&request, listener.head_size) {
         Some(status) => without_body(status, payload),
-        None => desk.answer(address, &request, payload).await,
+        None => desk.answer(address, &request, connection, payload).await,
     };
+    if !connection.end_request() {
+        response
+            .head_mut()
+            .set_connection_type(ConnectionType::Close);
+    }
     let endpoint = address.map_or(Endpoint::Other, |_| Endpoint::Webhooks);
     listener
         .metrics
@@ -101,6 +109,7 @@ impl Desk {
         &self,
         address: Option<Address<'_>>,
         request: &HttpRequest,
+        connection: &Connection,
         mut payload: Payload,
     ) -> HttpResponse {
         let serving = self.listener.sources.current();
@@ -111,7 +120,8 @@ impl Desk {
                     source,
                     generation: &serving.generation,
                 };
-                unless_it_panics(self.receive(at, &address, request, &mut payload)).await
+                unless_it_panics(self.receive(at, &address, request, connection, &mut payload))
+                    .await
             }
             _ => Err(Problem::new(
                 Slug::UnknownSource,
@@ -137,16 +147,29 @@ impl Desk {
         at: At<'_>,
         address: &Address<'_>,
         request: &HttpRequest,
+        connection: &Connection,
         payload: &mut Payload,
     ) -> Result<Accepted, Problem> {
         let (listener, source) = (&*self.listener, at.source);
         let admitted = Admitted::by_head(source, address, request, &listener.bounds)?;
+        let needs_credentials = !source.doors.is_open();
+        if needs_credentials && !admitted.once_signed {
+            connection.authenticated();
+        }
         let mut flight = listener.begin(admitted.once_signed)?;
         if !admitted.once_signed {
             source.take_one()?;
         }
         let wire = body::read(payload, admitted.declared, &listener.bounds, &mut flight).await?;
+        connection.body_read(
+            admitted
+                .declared
+                .map_or(BodyEnd::LastChunk, BodyEnd::Length),
+        );
         let sealed = listener.take_in(at, &admitted, wire, &mut flight)?;
+        if needs_credentials {
+            connection.authenticated();
+        }
         if admitted.dry_run {
             return rehearse(at.generation, sealed);
         }

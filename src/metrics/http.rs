@@ -85,6 +85,8 @@ pub(super) struct HttpMetrics {
     pub(super) in_flight: IntGauge,
     pub(super) in_flight_bytes: IntGauge,
     pub(super) connections: IntGauge,
+    pub(super) max_connections: IntGauge,
+    pub(super) connections_evicted: IntCounter,
 }
 
 impl HttpMetrics {
@@ -106,6 +108,8 @@ impl HttpMetrics {
             in_flight: families.gauge(&table::HTTP_REQUESTS_IN_FLIGHT)?,
             in_flight_bytes: families.gauge(&table::HTTP_IN_FLIGHT_BYTES)?,
             connections: families.gauge(&table::HTTP_CONNECTIONS)?,
+            max_connections: families.gauge(&table::HTTP_MAX_CONNECTIONS)?,
+            connections_evicted: families.counter(&table::HTTP_CONNECTIONS_EVICTED)?,
         })
     }
 

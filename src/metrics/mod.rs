@@ -176,6 +176,17 @@ impl Metrics {
         self.http.connections.dec();
     }
 
+    /// The most connections that may be open.
+    pub fn max_connections(&self, limit: usize) {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.http.max_connections.set(limit);
+    }
+
+    /// A connection was closed since as many as allowed are open: one that was open, or the new one.
+    pub fn connection_evicted(&self) {
+        self.http.connections_evicted.inc();
+    }
+
     /// A webhook whose URL names no source that is known was answered with the problem of this slug.
     pub fn webhook_without_source(&self, slug: &'static str) {
         self.webhooks.without_source(slug);

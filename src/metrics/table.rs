@@ -72,7 +72,11 @@ mod rows {
     pub const HTTP_IN_FLIGHT_BYTES: Row = row("http_in_flight_bytes", Gauge, &[],
         "Bytes of bodies held for webhooks in flight.");
     pub const HTTP_CONNECTIONS: Row = row("http_connections", Gauge, &[],
-        "Open connections.");
+        "Open connections of the webhook listener.");
+    pub const HTTP_MAX_CONNECTIONS: Row = row("http_max_connections", Gauge, &[],
+        "The most connections that may be open, http.max_connections.");
+    pub const HTTP_CONNECTIONS_EVICTED: Row = row("http_connections_evicted_total", Counter, &[],
+        "Connections closed because as many as allowed were open.");
 
     pub const WEBHOOKS_RECEIVED: Row = row("webhooks_received_total", Counter, &["source", "kind"],
         "Webhooks that became an event.");
@@ -148,6 +152,8 @@ pub const REGISTERED: &[&Row] = &[
     &HTTP_REQUESTS_IN_FLIGHT,
     &HTTP_IN_FLIGHT_BYTES,
     &HTTP_CONNECTIONS,
+    &HTTP_MAX_CONNECTIONS,
+    &HTTP_CONNECTIONS_EVICTED,
     &WEBHOOKS_RECEIVED,
     &WEBHOOKS_ACCEPTED,
     &WEBHOOKS_REJECTED,

@@ -1,6 +1,7 @@
 //! The edge of the real binary: who gets in, and how.
 
 mod conformance;
+mod connections;
 mod crowd;
 mod duplicates;
 #[cfg(feature = "kafka")]

@@ -8,7 +8,6 @@ mod bridge;
 mod client;
 #[cfg(feature = "kafka")]
 mod cluster;
-#[cfg(feature = "kafka")]
 mod command;
 mod config;
 #[cfg(all(feature = "amqp", feature = "kafka"))]
@@ -17,6 +16,7 @@ mod edge;
 mod faults;
 mod file;
 mod guarantees;
+mod healthcheck;
 mod http;
 #[cfg(feature = "kafka")]
 mod kafka;
@@ -34,3 +34,4 @@ mod spool_commands;
 #[cfg(all(feature = "amqp", feature = "kafka"))]
 mod spool_left;
 mod start;
+mod trust;

@@ -23,6 +23,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 pub use arguments::Args;
 
 use super::exit;
+use super::trust::TrustError;
 use answer::Posted;
 use client::Client;
 use pace::{Pace, Stop};
@@ -36,6 +37,8 @@ enum EmitError {
     TokenFile { file: String, source: io::Error },
     #[error("a token is printable ASCII")]
     Token,
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     #[error("cannot write to stdout")]
     Output(#[from] io::Error),
 }
@@ -60,6 +63,7 @@ pub fn run(args: &Args) -> ExitCode {
             eprintln!("minchat-bridge emit: {error}{source}");
             ExitCode::from(match error {
                 EmitError::Token => exit::USAGE,
+                EmitError::Trust(_) => exit::CONFIGURATION,
                 EmitError::TokenFile { .. } | EmitError::Output(_) => exit::IO,
             })
         }

@@ -101,6 +101,11 @@ impl<'a> Head<'a> {
 }
 
 impl Doors {
+    /// Whether the configuration lets everybody in.
+    pub(super) fn is_open(&self) -> bool {
+        self.ways.iter().any(|way| matches!(way, Way::Open))
+    }
+
     pub(super) fn new(settings: &SourceSettings) -> Self {
         let auth = &settings.auth;
         let mut ways = Vec::new();

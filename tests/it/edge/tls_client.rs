@@ -112,6 +112,11 @@ impl TlsConnection {
         }
     }
 
+    /// The bytes inside of TLS.
+    pub fn into_stream(self) -> StreamOwned<ClientConnection, TcpStream> {
+        self.0
+    }
+
     pub fn version(&self) -> Option<rustls::ProtocolVersion> {
         self.0.conn.protocol_version()
     }

@@ -1,0 +1,420 @@
+//! The open connections of one listener, and which of them make room for others.
+//!
+//! Guarantees: at most `limit` connections are open, besides a few that are being closed; nobody without credentials
+//! keeps others out: when a connection comes and there is no room, one that has shown no good credentials is closed,
+//! the oldest of the address that has the most of them. Only if all have shown credentials, the new one is closed.
+//! Incomplete heads that are larger than one read take at most `head_bytes` of memory together.
+//! Not responsible for: the time-outs of one connection (`connection`).
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::future::poll_fn;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_util::task::AtomicWaker;
+
+use crate::metrics::Metrics;
+
+/// Connections that may still be open though they were told to close. A new one is closed beyond that.
+const MAX_CLOSING: usize = 256;
+
+/// How many of an address's connections are looked at for one that no handler works for.
+const MAX_LOOKED_AT: usize = 64;
+
+/// The shortest time between two log lines about a listener that is full.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The connections of one listener, shared by its workers.
+pub(super) struct Connections {
+    limit: usize,
+    head_bytes: usize,
+    /// `Some` for the listener whose connections are metrics.
+    metrics: Option<Arc<Metrics>>,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    next_id: u64,
+    /// All that are open and were not told to close for another.
+    open: BTreeMap<u64, Arc<Handle>>,
+    /// How many were told to close for another, and are still there.
+    closing: usize,
+    /// Those without good credentials, by address; the oldest has the lowest id.
+    unauthenticated: HashMap<IpAddr, BTreeSet<u64>>,
+    /// The addresses by how many of those each has.
+    by_count: BTreeSet<(usize, IpAddr)>,
+    /// The bytes of incomplete heads beyond one read, by connection, and their sum.
+    large_heads: BTreeMap<u64, usize>,
+    large_head_bytes: usize,
+    /// The listener is stopping: connections end as soon as no handler works for them.
+    is_draining: bool,
+    logged_at: Option<Instant>,
+}
+
+/// What others may tell a connection, from any thread.
+#[derive(Default)]
+struct Handle {
+    told: AtomicU8,
+    is_busy: AtomicBool,
+    waker: AtomicWaker,
+}
+
+/// What a connection was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    Nothing,
+    /// To end as soon as no handler works for it: the listener is stopping.
+    Drain,
+    /// To end at once: another connection needs the room.
+    Evicted,
+}
+
+/// A connection's place among the others, which it gives back when it is dropped.
+pub(super) struct Registration {
+    connections: Arc<Connections>,
+    id: u64,
+    peer: IpAddr,
+    handle: Arc<Handle>,
+    is_authenticated: Cell<bool>,
+    has_large_head: Cell<bool>,
+}
+
+impl Connections {
+    pub(super) fn new(limit: usize, head_bytes: usize, metrics: Option<Arc<Metrics>>) -> Self {
+        if let Some(metrics) = &metrics {
+            metrics.max_connections(limit);
+        }
+        Self {
+            limit,
+            head_bytes,
+            metrics,
+            table: Mutex::default(),
+        }
+    }
+
+    /// Registers a connection, if necessary in another's place. `None`: there is no room, and it is to be closed.
+    pub(super) fn register(self: &Arc<Self>, peer: IpAddr) -> Option<Registration> {
+        let peer = network(peer);
+        let mut table = self.table();
+        if table.open.len() >= self.limit {
+            self.log_full(&mut table);
+            let has_room = table.closing < MAX_CLOSING && table.evict_for_another();
+            if let Some(metrics) = &self.metrics {
+                metrics.connection_evicted();
+            }
+            if !has_room {
+                return None;
+            }
+        }
+        let id = table.next_id;
+        table.next_id += 1;
+        let handle = Arc::new(Handle::default());
+        if table.is_draining {
+            handle.tell(Told::Drain);
+        }
+        table.open.insert(id, handle.clone());
+        table.add_unauthenticated(peer, id);
+        if let Some(metrics) = &self.metrics {
+            metrics.connection_opened();
+        }
+        Some(Registration {
+            connections: self.clone(),
+            id,
+            peer,
+            handle,
+            is_authenticated: Cell::new(false),
+            has_large_head: Cell::new(false),
+        })
+    }
+
+    /// Ends all connections, each as soon as no handler works for it, and those that come from now on too.
+    pub(super) fn drain(&self) {
+        let mut table = self.table();
+        table.is_draining = true;
+        for handle in table.open.values() {
+            handle.tell(Told::Drain);
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn log_full(&self, table: &mut Table) {
+        let now = Instant::now();
+        let is_due = table
+            .logged_at
+            .is_none_or(|logged_at| logged_at + LOG_INTERVAL <= now);
+        if is_due {
+            table.logged_at = Some(now);
+            tracing::warn!(
+                limit = self.limit,
+                "as many connections are open as allowed: for each new one, one that has shown no good credentials is closed"
+            );
+        }
+    }
+}
+
+impl Table {
+    /// Closes one connection that has shown no good credentials: of the address that has the most of these, the oldest
+    /// for which no handler works, or else the oldest. Returns false if there is none.
+    fn evict_for_another(&mut self) -> bool {
+        let Some(&(_, peer)) = self.by_count.last() else {
+            return false;
+        };
+        let ids = &self.unauthenticated[&peer];
+        let is_idle = |id: &&u64| !self.open[*id].is_busy.load(Relaxed);
+        let idle = ids.iter().take(MAX_LOOKED_AT).find(is_idle);
+        let Some(&id) = idle.or_else(|| ids.first()) else {
+            return false;
+        };
+        self.evict(id, peer);
+        true
+    }
+
+    fn evict(&mut self, id: u64, peer: IpAddr) {
+        self.remove_unauthenticated(peer, id);
+        if let Some(handle) = self.open.remove(&id) {
+            self.closing += 1;
+            handle.tell(Told::Evicted);
+        }
+    }
+
+    fn add_unauthenticated(&mut self, peer: IpAddr, id: u64) {
+        let ids = self.unauthenticated.entry(peer).or_default();
+        self.by_count.remove(&(ids.len(), peer));
+        ids.insert(id);
+        self.by_count.insert((ids.len(), peer));
+    }
+
+    fn remove_unauthenticated(&mut self, peer: IpAddr, id: u64) {
+        let Some(ids) = self.unauthenticated.get_mut(&peer) else {
+            return;
+        };
+        let before = ids.len();
+        if !ids.remove(&id) {
+            return;
+        }
+        self.by_count.remove(&(before, peer));
+        match ids.len() {
+            0 => _ = self.unauthenticated.remove(&peer),
+            left => _ = self.by_count.insert((left, peer)),
+        }
+    }
+
+    fn release_head(&mut self, id: u64) {
+        if let Some(bytes) = self.large_heads.remove(&id) {
+            self.large_head_bytes -= bytes;
+        }
+    }
+}
+
+impl Handle {
+    fn tell(&self, told: Told) {
+        self.told.fetch_max(told as u8, SeqCst);
+        self.waker.wake();
+    }
+}
+
+impl Registration {
+    /// What the connection was told. The task of `cx` is woken when that changes.
+    pub(super) fn told(&self, cx: &mut Context<'_>) -> Told {
+        self.handle.waker.register(cx.waker());
+        match self.handle.told.load(SeqCst) {
+            0 => Told::Nothing,
+            1 => Told::Drain,
+            _ => Told::Evicted,
+        }
+    }
+
+    /// Waits until the connection was told to end.
+    pub(super) async fn ended(&self) {
+        poll_fn(|cx| match self.told(cx) {
+            Told::Nothing => Poll::Pending,
+            Told::Drain | Told::Evicted => Poll::Ready(()),
+        })
+        .await;
+    }
+
+    /// Wakes the connection's task.
+    pub(super) fn wake(&self) {
+        self.handle.waker.wake();
+    }
+
+    /// Whether a handler works for the connection.
+    pub(super) fn set_busy(&self, is_busy: bool) {
+        self.handle.is_busy.store(is_busy, Relaxed);
+    }
+
+    /// The connection has shown good credentials: from now on it is not closed in favour of others.
+    pub(super) fn authenticated(&self) {
+        if !self.is_authenticated.replace(true) {
+            let mut table = self.connections.table();
+            table.remove_unauthenticated(self.peer, self.id);
+        }
+    }
+
+    /// An incomplete head takes that many bytes beyond one read. If all such heads take more than allowed, connections
+    /// with one are closed, the oldest first.
+    pub(super) fn reserve_head(&self, bytes: usize) {
+        self.has_large_head.set(true);
+        let mut table = self.connections.table();
+        let before = table.large_heads.insert(self.id, bytes).unwrap_or(0);
+        table.large_head_bytes = table.large_head_bytes - before + bytes;
+        while table.large_head_bytes > self.connections.head_bytes {
+            let Some((&id, _)) = table.large_heads.first_key_value() else {
+                return;
+            };
+            table.release_head(id);
+            if let Some(handle) = table.open.get(&id) {
+                handle.tell(Told::Evicted);
+            }
+        }
+    }
+
+    /// The head is complete.
+    pub(super) fn release_head(&self) {
+        if self.has_large_head.replace(false) {
+            self.connections.table().release_head(self.id);
+        }
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut table = self.connections.table();
+        table.release_head(self.id);
+        table.remove_unauthenticated(self.peer, self.id);
+        if table.open.remove(&self.id).is_none() {
+            table.closing -= 1;
+        }
+        if let Some(metrics) = &self.connections.metrics {
+            metrics.connection_closed();
+        }
+    }
+}
+
+/// One network of IPv6 is one client: whoever has one address there has 2^64.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connections(limit: usize, head_bytes: usize) -> Arc<Connections> {
+        Arc::new(Connections::new(limit, head_bytes, None))
+    }
+
+    fn peer(number: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, number])
+    }
+
+    fn register(connections: &Arc<Connections>, number: u8) -> Registration {
+        connections.register(peer(number)).expect("there is room")
+    }
+
+    fn is_evicted(registration: &Registration) -> bool {
+        registration.handle.told.load(SeqCst) == Told::Evicted as u8
+    }
+
+    #[test]
+    fn the_oldest_of_the_address_that_has_most_makes_room() {
+        let connections = connections(5, 0);
+        let single = register(&connections, 1);
+        let many: Vec<_> = (0..4).map(|_| register(&connections, 2)).collect();
+        let new = register(&connections, 3);
+        let evicted: Vec<bool> = many.iter().map(is_evicted).collect();
+        assert_eq!(evicted, [true, false, false, false]);
+        let _another = register(&connections, 3);
+        assert!(is_evicted(&many[1]));
+        assert!(!is_evicted(&single) && !is_evicted(&new));
+    }
+
+    #[test]
+    fn who_has_shown_credentials_stays_and_a_new_one_is_closed_if_all_have() {
+        let connections = connections(2, 0);
+        let (first, second) = (register(&connections, 1), register(&connections, 1));
+        first.authenticated();
+        first.authenticated();
+        let third = register(&connections, 2);
+        assert!(is_evicted(&second) && !is_evicted(&first));
+        third.authenticated();
+        assert!(connections.register(peer(3)).is_none());
+        drop(first);
+        assert!(connections.register(peer(3)).is_some());
+        drop((second, third));
+        let table = connections.table();
+        assert_eq!((table.open.len(), table.closing), (0, 0));
+        assert!(table.unauthenticated.is_empty() && table.by_count.is_empty());
+    }
+
+    #[test]
+    fn a_connection_that_a_handler_works_for_is_not_the_first_to_go() {
+        let connections = connections(2, 0);
+        let (busy, idle) = (register(&connections, 1), register(&connections, 1));
+        busy.set_busy(true);
+        let next = register(&connections, 1);
+        assert!(is_evicted(&idle) && !is_evicted(&busy));
+        next.set_busy(true);
+        let _another = register(&connections, 1);
+        assert!(is_evicted(&busy), "if all are busy, the oldest goes");
+    }
+
+    #[test]
+    fn no_more_than_so_many_are_closing_at_once() {
+        let connections = connections(1, 0);
+        let all: Vec<_> = (0..1000)
+            .filter_map(|_| connections.register(peer(1)))
+            .collect();
+        assert_eq!(all.len(), 1 + MAX_CLOSING);
+    }
+
+    #[test]
+    fn large_heads_take_no_more_than_allowed_together() {
+        let connections = connections(10, 100);
+        let all: Vec<_> = (0..5).map(|_| register(&connections, 1)).collect();
+        for registration in &all {
+            registration.reserve_head(10);
+            registration.reserve_head(30);
+        }
+        let evicted: Vec<bool> = all.iter().map(is_evicted).collect();
+        assert_eq!(evicted, [true, true, false, false, false]);
+        all[2].release_head();
+        all[3].reserve_head(70);
+        assert!(!is_evicted(&all[3]));
+        drop(all);
+        assert_eq!(connections.table().large_head_bytes, 0);
+    }
+
+    #[test]
+    fn a_listener_that_stops_tells_every_connection() {
+        let connections = connections(3, 0);
+        let before = register(&connections, 1);
+        connections.drain();
+        let after = register(&connections, 1);
+        for registration in [before, after] {
+            assert_eq!(registration.handle.told.load(SeqCst), Told::Drain as u8);
+        }
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_client() {
+        let of = |text: &str| network(text.parse().expect("the tests use addresses"));
+        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+    }
+}

@@ -1,0 +1,287 @@
+//! The byte stream of a connection, which ends at the connection's deadline and limits.
+//!
+//! Guarantees: the server gets at most [`MAX_READ`] bytes before it has to look at what it has; when the connection's
+//! deadline passes or its head is too large, the stream answers 408 or 431 itself, where an answer is due, and ends; a
+//! connection that was told to make room for another ends at once.
+//! Not responsible for: the rules (`connection`), and who has to make room (`connections`).
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_rustls::server::TlsStream;
+
+use super::connection::{Connection, Expired, HeadTooLarge, MAX_READ};
+use super::connections::Told;
+use super::problem::{HEAD_TIMEOUT_ANSWER, HEAD_TOO_LARGE_ANSWER};
+
+/// What a connection's bytes travel through.
+pub(super) enum Transport {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A connection as the HTTP server reads and writes it.
+pub(super) struct Stream {
+    transport: Transport,
+    connection: Connection,
+    /// Fires at the connection's deadline or before it, and is set anew then.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Bytes that the server was given since it last had to look at them.
+    burst: usize,
+    /// A write is waiting for the client to read.
+    is_write_blocked: bool,
+    ending: Ending,
+}
+
+/// Whether the stream has ended its connection by itself.
+enum Ending {
+    No,
+    /// The rest of this answer is written, the sending side is closed, and what comes is thrown away, so that the
+    /// answer arrives.
+    Answering {
+        rest: &'static [u8],
+    },
+    Lingering,
+    /// The server reads the end of the stream.
+    Ended,
+}
+
+impl Stream {
+    pub(super) fn new(transport: Transport, connection: Connection) -> Self {
+        Self {
+            transport,
+            connection,
+            timer: None,
+            burst: 0,
+            is_write_blocked: false,
+            ending: Ending::No,
+        }
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Ends the connection if it was told to.
+    fn poll_told(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.connection.registration().told(cx) {
+            Told::Nothing => {}
+            Told::Drain
+                if self
+                    .connection
+                    .progress(|progress| progress.deadline().is_none()) => {}
+            Told::Drain => {
+                if let Ending::No = self.ending {
+                    self.ending = Ending::Ended;
+                }
+            }
+            Told::Evicted => return Err(io::ErrorKind::ConnectionAborted.into()),
+        }
+        Ok(())
+    }
+
+    /// Ends the connection if its deadline has passed, and has the task woken when it does.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        while let Some(deadline) = self.connection.progress(|progress| progress.deadline()) {
+            let timer = self
+                .timer
+                .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+            if timer.deadline() > deadline {
+                timer.as_mut().reset(deadline);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Ok(());
+            }
+            match Instant::now() >= deadline {
+                true => self.expire()?,
+                // The timer was set for an earlier request.
+                false => timer.as_mut().reset(deadline),
+            }
+        }
+        Ok(())
+    }
+
+    /// Notices outside of a read that the connection has to end: the server reads the end then.
+    fn poll_limits(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let was_open = matches!(self.ending, Ending::No);
+        self.poll_told(cx)?;
+        self.poll_deadline(cx)?;
+        if was_open && !matches!(self.ending, Ending::No) {
+            cx.waker().wake_by_ref();
+        }
+        Ok(())
+    }
+
+    fn expire(&mut self) -> io::Result<()> {
+        let expired = self
+            .connection
+            .progress(|progress| progress.expire(Instant::now()));
+        match expired {
+            Expired::Idle => self.ending = Ending::Ended,
+            Expired::Head => self.answer(HEAD_TIMEOUT_ANSWER)?,
+            Expired::Closing => return Err(io::ErrorKind::TimedOut.into()),
+        }
+        Ok(())
+    }
+
+    /// Ends the connection with an answer of the stream's own.
+    fn answer(&mut self, answer: &'static [u8]) -> io::Result<()> {
+        if self.is_write_blocked {
+            // It would stand in the middle of an earlier answer.
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.ending = Ending::Answering { rest: answer };
+        Ok(())
+    }
+
+    /// Takes the steps of the connection's end. Ready when the server may read the end of the stream.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Ending::Answering { rest } = &mut self.ending {
+            while !rest.is_empty() {
+                let written = ready!(self.transport.poll_write(cx, rest))?;
+                *rest = &rest[written..];
+            }
+            ready!(self.transport.poll_shutdown(cx))?;
+            self.ending = Ending::Lingering;
+        }
+        if let Ending::Lingering = self.ending {
+            let mut scratch = [0; MAX_READ];
+            let mut thrown_away = ReadBuf::new(&mut scratch);
+            ready!(self.transport.poll_read(cx, &mut thrown_away))?;
+            if !thrown_away.filled().is_empty() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.ending = Ending::Ended;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Gives the server what came, up to `most` bytes.
+    fn poll_bytes(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+        most: usize,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        if buffer.remaining() <= most {
+            ready!(self.transport.poll_read(cx, buffer))?;
+        } else {
+            let mut part = ReadBuf::new(buffer.initialize_unfilled_to(most));
+            ready!(self.transport.poll_read(cx, &mut part))?;
+            let read = part.filled().len();
+            buffer.advance(read);
+        }
+        let bytes = &buffer.filled()[before..];
+        self.burst += bytes.len();
+        let now = Instant::now();
+        let (delivered, head) = self.connection.progress(|progress| {
+            let delivered = progress.deliver(bytes, now);
+            (delivered, progress.head_size())
+        });
+        if let Err(HeadTooLarge) = delivered {
+            buffer.set_filled(before);
+            self.connection.progress(|progress| progress.close(now));
+            self.answer(HEAD_TOO_LARGE_ANSWER)?;
+            return Poll::Pending;
+        }
+        if head > MAX_READ {
+            self.connection.registration().reserve_head(head);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        this.poll_told(cx)?;
+        if let Ending::No = this.ending {
+            let most = this.connection.progress(|progress| progress.may_read());
+            let left = most.min(MAX_READ.saturating_sub(this.burst));
+            if left > 0 {
+                if let Poll::Ready(outcome) = this.poll_bytes(cx, buffer, left) {
+                    return Poll::Ready(outcome);
+                }
+            } else if most > 0 {
+                // The server looks at what it has, and comes back.
+                cx.waker().wake_by_ref();
+            }
+            this.burst = 0;
+        }
+        this.poll_deadline(cx)?;
+        match this.ending {
+            Ending::No => Poll::Pending,
+            _ => this.poll_end(cx),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = self.transport.poll_write(cx, bytes);
+        self.is_write_blocked = written.is_pending();
+        if written.is_pending() {
+            self.poll_limits(cx)?;
+        }
+        written
+    }
+
+    /// The server flushes after each look at the connection, also when it has nothing to write and does not read.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_limits(cx)?;
+        self.transport.poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_limits(cx)?;
+        self.transport.poll_shutdown(cx)
+    }
+}
+
+impl Transport {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
