@@ -37,8 +37,8 @@ pub(super) async fn answer(
     let endpoint = endpoint(request.path());
     let outcome = match (endpoint, request.method()) {
         (Endpoint::Other, _) => Err(Problem::new(
-            Slug::UnknownSource,
-            "there is nothing at this path",
+            Slug::NotFound,
+            "the admin listener has /livez, /readyz, /metrics and /version",
         )),
         (_, &Method::GET | &Method::HEAD) => admin.show(endpoint, request.query_string()),
         _ => Err(Problem::method_not_allowed("GET, HEAD")),

@@ -246,12 +246,13 @@ impl Listener {
         webhook_id: Option<&str>,
         body: &Unpacked,
     ) -> Sealed {
+        let tracestate = admitted.tracestate();
         let received = Received {
             source: at.source.place,
             said: admitted.said,
             content_type: admitted.content_type(),
             traceparent: admitted.traceparent(),
-            tracestate: admitted.tracestate(),
+            tracestate: tracestate.as_deref(),
             webhook_id,
             body: body.bytes(),
             at: SystemTime::now(),
