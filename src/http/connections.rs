@@ -16,9 +16,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use actix_web::http::StatusCode;
 use futures_util::task::AtomicWaker;
 
-use crate::metrics::Metrics;
+use crate::metrics::{Endpoint, Metrics};
 
 /// Connections that may still be open though they were told to close. A new one is closed beyond that.
 const MAX_CLOSING: usize = 256;
@@ -33,8 +34,9 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 pub(super) struct Connections {
     limit: usize,
     head_bytes: usize,
-    /// `Some` for the listener whose connections are metrics.
-    metrics: Option<Arc<Metrics>>,
+    metrics: Arc<Metrics>,
+    /// Whether the connections themselves are counted: those of the webhook listener are.
+    is_counted: bool,
     table: Mutex<Table>,
 }
 
@@ -86,14 +88,22 @@ pub(super) struct Registration {
 }
 
 impl Connections {
-    pub(super) fn new(limit: usize, head_bytes: usize, metrics: Option<Arc<Metrics>>) -> Self {
-        if let Some(metrics) = &metrics {
-            metrics.max_connections(limit);
+    /// The connections of the webhook listener, which are counted.
+    pub(super) fn of_webhooks(limit: usize, head_bytes: usize, metrics: Arc<Metrics>) -> Self {
+        metrics.max_connections(limit);
+        Self {
+            is_counted: true,
+            ..Self::of_admin(limit, head_bytes, metrics)
         }
+    }
+
+    /// The connections of the admin listener.
+    pub(super) fn of_admin(limit: usize, head_bytes: usize, metrics: Arc<Metrics>) -> Self {
         Self {
             limit,
             head_bytes,
             metrics,
+            is_counted: false,
             table: Mutex::default(),
         }
     }
@@ -105,8 +115,8 @@ impl Connections {
         if table.open.len() >= self.limit {
             self.log_full(&mut table);
             let has_room = table.closing < MAX_CLOSING && table.evict_for_another();
-            if let Some(metrics) = &self.metrics {
-                metrics.connection_evicted();
+            if self.is_counted {
+                self.metrics.connection_evicted();
             }
             if !has_room {
                 return None;
@@ -120,8 +130,8 @@ impl Connections {
         }
         table.open.insert(id, handle.clone());
         table.add_unauthenticated(peer, id);
-        if let Some(metrics) = &self.metrics {
-            metrics.connection_opened();
+        if self.is_counted {
+            self.metrics.connection_opened();
         }
         Some(Registration {
             connections: self.clone(),
@@ -287,6 +297,12 @@ impl Registration {
         }
     }
 
+    /// The stream has answered a head with this status by itself. Which endpoint it was meant for is not known.
+    pub(super) fn head_refused(&self, status: StatusCode) {
+        let metrics = &self.connections.metrics;
+        metrics.request_finished(Endpoint::Other, status.as_u16(), Duration::ZERO);
+    }
+
     /// The head is complete.
     pub(super) fn release_head(&self) {
         if self.has_large_head.replace(false) {
@@ -303,8 +319,8 @@ impl Drop for Registration {
         if table.open.remove(&self.id).is_none() {
             table.closing -= 1;
         }
-        if let Some(metrics) = &self.connections.metrics {
-            metrics.connection_closed();
+        if self.connections.is_counted {
+            self.connections.metrics.connection_closed();
         }
     }
 }
@@ -323,9 +339,16 @@ fn network(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Labels;
 
     fn connections(limit: usize, head_bytes: usize) -> Arc<Connections> {
-        Arc::new(Connections::new(limit, head_bytes, None))
+        let labels = Labels {
+            brokers: Vec::new(),
+            problems: Vec::new(),
+            success_status: 202,
+        };
+        let metrics = Metrics::new(&labels).expect("the metrics don't contradict each other");
+        Arc::new(Connections::of_admin(limit, head_bytes, Arc::new(metrics)))
     }
 
     fn peer(number: u8) -> IpAddr {

@@ -138,13 +138,23 @@ pub(super) const NOT_READY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 /// A head over `http.head_size`: answered without a body, as the server answers even larger ones.
 pub(super) const HEAD_TOO_LARGE: StatusCode = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
 
-/// The whole answer to a head that is too large before it is complete.
-pub(super) const HEAD_TOO_LARGE_ANSWER: &[u8] =
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+/// An answer that the stream of a connection writes by itself: what it refuses is no request yet.
+pub(super) struct RawAnswer {
+    pub(super) status: StatusCode,
+    pub(super) bytes: &'static [u8],
+}
 
-/// The whole answer to a head that was not complete within `http.header_timeout`.
-pub(super) const HEAD_TIMEOUT_ANSWER: &[u8] =
-    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+/// The answer to a head that is too large, also before it is complete.
+pub(super) const HEAD_TOO_LARGE_ANSWER: RawAnswer = RawAnswer {
+    status: HEAD_TOO_LARGE,
+    bytes: b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+};
+
+/// The answer to a head that was not complete within `http.header_timeout`.
+pub(super) const HEAD_TIMEOUT_ANSWER: RawAnswer = RawAnswer {
+    status: StatusCode::REQUEST_TIMEOUT,
+    bytes: b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+};
 
 /// A head that is no request: answered without a body, as the server answers others.
 pub(super) const BAD_HEAD: StatusCode = StatusCode::BAD_REQUEST;

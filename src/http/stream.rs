@@ -16,7 +16,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::connection::{Connection, Expired, HeadTooLarge, MAX_READ};
 use super::connections::Told;
-use super::problem::{HEAD_TIMEOUT_ANSWER, HEAD_TOO_LARGE_ANSWER};
+use super::problem::{HEAD_TIMEOUT_ANSWER, HEAD_TOO_LARGE_ANSWER, RawAnswer};
 
 /// What a connection's bytes travel through.
 pub(super) enum Transport {
@@ -129,12 +129,13 @@ impl Stream {
     }
 
     /// Ends the connection with an answer of the stream's own.
-    fn answer(&mut self, answer: &'static [u8]) -> io::Result<()> {
+    fn answer(&mut self, answer: RawAnswer) -> io::Result<()> {
         if self.is_write_blocked {
             // It would stand in the middle of an earlier answer.
             return Err(io::ErrorKind::TimedOut.into());
         }
-        self.ending = Ending::Answering { rest: answer };
+        self.connection.registration().head_refused(answer.status);
+        self.ending = Ending::Answering { rest: answer.bytes };
         Ok(())
     }
 

@@ -66,13 +66,16 @@ impl Endpoint {
             Self::Livez | Self::Readyz => vec![200, 405, 503],
             Self::Metrics => vec![200, 405, 500],
             Self::Version => vec![200, 405],
-            Self::Other => vec![404, HEAD_TOO_LARGE],
+            Self::Other => vec![404, HEAD_TIMEOUT, HEAD_TOO_LARGE],
         };
         statuses.sort_unstable();
         statuses.dedup();
         statuses
     }
 }
+
+/// A head that is not complete in time is answered with this; what it asks for is not known yet.
+const HEAD_TIMEOUT: u16 = 408;
 
 /// A head that is larger than `http.head_size` allows is answered with this, whatever it asks for.
 const HEAD_TOO_LARGE: u16 = 431;

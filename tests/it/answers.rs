@@ -287,7 +287,8 @@ fn what_is_no_request_yet_is_answered_without_a_body() {
         at_start,
         series(&bridge, "minchat_bridge_http_requests_total")
     );
-    bridge.await_metric(&["http_requests_total", "webhooks", "\"431\""], 1.0);
+    bridge.await_metric(&["http_requests_total", "other", "\"431\""], 2.0);
+    bridge.await_metric(&["http_requests_total", "other", "\"408\""], 1.0);
 }
 
 #[test]
