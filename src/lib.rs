@@ -62,6 +62,9 @@
 //! - A metric: a row in `metrics/table.rs`, and a verb.
 //! - A setting: a row in `config/table.rs`, and a field of its room's `Settings`.
 
+// Every thread has a name. See clippy.toml.
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 pub mod app;
 pub mod certificates;
 pub mod cli;

@@ -12,6 +12,7 @@ use super::phase::{Phase, SharedPhase};
 use super::problem::{self, Problem, Slug};
 use crate::delivery::{Delivery, Readiness};
 use crate::metrics::{self, Endpoint, Metrics};
+use crate::telemetry::panics;
 
 /// What the admin listener shows.
 pub(super) struct Admin {
@@ -22,19 +23,13 @@ pub(super) struct Admin {
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Answers one request, whatever it is.
+/// Answers one request, whatever it is. A bug costs the request that it happened to, and nothing else.
 pub(super) async fn answer(admin: Rc<Admin>, request: HttpRequest) -> HttpResponse {
     let began = Instant::now();
     let endpoint = endpoint(request.path());
-    let outcome = match (endpoint, request.method()) {
-        (Endpoint::Other, _) => Err(Problem::new(
-            Slug::UnknownSource,
-            "there is nothing at this path",
-        )),
-        (_, &Method::GET | &Method::HEAD) => admin.show(endpoint, request.query_string()),
-        _ => Err(Problem::method_not_allowed("GET, HEAD")),
-    };
-    let response = outcome.unwrap_or_else(Problem::into_response);
+    let handled = panics::contained(|| admin.answer(endpoint, &request));
+    let response = handled
+        .unwrap_or_else(|_| Problem::new(Slug::Internal, "this is a bug").into_response());
     admin
         .metrics
         .request_finished(endpoint, response.status().as_u16(), began.elapsed());
@@ -52,6 +47,18 @@ fn endpoint(path: &str) -> Endpoint {
 }
 
 impl Admin {
+    fn answer(&self, endpoint: Endpoint, request: &HttpRequest) -> HttpResponse {
+        let outcome = match (endpoint, request.method()) {
+            (Endpoint::Other, _) => Err(Problem::new(
+                Slug::UnknownSource,
+                "there is nothing at this path",
+            )),
+            (_, &Method::GET | &Method::HEAD) => self.show(endpoint, request.query_string()),
+            _ => Err(Problem::method_not_allowed("GET, HEAD")),
+        };
+        outcome.unwrap_or_else(Problem::into_response)
+    }
+
     fn show(&self, endpoint: Endpoint, query: &str) -> Result<HttpResponse, Problem> {
         Ok(match endpoint {
             Endpoint::Livez => probe(self.delivery.liveness().map(|()| "ok\n".to_owned())),
