@@ -52,7 +52,8 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
 }
 
 ssize_t getrandom(void *bytes, size_t length, unsigned flags) {
-    if (fails("random")) {
+    /* A call for nothing asks whether there is such a call at all. */
+    if (length && fails("random")) {
         errno = EIO;
         return -1;
     }

@@ -261,31 +261,63 @@ fn row_46_a_panic_in_a_task_that_nobody_waits_for_ends_the_process() {
     }
 }
 
+/// There are frames of C between the callback and the thread's start, which no panic may unwind.
 #[cfg(feature = "kafka")]
-#[test]
-fn row_46_a_panic_in_a_callback_on_a_thread_of_librdkafka_ends_the_process() {
+mod callback {
     use rdkafka::ClientContext;
-    use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-    use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+    use rdkafka::config::ClientConfig;
+    use rdkafka::message::DeliveryResult;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, Partitioner, ProducerContext};
+
+    use super::{EX_SOFTWARE, assert_ends_with, assert_names_the_thread, wait_for_the_end};
 
     struct HasABug;
-    impl ConsumerContext for HasABug {}
-    impl ClientContext for HasABug {
-        fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {
-            let is_librdkafkas = std::thread::current().name().is_none();
-            assert!(!is_librdkafkas, "a bug, as the test has it");
+
+    impl ClientContext for HasABug {}
+
+    impl ProducerContext<HasABug> for HasABug {
+        type DeliveryOpaque = ();
+
+        fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+
+        fn get_custom_partitioner(&self) -> Option<&HasABug> {
+            Some(self)
         }
     }
-    let process = assert_ends_with(EX_SOFTWARE, || {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", "127.0.0.1:1");
-        config.set("debug", "all");
-        let client: Result<BaseConsumer<HasABug>, _> = config.create_with_context(HasABug);
-        let _client = client.expect("the client's settings are good");
-        wait_for_the_end();
-    });
-    if let Some(mut process) = process {
-        assert_names_the_thread(&mut process, "rdk:");
+
+    impl Partitioner for HasABug {
+        /// Called on a thread of librdkafka as soon as it knows the topic.
+        fn partition(
+            &self,
+            _: &str,
+            _: Option<&[u8]>,
+            _: i32,
+            _: impl Fn(i32) -> bool,
+        ) -> i32 {
+            panic!("a bug, as the test has it")
+        }
+    }
+
+    #[test]
+    fn row_46_a_panic_in_a_callback_on_a_thread_of_librdkafka_ends_the_process() {
+        let process = assert_ends_with(EX_SOFTWARE, || {
+            let mock = MockCluster::new(1).expect("a port is free");
+            mock.create_topic("topic", 2, 1).expect("it is new");
+            let mut config = ClientConfig::new();
+            config.set("bootstrap.servers", mock.bootstrap_servers());
+            // Without a setting of its topics, a client of rdkafka 0.39 has no place for a partitioner.
+            config.set("acks", "1");
+            let producer: Result<BaseProducer<HasABug, HasABug>, _> =
+                config.create_with_context(HasABug);
+            let producer = producer.expect("the client's settings are good");
+            let record = BaseRecord::to("topic").key("key").payload("payload");
+            assert!(producer.send(record).is_ok(), "it has room");
+            wait_for_the_end();
+        });
+        if let Some(mut process) = process {
+            assert_names_the_thread(&mut process, "rdk:");
+        }
     }
 }
 
