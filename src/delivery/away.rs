@@ -281,10 +281,7 @@ async fn what_is_shown_is_never_behind_what_was_answered() {
                 let [left] = left.as_slice() else {
                     panic!("{left:?}")
                 };
-                assert_eq!(
-                    (left.events, left.detail.as_str()),
-                    (events as u64, "away")
-                );
+                assert_eq!((left.events, left.detail.as_str()), (events as u64, "away"));
             }
         })
         .await;

@@ -107,6 +107,8 @@ impl LaneStatus {
     }
 
     fn lock(&self) -> MutexGuard<'_, Readiness> {
-        self.readiness.lock().unwrap_or_else(PoisonError::into_inner)
+        self.readiness
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

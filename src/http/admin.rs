@@ -28,8 +28,8 @@ pub(super) async fn answer(admin: Rc<Admin>, request: HttpRequest) -> HttpRespon
     let began = Instant::now();
     let endpoint = endpoint(request.path());
     let handled = panics::contained(|| admin.answer(endpoint, &request));
-    let response = handled
-        .unwrap_or_else(|_| Problem::new(Slug::Internal, "this is a bug").into_response());
+    let response =
+        handled.unwrap_or_else(|_| Problem::new(Slug::Internal, "this is a bug").into_response());
     admin
         .metrics
         .request_finished(endpoint, response.status().as_u16(), began.elapsed());

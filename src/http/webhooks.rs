@@ -124,10 +124,7 @@ impl Desk {
     fn has_a_bug(&self, address: Option<Address<'_>>, payload: Payload) -> HttpResponse {
         let serving = self.listener.sources.current();
         let source = address.and_then(|address| serving.source(address.source));
-        let problem = Problem::new(
-            Slug::Internal,
-            "this is a bug; the event is not promised",
-        );
+        let problem = Problem::new(Slug::Internal, "this is a bug; the event is not promised");
         self.listener.rejected(address, source, &problem);
         self.listener.respond(Err(problem), payload)
     }

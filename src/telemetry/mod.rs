@@ -40,9 +40,7 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     // It would tell of a line that can't be written with `eprintln`, which panics where stderr is closed.
-    let lines = fmt::layer()
-        .with_writer(writer)
-        .log_internal_errors(false);
+    let lines = fmt::layer().with_writer(writer).log_internal_errors(false);
     let lines: Box<dyn Layer<Registry> + Send + Sync> =
         if is_for_people(settings.format, on_terminal) {
             let colours = on_terminal && !no_colour();

@@ -87,10 +87,12 @@ pub fn contained<T>(handler: impl FnOnce() -> T) -> Result<T, Panicked> {
 /// # Errors
 /// When it panicked.
 pub async fn contained_future<F: Future>(mut handler: Pin<&mut F>) -> Result<F::Output, Panicked> {
-    poll_fn(|context| match contained(|| handler.as_mut().poll(context)) {
-        Ok(outcome) => outcome.map(Ok),
-        Err(panicked) => std::task::Poll::Ready(Err(panicked)),
-    })
+    poll_fn(
+        |context| match contained(|| handler.as_mut().poll(context)) {
+            Ok(outcome) => outcome.map(Ok),
+            Err(panicked) => std::task::Poll::Ready(Err(panicked)),
+        },
+    )
     .await
 }
 

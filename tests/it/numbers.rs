@@ -64,9 +64,8 @@ fn an_event_that_waits_in_the_spool_is_counted_before_it_is_answered() {
 
 #[test]
 fn an_event_that_is_published_is_counted_before_it_is_answered() {
-    let bridge = Process::start(
-        "sources: {minchat: {auth: {none: true}}}\nfile: {dir: data/events}\n",
-    );
+    let bridge =
+        Process::start("sources: {minchat: {auth: {none: true}}}\nfile: {dir: data/events}\n");
     bridge.await_ready();
     assert_each_answer_is_counted(
         &bridge,

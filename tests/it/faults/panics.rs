@@ -288,13 +288,7 @@ mod callback {
 
     impl Partitioner for HasABug {
         /// Called on a thread of librdkafka as soon as it knows the topic.
-        fn partition(
-            &self,
-            _: &str,
-            _: Option<&[u8]>,
-            _: i32,
-            _: impl Fn(i32) -> bool,
-        ) -> i32 {
+        fn partition(&self, _: &str, _: Option<&[u8]>, _: i32, _: impl Fn(i32) -> bool) -> i32 {
             panic!("a bug, as the test has it")
         }
     }
