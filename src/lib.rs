@@ -53,6 +53,8 @@
 //! - `rdkafka` is named in `publish/kafka` only, `lapin` in `publish/amqp` only, `actix_web` in `http` only.
 //! - [`minchat`], [`envelope`], [`route`] and the deciding half of [`delivery`] do no I/O and log nothing.
 //! - Every event that a lane took is published, dead-lettered or pending: the books balance.
+//! - An answer leaves after every number and status that tells of it.
+//! - A panic anywhere but in a request's handler ends the process ([`telemetry::panics`]).
 //!
 //! # Where the next one goes
 //!

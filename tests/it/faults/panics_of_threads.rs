@@ -170,6 +170,7 @@ fn row_46_a_panic_in_the_main_thread_ends_the_process_and_loses_nothing() {
 fn row_46_a_panic_in_the_handler_of_a_webhook_costs_that_webhook_alone() {
     let bug = Bug::in_thread("actix-server wo", "random");
     let bridge = bug.bridge();
+    bridge.await_ready();
     bug.fails(1);
     let refused = bridge.post(&message("c1", "one"));
     assert_eq!(
@@ -188,6 +189,7 @@ fn row_46_a_panic_in_the_handler_of_a_webhook_costs_that_webhook_alone() {
 fn row_46_a_panic_in_the_handler_of_the_admin_listener_costs_that_request_alone() {
     let bug = Bug::in_thread("actix-server wo", "random");
     let bridge = bug.bridge();
+    bridge.await_ready();
     bug.fails(1);
     assert_eq!(bridge.ask("/nothing").0, 500);
     bridge.await_log(&["ERROR", "a bug made a thread panic", "actix-server worker"]);
