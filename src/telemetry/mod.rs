@@ -1,11 +1,12 @@
 //! Logs: one line for each thing that somebody should know, on stderr.
 //!
 //! Guarantees: what is logged is decided by the section `log` alone, not by `RUST_LOG`; a line of
-//! JSON is one object; a panic is one line, with its place and without what it was holding.
+//! JSON is one object; a panic is one line, with its place and without what it was holding; a log that
+//! nobody reads any more ends nothing.
 //! Leaves to others: what is worth a line, and keeping bodies, secrets and people out of it.
 
 mod fields;
-mod panics;
+pub mod panics;
 pub mod settings;
 
 use std::io::{self, IsTerminal};
@@ -20,14 +21,13 @@ use tracing_subscriber::{Layer, Registry};
 
 use settings::{Format, Level, Settings};
 
-/// Logs to stderr from now on, panics included.
+/// Logs to stderr from now on.
 ///
 /// # Errors
 /// When logging was started before.
 pub fn start(settings: &Settings) -> Result<(), SetGlobalDefaultError> {
     let on_terminal = io::stderr().is_terminal();
     tracing::subscriber::set_global_default(subscriber(settings, on_terminal, io::stderr))?;
-    panics::log_from_now_on();
     Ok(())
 }
 
@@ -39,7 +39,8 @@ fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let lines = fmt::layer().with_writer(writer);
+    // It would tell of a line that can't be written with `eprintln`, which panics where stderr is closed.
+    let lines = fmt::layer().with_writer(writer).log_internal_errors(false);
     let lines: Box<dyn Layer<Registry> + Send + Sync> =
         if is_for_people(settings.format, on_terminal) {
             let colours = on_terminal && !no_colour();
@@ -209,8 +210,8 @@ mod tests {
         let secret = "hunter2";
         let held = Box::new(format!("a body with {secret}"));
         let json = logged(Format::Json, Level::Error, false, || {
-            panics::log("worker-1", file!(), 7, &*held);
-            panics::log("worker-1", file!(), 8, &"a bug");
+            panics::log("worker-1", file!(), 7, panics::bug(&*held));
+            panics::log("worker-1", file!(), 8, panics::bug(&"a bug"));
         });
         let lines: Vec<&str> = json.lines().collect();
         assert_eq!(lines.len(), 2, "{json}");

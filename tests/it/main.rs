@@ -23,6 +23,7 @@ mod kafka;
 mod kinds;
 mod load;
 mod node;
+mod numbers;
 mod payload;
 mod process;
 #[cfg(all(feature = "amqp", feature = "kafka"))]
