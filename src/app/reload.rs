@@ -1,7 +1,8 @@
 //! Another configuration while the bridge serves: on SIGHUP, and when a file of it changes.
 //!
 //! Guarantees: what can change does so as one, or not at all: while anything does not hold, the old
-//! stays, and log and metric say so. Files that are written one after the other, such as a certificate
+//! stays, and log and metric say so. A file that was cut, wherever that is, lets in nothing that was refused
+//! before. Files that are written one after the other, such as a certificate
 //! and its key, are waited for.
 //! Leaves to others: what can change (`config`), and changing it (`http`, `publish`).
 //!
@@ -100,6 +101,13 @@ impl Reload {
             return Err(format!(
                 "{} can't change without a restart",
                 listed(&changes.together)
+            ));
+        }
+        if !changes.left_out.is_empty() {
+            return Err(format!(
+                "{} is left out, so that more would be let in, as by a file that was cut: write the wider value \
+                 (all networks are [0.0.0.0/0, \"::/0\"]), or restart",
+                listed(&changes.left_out)
             ));
         }
         let change = self.edge.prepare(&would.config.http, &would.config.sources);
@@ -216,7 +224,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("there is room for a directory");
         let file = dir.path().join("config.yaml");
         let write = |text: &str| std::fs::write(&file, text).expect("it can be written");
-        write("log:\n");
+        write("sources: {minchat: {auth: {none: true}}}\n");
         let inputs = Inputs {
             file: Some(file.clone()),
             ..Inputs::default()

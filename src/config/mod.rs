@@ -22,6 +22,7 @@ mod layers;
 mod listeners;
 mod markdown;
 mod names;
+mod networks;
 mod path;
 mod problem;
 mod properties;
@@ -132,7 +133,7 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
         return Err(Problems::new(given.problems));
     }
     let mut found = walk::walk(&given);
-    complete::complete(&mut found);
+    complete::complete(&mut found, &given);
     let built = build::build(&found);
     let mut warnings = Vec::new();
     match &built {

@@ -126,12 +126,6 @@ pub(super) const HTTP_URL: Rule = Rule {
     },
 };
 
-/// A network, or one address.
-pub(super) const NETWORK: Rule = Rule {
-    right: "give a network such as 10.0.0.0/8 or 2001:db8::/32, or one address",
-    holds: |text| crate::http::settings::network(text).is_some(),
-};
-
 /// A host's name, an IPv4 address, or an IPv6 address in brackets.
 pub(super) fn is_host(text: &str) -> bool {
     match text

@@ -47,6 +47,17 @@ pub fn program(words: &[&str], more: &[&str]) -> (i32, String) {
     )
 }
 
+/// A configuration that lets everybody in, if it says nothing of sources.
+pub fn with_sources(yaml: &str) -> String {
+    match yaml.contains("sources:") {
+        true => yaml.to_owned(),
+        false => format!(
+            "{}\nsources: {{minchat: {{auth: {{none: true}}}}}}\n",
+            yaml.trim().trim_matches(['{', '}'])
+        ),
+    }
+}
+
 /// A running bridge.
 pub struct Process {
     child: Child,
@@ -64,7 +75,7 @@ pub struct Posted {
 }
 
 impl Process {
-    /// Starts the bridge with this configuration, on free ports, in a directory of its own.
+    /// Starts the bridge with this configuration, and [`with_sources`], on free ports, in a directory of its own.
     pub fn start(yaml: &str) -> Self {
         Self::start_in(
             Arc::new(TempDir::new().expect("a directory can be made")),
@@ -80,7 +91,7 @@ impl Process {
     /// The same by a command that becomes the program.
     pub fn start_by(dir: Arc<TempDir>, yaml: &str, command: impl FnOnce(&str) -> Command) -> Self {
         let config = dir.path().join("config.yaml");
-        std::fs::write(&config, yaml).expect("the configuration can be written");
+        std::fs::write(&config, with_sources(yaml)).expect("the configuration can be written");
         let mut child = command(env!("CARGO_BIN_EXE_minchat-bridge"))
             .args(["serve", "--config"])
             .arg(&config)
