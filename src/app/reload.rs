@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::brokers::Publishers;
 use super::{generation, storage};
-use crate::config::{self, Config, Inputs, Loaded, ReadFile, SettingPath};
+use crate::config::{self, Config, Inputs, Loaded, Narrowing, ReadFile, SettingPath};
 use crate::delivery::{Delivery, Generation};
 use crate::http::Edge;
 use crate::metrics::Metrics;
@@ -36,6 +36,7 @@ pub(super) type Ask = SyncSender<()>;
 pub(super) struct Reload {
     pub(super) inputs: Inputs,
     pub(super) holds: Loaded,
+    pub(super) narrowing: Narrowing,
     pub(super) edge: Edge,
     pub(super) delivery: Delivery,
     pub(super) publishers: Publishers,
@@ -96,6 +97,14 @@ impl Reload {
             let each: Vec<String> = problems.iter().map(ToString::to_string).collect();
             each.join(" | ")
         })?;
+        let left_out = self.narrowing.left_out(&would);
+        if !left_out.is_empty() {
+            return Err(format!(
+                "{} was given and is left out, as in a file that was cut: more would be let in. Give it again, with another \
+                 value if need be (every network is [0.0.0.0/0, \"::/0\"]), or restart",
+                listed(&left_out)
+            ));
+        }
         let changes = config::changes(&self.holds, &would);
         if !changes.together.is_empty() {
             return Err(format!(
@@ -103,18 +112,12 @@ impl Reload {
                 listed(&changes.together)
             ));
         }
-        if !changes.left_out.is_empty() {
-            return Err(format!(
-                "{} is left out, so that more would be let in, as by a file that was cut: write the wider value \
-                 (all networks are [0.0.0.0/0, \"::/0\"]), or restart",
-                listed(&changes.left_out)
-            ));
-        }
         let change = self.edge.prepare(&would.config.http, &would.config.sources);
         let change = change.map_err(|why| format!("http.tls: {why}"))?;
         let generation = self.follow(&would.config)?;
         self.publishers.reload(&would.config);
         change.apply(generation);
+        self.narrowing.add(&would);
         self.holds = would;
         Ok(changes.later)
     }

@@ -1,11 +1,7 @@
 //! What of another configuration can be taken into use while the bridge serves.
 
-use ipnet::IpNet;
-
-use super::complete::DEFAULT;
 use super::path::SettingPath;
 use super::{Config, Loaded};
-use crate::http::settings::SourceSettings;
 
 /// Settings that can change at once. All others wait for a restart.
 const AT_ONCE: [&str; 9] = [
@@ -24,27 +20,11 @@ const AT_ONCE: [&str; 9] = [
 /// configuration that changes one of them is taken.
 const TOGETHER: [&str; 1] = ["http.listen"];
 
-/// Settings that narrow whom a source lets in: without one of them it lets in more. A reload does not take a
-/// configuration that only leaves one of them out, as one that was cut does. An operator who wants it writes the wider
-/// value, or restarts.
-const NARROWING: [&str; 8] = [
-    "sources.*.allow_from",
-    "sources.*.auth.mtls.names",
-    "sources.*.auth.hmac.header",
-    "sources.*.auth.hmac.prefix",
-    "sources.*.auth.hmac.encoding",
-    "sources.*.auth.hmac.timestamp_header",
-    "sources.*.auth.hmac.tolerance",
-    "sources.*.auth.standard_webhooks.tolerance",
-];
-
 /// What differs between two configurations, as far as that can't be changed at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// What nothing else can be taken without.
     pub together: Vec<SettingPath>,
-    /// What is left out that narrowed whom a source lets in. Nothing of such a configuration is taken.
-    pub left_out: Vec<SettingPath>,
     /// What waits for a restart.
     pub later: Vec<SettingPath>,
 }
@@ -68,51 +48,9 @@ pub fn changes(holds: &Loaded, would: &Loaded) -> Changes {
         .into_iter()
         .cloned()
         .partition(|path| is_one_of(&TOGETHER, path));
-    let mut changes = Changes {
-        together,
-        left_out: left_out(holds, would),
-        later,
-    };
+    let mut changes = Changes { together, later };
     add_sections(&mut changes, &holds.config, &would.config);
     changes
-}
-
-fn left_out(holds: &Loaded, would: &Loaded) -> Vec<SettingPath> {
-    let is_given = |path: &SettingPath| {
-        let mut given = would.effective.iter().filter(|one| one.origin != DEFAULT);
-        given.any(|one| one.path == *path)
-    };
-    let is_there = |section: &SettingPath| {
-        let mut effective = would.effective.iter();
-        effective.any(|one| section.covers(&one.path))
-    };
-    let given = holds.effective.iter().filter(|one| one.origin != DEFAULT);
-    let narrowing = given
-        .map(|one| &one.path)
-        .filter(|path| NARROWING.iter().any(|pattern| path.is_like(pattern)))
-        .filter(|path| is_there(&path.parent()) && !is_given(path))
-        .cloned();
-    narrowing
-        .chain(proxies_left_out(&holds.config, &would.config))
-        .collect()
-}
-
-/// Where a source takes webhooks from some networks only, the address of a proxy that is trusted no more stands for
-/// all senders behind it.
-fn proxies_left_out(holds: &Config, would: &Config) -> Vec<SettingPath> {
-    let is_left_out = |after: &&SourceSettings| {
-        let before = holds.sources.iter().find(|one| one.name == after.name);
-        let is_trusted = |network: &IpNet| {
-            let mut trusted = after.trusted_proxies.iter();
-            trusted.any(|wider| wider.contains(network))
-        };
-        !after.allow_from.is_empty()
-            && before.is_some_and(|before| !before.trusted_proxies.iter().all(is_trusted))
-    };
-    let sources = would.sources.iter().filter(is_left_out);
-    sources
-        .map(|source| SettingPath::of(["sources", source.name.as_str(), "trusted_proxies"]))
-        .collect()
 }
 
 /// Sections of which something can change at once, but that can't appear or go: routes lead to the
@@ -155,95 +93,6 @@ mod tests {
             ..Inputs::default()
         };
         load(&inputs).expect("it holds")
-    }
-
-    #[test]
-    fn what_narrows_a_source_is_not_left_out_and_is_replaced_by_what_is_written() {
-        let source = |auth: &str, more: &str| {
-            loaded(&format!(
-                "sources:\n  a: {{auth: {{{auth}}}{more}}}\n  b: {{auth: {{none: true}}}}\n"
-            ))
-        };
-        let secrets = "secrets: [a-secret-that-is-long-enough]";
-        let tokens = "tokens: [a-token-that-is-long-enough]";
-        let allowed = ", allow_from: [192.0.2.0/24]";
-        let hmac = |more: &str| format!("hmac: {{{secrets}{more}}}");
-        let standard = |more: &str| {
-            format!(
-                "standard_webhooks: {{secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]{more}}}"
-            )
-        };
-        let proxies = |list: &str| format!("{allowed}, trusted_proxies: [{list}]");
-        for (before, after, left_out) in [
-            ((tokens, allowed), (tokens, ""), "allow_from"),
-            (
-                (tokens, allowed),
-                (tokens, ", allow_from: [0.0.0.0/0, '::/0']"),
-                "",
-            ),
-            ((tokens, allowed), ("none: true", ""), "allow_from"),
-            ((tokens, allowed), ("none: true", allowed), ""),
-            ((tokens, ""), (&hmac(""), ""), ""),
-            (
-                (&hmac(", timestamp_header: x-at"), ""),
-                (&hmac(""), ""),
-                "auth.hmac.timestamp_header",
-            ),
-            (
-                (&hmac(", timestamp_header: x-at"), ""),
-                (&hmac(", timestamp_header: x-when"), ""),
-                "",
-            ),
-            (
-                (&hmac(", timestamp_header: x-at, tolerance: 1m"), ""),
-                (&hmac(", timestamp_header: x-at"), ""),
-                "auth.hmac.tolerance",
-            ),
-            (
-                (&hmac(", header: x-sig, prefix: a=, encoding: base64"), ""),
-                (&hmac(""), ""),
-                "auth.hmac.encoding, auth.hmac.header, auth.hmac.prefix",
-            ),
-            ((&hmac(", timestamp_header: x-at"), ""), (tokens, ""), ""),
-            (
-                (&standard(", tolerance: 1m"), ""),
-                (&standard(""), ""),
-                "auth.standard_webhooks.tolerance",
-            ),
-            ((&standard(""), ""), (&standard(", tolerance: 1m"), ""), ""),
-            (
-                (tokens, &proxies("10.0.0.1, 10.0.0.2")),
-                (tokens, &proxies("10.0.0.1")),
-                "trusted_proxies",
-            ),
-            (
-                (tokens, &proxies("10.0.0.1, 10.0.0.2")),
-                (tokens, allowed),
-                "trusted_proxies",
-            ),
-            (
-                (tokens, &proxies("10.0.0.1, 10.0.0.2")),
-                (tokens, &proxies("10.0.0.0/30")),
-                "",
-            ),
-            ((tokens, ", trusted_proxies: [10.0.0.1]"), (tokens, ""), ""),
-        ] {
-            let changes = changes(&source(before.0, before.1), &source(after.0, after.1));
-            let mut paths: Vec<String> = changes
-                .left_out
-                .iter()
-                .map(|path| path.to_string().replace("sources.a.", ""))
-                .collect();
-            paths.sort();
-            assert_eq!(paths.join(", "), left_out, "{before:?} {after:?}");
-        }
-        let both = source(tokens, allowed);
-        let other = loaded("sources: {b: {auth: {none: true}}}\n");
-        assert_eq!(
-            changes(&both, &other).left_out,
-            [],
-            "a source that is gone lets nobody in"
-        );
     }
 
     #[test]

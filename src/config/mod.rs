@@ -22,6 +22,7 @@ mod layers;
 mod listeners;
 mod markdown;
 mod names;
+mod narrowing;
 mod networks;
 mod path;
 mod problem;
@@ -45,6 +46,7 @@ pub use changes::{Changes, changes};
 pub use effective::{Effective, to_yaml};
 pub use files::ReadFile;
 pub use markdown::markdown_table;
+pub use narrowing::Narrowing;
 pub use path::SettingPath;
 pub use problem::{Problem, Problems};
 

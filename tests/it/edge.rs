@@ -2,6 +2,7 @@
 
 mod conformance;
 mod crowd;
+mod fail_closed;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod limits;

@@ -49,12 +49,11 @@ pub fn program(words: &[&str], more: &[&str]) -> (i32, String) {
 
 /// A configuration that lets everybody in, if it says nothing of sources.
 pub fn with_sources(yaml: &str) -> String {
-    match yaml.contains("sources:") {
-        true => yaml.to_owned(),
-        false => format!(
-            "{}\nsources: {{minchat: {{auth: {{none: true}}}}}}\n",
-            yaml.trim().trim_matches(['{', '}'])
-        ),
+    const SOURCES: &str = "sources: {minchat: {auth: {none: true}}}\n";
+    match yaml.trim() {
+        "{}" => SOURCES.to_owned(),
+        given if given.contains("sources:") => yaml.to_owned(),
+        _ => format!("{yaml}\n{SOURCES}"),
     }
 }
 
