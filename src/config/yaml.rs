@@ -308,7 +308,7 @@ impl Reader<'_> {
 
     /// What of a text the parser would take for its end, or skip.
     fn refuse_bytes(&self, text: &str) -> Option<Problem> {
-        let is_wrong = |one: char| one.is_control() && !"\t\n\r\u{85}".contains(one);
+        let is_wrong = |one: char| one < ' ' && !"\t\n\r".contains(one);
         let (wrong, right) = if text.trim().is_empty() {
             (
                 "the file is empty",

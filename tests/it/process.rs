@@ -52,7 +52,7 @@ pub fn with_sources(yaml: &str) -> String {
     const SOURCES: &str = "sources: {minchat: {auth: {none: true}}}\n";
     match yaml.trim() {
         "{}" => SOURCES.to_owned(),
-        given if given.contains("sources:") => yaml.to_owned(),
+        given if given.contains("sources:") => format!("{yaml}\n"),
         _ => format!("{yaml}\n{SOURCES}"),
     }
 }

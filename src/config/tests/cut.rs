@@ -80,6 +80,17 @@ sources:
     trusted_proxies: [10.0.0.1, 10.0.0.2]
     allow_from: [10.0.0.0/24]";
 
+/// The last line is a proxy behind which the senders are.
+const PROXIES: &str = "\
+sources:
+  first:
+    auth: {none: true}
+    allow_from: [10.0.0.0/24]
+    trusted_proxies:
+    - 10.0.0.1
+    - 10.0.0.2
+";
+
 /// Loads a file and the files that it names.
 struct Directory(tempfile::TempDir);
 
@@ -127,6 +138,7 @@ fn a_file_that_is_cut_at_any_byte_lets_in_nothing_that_was_refused_before() {
         (with_files(FLOW).replace('\n', "\r\n"), 1),
         (format!("\u{feff}{}", with_files(FLOW)), 1),
         (LAST.to_owned(), 0),
+        (PROXIES.to_owned(), 0),
         (format!("{LAST} # nobody else\n# é\n"), 1),
     ] {
         let holds = dir.load(yaml.as_bytes()).expect("the whole file holds");

@@ -273,7 +273,7 @@ fn secrets_that_will_not_do_are_told_and_not_quoted() {
         ("amqp: {uri: 'amqp://u@a', password: ''}", &["amqp.password (config.yaml:1): it is empty"]),
         ("amqp: {uri: 'amqp://u@a', password: '  '}", &["amqp.password (config.yaml:1): it is empty"]),
         ("amqp: {uri: 'amqp://u@a', password: \"hunter2\\0\"}", &["amqp.password (config.yaml:1): it has a NUL byte"]),
-        ("sources: {minchat: {auth: {tokens: [hunter2]}}}", &["sources.minchat.auth.tokens (config.yaml:1): token 1 is weaker than 128 bits and can be guessed; give the output of: openssl rand -hex 32; at least 22 characters, 32 if all are hexadecimal digits, 39 if all are decimal"]),
+        ("sources: {minchat: {auth: {tokens: [hunter2]}}}", &["sources.minchat.auth.tokens (config.yaml:1): token 1 is weaker than 128 bits and can be guessed; give the output of: openssl rand -hex 32; at least 22 characters, 32 if all are hexadecimal digits, 39 if all are decimal, and at least 8 different ones"]),
         ("sources: {minchat: {auth: {tokens: [a-token-that-is-long-enough, 0123456789abcdef]}}}", &["sources.minchat.auth.tokens (config.yaml:1): token 2 is weaker than 128 bits"]),
         ("sources: {minchat: {auth: {hmac: {secrets: [hunter2]}}}}", &["sources.minchat.auth.hmac.secrets (config.yaml:1): secret 1 is weaker than 128 bits"]),
         ("amqp: {uri: 'amqp://u@a', password: a, password_file: $DIR/config.yaml}", &["amqp.password_file (config.yaml:1): amqp.password is given too"]),
