@@ -114,7 +114,7 @@ impl Found {
                     }
                 }
             }
-            // An empty section, `{}`.
+            // The reader turns an empty section, `{}`, into nil; a null never comes here.
             (ValueKind::Nil, _) if is_section => {
                 self.enter(path, &origin);
             }

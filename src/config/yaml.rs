@@ -171,7 +171,7 @@ impl Reader<'_> {
             TScalarStyle::Plain => {
                 !is_tagged && matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL")
             }
-            // A block whose lines are missing.
+            // The lines of a block are missing where a file was cut behind its first line.
             TScalarStyle::Literal | TScalarStyle::Folded => text.trim().is_empty(),
             TScalarStyle::SingleQuoted | TScalarStyle::DoubleQuoted => false,
         };

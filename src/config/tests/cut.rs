@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::config::{Inputs, Loaded, Narrowing, changes, load};
 use crate::http::settings::SourceSettings;
 
-/// Everything that says who gets in, each value such that its beginning would be a value too.
+/// This file has everything that says who gets in. The beginning of each value would be a value too.
 const BLOCK: &str = "\
 # Who gets in.
 http:
@@ -63,7 +63,7 @@ routes:
     file: {name: messages}
 ";
 
-/// The same on few lines.
+/// This file says the same on few lines.
 const FLOW: &str = "\
 http: {tls: {cert_file: $DIR/cert.pem, key_file: $DIR/key.pem, client_ca_file: $DIR/ca.pem}}
 sources: {first: {auth: {tokens: [first-token-of-a-length-that-can-be-cut], mtls: {names: [relay.example.com]},
@@ -71,7 +71,7 @@ sources: {first: {auth: {tokens: [first-token-of-a-length-that-can-be-cut], mtls
   allow_from: [203.0.113.0/24, '2001:db8::/32'], trusted_proxies: [10.0.0.1, 10.0.1.0/24]}, open: {auth: {none: true}}}
 ";
 
-/// The last line is what narrows.
+/// The last line of this file narrows whom the source lets in.
 const LAST: &str = "\
 sources:
   first:
@@ -80,7 +80,7 @@ sources:
     trusted_proxies: [10.0.0.1, 10.0.0.2]
     allow_from: [10.0.0.0/24]";
 
-/// The last line is a proxy behind which the senders are.
+/// The last line of this file is a proxy behind which the senders are.
 const PROXIES: &str = "\
 sources:
   first:
@@ -104,7 +104,7 @@ impl Directory {
             ("ca.pem", cert),
             ("whsec", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
             ("tokens.new", "new-token-of-the-second-source"),
-            // What a name that was cut would lead to.
+            // The name of the file above leads to this one when it is cut.
             ("tokens", "old-token-of-the-second-source"),
         ] {
             fs::write(dir.path().join(name), text).expect("there is room for a file");
