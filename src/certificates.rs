@@ -5,6 +5,7 @@
 //! Leaves to others: whom to trust for what.
 
 use std::fmt;
+use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,6 +15,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys, RootCertStore};
 use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::regular_file;
 
 /// A certificate with its chain and its key.
 #[derive(Clone, Debug)]
@@ -62,7 +65,9 @@ pub fn identity(cert_file: &Path, key_file: &Path) -> Result<Identity, Unusable>
     let chain = chain(cert_file).map_err(Unusable::Certificate)?;
     let not_after = chain.first().and_then(not_after);
     let not_after = not_after.ok_or(Unusable::Certificate(BROKEN))?;
-    let key = PrivateKeyDer::from_pem_file(key_file)
+    let key = regular_file::open(key_file)
+        .map_err(pem::Error::Io)
+        .and_then(|file| PrivateKeyDer::from_pem_reader(BufReader::new(file)))
         .map_err(|error| Unusable::Key(told(&error, NO_KEY)))?;
     let key = provider()
         .key_provider
@@ -116,7 +121,11 @@ const NO_CERTIFICATE: &str = "it holds no certificate (PEM)";
 const NO_KEY: &str = "it holds no private key (PEM, without a password)";
 
 fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, &'static str> {
-    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let read = regular_file::open(file)
+        .map_err(pem::Error::Io)
+        .and_then(|file| {
+            CertificateDer::pem_reader_iter(BufReader::new(file)).collect::<Result<Vec<_>, _>>()
+        });
     match read {
         Ok(chain) if chain.is_empty() => Err(NO_CERTIFICATE),
         Ok(chain) => Ok(chain),

@@ -77,6 +77,7 @@ pub mod http;
 pub mod metrics;
 pub mod minchat;
 pub mod publish;
+mod regular_file;
 pub mod route;
 pub mod secret;
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub use probe::{Probed, probe};
 use reload::Reload;
 use signals::Signals;
 
-use crate::config::{Config, Inputs, Loaded};
+use crate::config::{Config, Inputs, Loaded, Narrowing};
 use crate::delivery::{Delivery, KeptDeadLetters, Parts};
 use crate::http::{self, Behind, Bound, Slug};
 use crate::metrics::{Labels, Metrics};
@@ -102,8 +102,11 @@ impl Application {
         })?;
         tell_what_to_do(config, bound.addresses().webhooks, bound.addresses().admin);
         let shutdown_timeout = config.http.shutdown_timeout;
+        let mut narrowing = Narrowing::default();
+        narrowing.add(&loaded);
         let reload = Reload {
             inputs,
+            narrowing,
             edge: bound.edge(),
             delivery: delivery.clone(),
             publishers,

@@ -1,7 +1,8 @@
 //! Another configuration while the bridge serves: on SIGHUP, and when a file of it changes.
 //!
 //! Guarantees: what can change does so as one, or not at all: while anything does not hold, the old
-//! stays, and log and metric say so. Files that are written one after the other, such as a certificate
+//! stays, and log and metric say so. A file that was cut, wherever that is, lets in nothing that was refused
+//! before. Files that are written one after the other, such as a certificate
 //! and its key, are waited for.
 //! Leaves to others: what can change (`config`), and changing it (`http`, `publish`).
 //!
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::brokers::Publishers;
 use super::{generation, storage};
-use crate::config::{self, Config, Inputs, Loaded, ReadFile, SettingPath};
+use crate::config::{self, Config, Inputs, Loaded, Narrowing, ReadFile, SettingPath};
 use crate::delivery::{Delivery, Generation};
 use crate::http::Edge;
 use crate::metrics::Metrics;
@@ -35,6 +36,7 @@ pub(super) type Ask = SyncSender<()>;
 pub(super) struct Reload {
     pub(super) inputs: Inputs,
     pub(super) holds: Loaded,
+    pub(super) narrowing: Narrowing,
     pub(super) edge: Edge,
     pub(super) delivery: Delivery,
     pub(super) publishers: Publishers,
@@ -95,6 +97,14 @@ impl Reload {
             let each: Vec<String> = problems.iter().map(ToString::to_string).collect();
             each.join(" | ")
         })?;
+        let left_out = self.narrowing.left_out(&would);
+        if !left_out.is_empty() {
+            return Err(format!(
+                "{} was given and is left out, as in a file that was cut: more would be let in. Give it again, with another \
+                 value if need be (every network is [0.0.0.0/0, \"::/0\"]), or restart",
+                listed(&left_out)
+            ));
+        }
         let changes = config::changes(&self.holds, &would);
         if !changes.together.is_empty() {
             return Err(format!(
@@ -109,6 +119,7 @@ impl Reload {
         // Before the first request is answered by the new configuration.
         self.metrics.config_loaded();
         change.apply(generation);
+        self.narrowing.add(&would);
         self.holds = would;
         Ok(changes.later)
     }
@@ -217,7 +228,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("there is room for a directory");
         let file = dir.path().join("config.yaml");
         let write = |text: &str| std::fs::write(&file, text).expect("it can be written");
-        write("log:\n");
+        write("sources: {minchat: {auth: {none: true}}}\n");
         let inputs = Inputs {
             file: Some(file.clone()),
             ..Inputs::default()

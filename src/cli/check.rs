@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::{output, settings::SettingsArgs};
 use crate::config::{Config, Loaded};
-use crate::http::settings::AuthSettings;
+use crate::http::settings::{AuthSettings, SourceSettings};
 use crate::route::settings::RouteSettings;
 
 /// Check the configuration, and with --connect also each broker and each topic or exchange.
@@ -46,10 +46,7 @@ fn summary(loaded: &Loaded) -> String {
         let _ = writeln!(text, "  {name:<9} {what}");
     };
     for source in &config.sources {
-        let who = match source.auth.none {
-            true => "lets everybody in".to_owned(),
-            false => format!("by {}", credentials(&source.auth)),
-        };
+        let who = who(source);
         line(
             "webhooks",
             format!(
@@ -89,6 +86,20 @@ fn summary(loaded: &Loaded) -> String {
     text
 }
 
+/// How a source lets in, and from where.
+fn who(source: &SourceSettings) -> String {
+    let how = match source.auth.none {
+        true => "lets everybody in".to_owned(),
+        false => format!("by {}", credentials(&source.auth)),
+    };
+    let networks: Vec<String> = source.allow_from.iter().map(ToString::to_string).collect();
+    match (networks.is_empty(), source.auth.none) {
+        (true, _) => how,
+        (false, true) => format!("{how} from {}", networks.join(", ")),
+        (false, false) => format!("{how}, from {}", networks.join(", ")),
+    }
+}
+
 fn credentials(auth: &AuthSettings) -> String {
     let count = |count: usize, name: &str| match count {
         0 => None,
@@ -105,7 +116,10 @@ fn credentials(auth: &AuthSettings) -> String {
             "Standard Webhooks secret",
         ),
     ];
-    let certificate = auth.mtls.as_ref().map(|_| "client certificate".to_owned());
+    let certificate = auth.mtls.as_ref().map(|mtls| match mtls.names.is_empty() {
+        true => "any client certificate of the authority".to_owned(),
+        false => "client certificate".to_owned(),
+    });
     let all = all.into_iter().chain([certificate]).flatten();
     all.collect::<Vec<_>>().join(" or ")
 }

@@ -20,7 +20,7 @@ pub fn admin_listen(inputs: &Inputs) -> Result<SocketAddr, Problems> {
     let mut given = layers::gather(inputs);
     given.root.retain(|section, _| section == "admin");
     let mut found = walk::walk(&given);
-    complete::complete(&mut found);
+    complete::complete(&mut found, &given);
     let all = given.problems.into_iter().chain(found.problems);
     let problems: Vec<_> = all.filter(|problem| problem.path.covers(&path)).collect();
     let typed = found.leaves.get(&path).and_then(|leaf| leaf.typed.as_ref());

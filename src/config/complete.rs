@@ -5,7 +5,8 @@ use std::thread;
 
 use config::ValueKind;
 
-use super::kinds::Wrong;
+use super::kinds::{Wrong, wrong};
+use super::layers::Given;
 use super::path::SettingPath;
 use super::shown::yaml_text;
 use super::table::{Kind, OPTIONAL_SECTIONS, Otherwise, SETTINGS, Setting};
@@ -18,13 +19,8 @@ pub(super) const DEFAULT: &str = "default";
 const DEFAULT_SOURCE: &str = "sources.minchat";
 
 /// Completes what the walk found.
-pub(super) fn complete(found: &mut Found) {
-    let sources = SettingPath::dotted("sources");
-    if !found.sections.keys().any(|path| path.is_like("sources.*")) && !found.is_bad(&sources) {
-        found
-            .sections
-            .insert(SettingPath::dotted(DEFAULT_SOURCE), DEFAULT.to_owned());
-    }
+pub(super) fn complete(found: &mut Found, given: &Given) {
+    complete_sources(found, given);
     let is_other_broker =
         |section: &str| found.has(section) || found.is_bad(&SettingPath::dotted(section));
     if !is_other_broker("kafka")
@@ -44,6 +40,26 @@ pub(super) fn complete(found: &mut Found) {
             complete_one(found, setting, &path);
         }
     }
+}
+
+/// Without a configuration file there is one source. A file has to name its sources: one that lost them, as a file that
+/// was cut has, must not let in more than before.
+fn complete_sources(found: &mut Found, given: &Given) {
+    let sources = SettingPath::dotted("sources");
+    if found.sections.keys().any(|path| path.is_like("sources.*")) || found.is_bad(&sources) {
+        return;
+    }
+    if let Some(file) = &given.file {
+        let origin = match given.origin_of(&sources) {
+            origin if origin == DEFAULT => file.clone(),
+            origin => origin,
+        };
+        let right = "name each and how it lets in, such as sources: {minchat: {auth: {tokens_file: ./tokens}}}";
+        found.refuse(sources, origin, wrong("the file has no source", right));
+    }
+    found
+        .sections
+        .insert(SettingPath::dotted(DEFAULT_SOURCE), DEFAULT.to_owned());
 }
 
 /// The paths that a row has in what was given: one for each section that it can stand in.
@@ -132,25 +148,19 @@ fn derive(found: &Found, path: &SettingPath) -> Option<(ValueKind, String)> {
         return text(format!("{source}."));
     }
     if path.is_like("sources.*.auth.none") {
-        let none = is_open_by_default(found, path);
+        let none = is_open_by_default(found);
         return Some((ValueKind::Boolean(none), none.to_string()));
     }
     None
 }
 
-/// A source without credentials lets everybody in while nobody but this machine can come.
-fn is_open_by_default(found: &Found, none: &SettingPath) -> bool {
-    let auth = none.parent();
-    let has_credentials = found
-        .leaves
-        .keys()
-        .any(|path| auth.covers(path) && path != none)
-        || found.sections.keys().any(|path| auth.covers(path))
-        || found.bad.iter().any(|path| auth.covers(path));
+/// The default source lets everybody in while nobody but this machine can come. A configuration file never leads to it:
+/// there, every source says how it lets in.
+fn is_open_by_default(found: &Found) -> bool {
     let listen = found.leaves.get(&SettingPath::dotted("http.listen"));
     let address = listen.and_then(|leaf| match &leaf.typed {
         Some((_, ValueKind::String(text))) => text.parse::<SocketAddr>().ok(),
         _ => None,
     });
-    !has_credentials && address.is_some_and(|address| address.ip().is_loopback())
+    !found.has_file && address.is_some_and(|address| address.ip().is_loopback())
 }

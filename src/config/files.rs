@@ -1,8 +1,14 @@
-//! The files that a configuration was read from, and what they were like then.
+//! The files that a configuration is read from, and what they were like then.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use crate::regular_file;
+
+/// More bytes than any configuration or file of credentials has.
+const MAX_FILE: u64 = 1 << 20;
 
 /// A file that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +40,18 @@ impl ReadFile {
     pub fn now(&self) -> Self {
         Self::about_to_read(&self.path)
     }
+}
+
+/// Reads a whole text file. The error says what is wrong, as the end of a sentence that begins with the file's name.
+pub(super) fn read(path: &Path) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    regular_file::open(path)
+        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
+        .map_err(|error| format!("can't be read: {error}"))?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err("is larger than 1 MiB".to_owned());
+    }
+    String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())
 }
 
 impl Stamp {

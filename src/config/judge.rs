@@ -70,6 +70,11 @@ impl Judge<'_> {
                 .is_some_and(|origin| origin != DEFAULT)
     }
 
+    /// Whether there is a configuration file.
+    pub fn has_file(&self) -> bool {
+        self.found.has_file
+    }
+
     /// It holds, but is probably not meant.
     pub fn warn(&mut self, warning: impl Into<String>) {
         self.warnings.push(warning.into());

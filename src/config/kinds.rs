@@ -1,14 +1,15 @@
 //! Whether a value is of its row's kind, and how it is shown.
 
-use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use config::{Value, ValueKind};
 
 use super::shown::{quoted, yaml_list, yaml_text};
 use super::table::Kind;
-use super::{amqp_uri, secrets, unknown};
+use super::{amqp_uri, networks, secrets, unknown};
+use crate::regular_file;
 use crate::units::{self, UnitError};
 
 /// A value that holds.
@@ -36,14 +37,17 @@ impl Kind {
                 "it is not a list",
                 format!("give a list of {}s, or the file that holds them", rule.name),
             )),
-            (Self::List(_) | Self::Uris, ValueKind::Array(items)) => {
+            (Self::List(_) | Self::Networks | Self::Uris, ValueKind::Array(items)) => {
                 self.check_list(&texts(items)?)
             }
-            (Self::List(_) | Self::Uris, ValueKind::String(text)) => {
+            (Self::List(_) | Self::Networks | Self::Uris, ValueKind::String(text)) => {
                 self.check_list(&text.split(',').map(str::trim).collect::<Vec<_>>())
             }
             (Self::Uri, ValueKind::String(text)) => check_uri(text),
             (_, ValueKind::String(text)) => self.check_text(text),
+            (Self::List(_) | Self::Networks | Self::Uris, _) => {
+                Err(wrong("it is a section", "give a list"))
+            }
             (_, ValueKind::Array(_)) => Err(wrong("it is a list", "give one value")),
             (_, _) => Err(wrong("it is a section", "give one value")),
         }
@@ -53,7 +57,7 @@ impl Kind {
     pub fn stand_in(&self) -> ValueKind {
         let text = || ValueKind::String("x".to_owned());
         match self {
-            Self::List(_) | Self::Uri | Self::Uris | Self::Secrets(_) => {
+            Self::List(_) | Self::Networks | Self::Uri | Self::Uris | Self::Secrets(_) => {
                 ValueKind::Array(vec![Value::new(None, text())])
             }
             Self::Integer(least, _) => ValueKind::I64(*least),
@@ -106,6 +110,10 @@ impl Kind {
         for item in items {
             match self {
                 Self::Uris => shown.push(amqp_uri::parse(item).map_err(not_a_uri)?.shown),
+                Self::Networks => {
+                    networks::check(item)?;
+                    shown.push((*item).to_owned());
+                }
                 Self::List(rule) if !(rule.holds)(item) => {
                     return Err(wrong(format!("{} will not do", quoted(item)), rule.right));
                 }
@@ -274,12 +282,7 @@ fn check_choice(text: &str, choices: &[&str]) -> Result<(), Wrong> {
 
 fn check_file(text: &str) -> Result<(), Wrong> {
     let right = "name a file that the bridge may read";
-    match fs::File::open(text).and_then(|file| file.metadata()) {
-        Ok(metadata) if metadata.is_file() => Ok(()),
-        Ok(_) => Err(wrong(format!("{} is not a file", quoted(text)), right)),
-        Err(error) => Err(wrong(
-            format!("{} can't be read: {error}", quoted(text)),
-            right,
-        )),
-    }
+    regular_file::open(Path::new(text))
+        .map(drop)
+        .map_err(|error| wrong(format!("{} can't be read: {error}", quoted(text)), right))
 }

@@ -4,8 +4,6 @@
 //! as `config`'s `try_parsing` would.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::Read;
 use std::path::Path;
 
 use config::{Map, Value, ValueKind};
@@ -13,18 +11,19 @@ use config::{Map, Value, ValueKind};
 use super::Inputs;
 use super::path::SettingPath;
 use super::problem::Problem;
-use super::{table, unknown, yaml};
+use super::{files, table, unknown, yaml};
 
 /// What a variable begins with that is ours. Kubernetes makes up others, such as
 /// `MINCHAT_BRIDGE_PORT`, from the names of services.
 const VARIABLE: &str = "MINCHAT_BRIDGE__";
 
-/// More than any configuration.
-const MAX_FILE: u64 = 1 << 20;
-
 /// All that was given, defaults not among it.
 pub(super) struct Given {
     pub root: Map<String, Value>,
+    /// The keys of the file that have no value, which are not in `root`.
+    pub nulls: Vec<SettingPath>,
+    /// The name of the configuration's file. None: no file is given.
+    pub file: Option<String>,
     /// Where the keys of the file stand.
     origins: BTreeMap<SettingPath, String>,
     pub problems: Vec<Problem>,
@@ -105,6 +104,8 @@ pub(super) fn gather(inputs: &Inputs) -> Given {
     };
     Given {
         root,
+        nulls: document.nulls,
+        file: inputs.file.as_ref().map(|file| file.display().to_string()),
         origins: document.origins,
         problems,
         unreadable,
@@ -145,6 +146,13 @@ impl Layer {
             });
         } else if !table::is_known(&path) {
             problems.push(unknown::key(path, origin));
+        } else if text.is_empty() {
+            problems.push(Problem {
+                path,
+                origin,
+                wrong: "it has no value".into(),
+                right: "give it one, or drop this".into(),
+            });
         } else {
             put(&mut self.root, path.keys(), Value::new(Some(&origin), text));
         }
@@ -202,35 +210,29 @@ fn known_sections(
 
 fn read_file(path: &Path) -> yaml::Document {
     let name = path.display().to_string();
-    let refuse = |wrong: String, right: &str| {
-        let problem = Problem {
-            path: SettingPath::default(),
-            origin: name.clone(),
-            wrong,
-            right: right.into(),
-        };
-        yaml::Document {
-            problems: vec![problem],
-            ..yaml::Document::default()
+    let (origin, wrong, right) = match files::read(path) {
+        Ok(text) => return yaml::read(&text, &name),
+        Err(_) if name.is_empty() => {
+            let origin = "--config or MINCHAT_BRIDGE_CONFIG".to_owned();
+            (
+                origin,
+                "the file's name is empty".to_owned(),
+                "name a file, or drop this",
+            )
         }
-    };
-    let mut bytes = Vec::new();
-    let read =
-        fs::File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
-    if let Err(error) = read {
-        return refuse(
-            format!("the file can't be read: {error}"),
+        Err(why) => (
+            name,
+            format!("the file {why}"),
             "name a file that the bridge may read",
-        );
-    }
-    if bytes.len() as u64 > MAX_FILE {
-        return refuse(
-            "the file is larger than 1 MiB".into(),
-            "name a configuration",
-        );
-    }
-    match String::from_utf8(bytes) {
-        Ok(text) => yaml::read(&text, &name),
-        Err(_) => refuse("the file is not UTF-8".into(), "write it in UTF-8"),
+        ),
+    };
+    yaml::Document {
+        problems: vec![Problem {
+            path: SettingPath::default(),
+            origin,
+            wrong,
+            right: right.to_owned(),
+        }],
+        ..yaml::Document::default()
     }
 }

@@ -5,9 +5,6 @@ use std::net::SocketAddr;
 use super::judge::{Judge, at};
 use super::path::SettingPath;
 
-/// Bytes of a secret under which guessing it is not out of reach.
-const SHORT_SECRET: usize = 16;
-
 pub(super) fn check(judge: &mut Judge<'_>) {
     let (http, admin) = (judge.config.http.listen, judge.config.admin.listen);
     if collide(http, admin) {
@@ -22,18 +19,11 @@ pub(super) fn check(judge: &mut Judge<'_>) {
         let auth = SettingPath::of(["sources", source.name.as_str(), "auth"]);
         let (has_any, none) = (source.auth.has_credentials(), source.auth.none);
         check_credentials(judge, &source.name, &auth, has_any, none, http);
-        let keys = source.auth.hmac.as_ref().map(|hmac| &hmac.secrets);
-        let lists = [
-            ("tokens", "token", Some(&source.auth.tokens)),
-            ("hmac.secrets", "secret", keys),
-        ];
-        for (setting, name, secrets) in lists {
-            let mut secrets = secrets.into_iter().flatten();
-            if secrets.any(|secret| secret.expose().len() < SHORT_SECRET) {
-                judge.warn(format!(
-                    "{auth}.{setting}: a {name} is shorter than {SHORT_SECRET} characters and can be guessed"
-                ));
-            }
+        let hmac = source.auth.hmac.as_ref();
+        if hmac.is_some_and(|hmac| hmac.timestamp_header.is_none()) {
+            judge.warn(format!(
+                "{auth}.hmac has no timestamp_header: whoever records a signed request can send it again for ever"
+            ));
         }
     }
 }
@@ -68,12 +58,7 @@ fn check_credentials(
     none: bool,
     listen: SocketAddr,
 ) {
-    let paths = [
-        auth.child("none"),
-        auth.child("tokens"),
-        auth.clone(),
-        at("http.listen"),
-    ];
+    let paths = [auth.child("none"), auth.clone(), auth.parent()];
     let how = format!(
         "name a file with one token a line in {auth}.tokens_file, or say {auth}.none: true to let everybody in"
     );
@@ -83,19 +68,15 @@ fn check_credentials(
             "it lets everybody in, so that the credentials mean nothing",
             format!("drop {auth}.none, or the credentials"),
         ),
-        (false, false) if judge.is_given(&paths[0]) => {
-            judge.refuse(
-                &paths[..3],
-                format!("the source {source} has no credentials, so that nobody gets in"),
-                how,
-            );
-        }
-        (false, false) => judge.refuse(
-            &[at("http.listen"), auth.child("tokens"), auth.clone()],
-            format!(
-                "{listen} is not a loopback address, and the source {source} has no credentials"
-            ),
+        (false, false) if judge.has_file() => judge.refuse(
+            &paths,
+            format!("the source {source} has no credentials, so that nobody gets in"),
             how,
+        ),
+        (false, false) => judge.refuse(
+            &[at("http.listen")],
+            format!("{listen} is not a loopback address, and there is no configuration file that says who gets in"),
+            "write one, in which every source has credentials or says auth.none: true",
         ),
         (false, true) if !listen.ip().is_loopback() => {
             judge.warn(format!(

@@ -56,6 +56,7 @@ fn value(kind: &Kind) -> String {
         Kind::Dir => "directory".to_owned(),
         Kind::File => "file".to_owned(),
         Kind::List(_) => "list of texts".to_owned(),
+        Kind::Networks => "list of networks".to_owned(),
         Kind::Uri => "URI".to_owned(),
         Kind::Uris => "list of URIs".to_owned(),
         Kind::Secret => "secret".to_owned(),

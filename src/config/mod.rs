@@ -23,6 +23,8 @@ mod layers;
 mod listeners;
 mod markdown;
 mod names;
+mod narrowing;
+mod networks;
 mod path;
 mod problem;
 mod properties;
@@ -46,6 +48,7 @@ pub use changes::{Changes, changes};
 pub use effective::{Effective, to_yaml};
 pub use files::ReadFile;
 pub use markdown::markdown_table;
+pub use narrowing::Narrowing;
 pub use path::SettingPath;
 pub use problem::{Problem, Problems};
 
@@ -134,7 +137,7 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, Problems> {
         return Err(Problems::new(given.problems));
     }
     let mut found = walk::walk(&given);
-    complete::complete(&mut found);
+    complete::complete(&mut found, &given);
     let built = build::build(&found);
     let mut warnings = Vec::new();
     match &built {

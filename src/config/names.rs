@@ -126,12 +126,6 @@ pub(super) const HTTP_URL: Rule = Rule {
     },
 };
 
-/// A network, or one address.
-pub(super) const NETWORK: Rule = Rule {
-    right: "give a network such as 10.0.0.0/8 or 2001:db8::/32, or one address",
-    holds: |text| crate::http::settings::network(text).is_some(),
-};
-
 /// A name that a client's certificate presents. Its form tells its type.
 pub(super) const CERTIFICATE_NAME: Rule = Rule {
     right: "give a DNS name such as relay.example.com (no wildcard, no port, xn-- for what is not ASCII), a URI such as spiffe://cluster/relay, an e-mail address, or an IP address",

@@ -40,6 +40,8 @@ pub(super) enum Kind {
     File,
     /// Texts; one text with commas will do.
     List(names::Rule),
+    /// Networks of senders; one text with commas will do.
+    Networks,
     /// Shown without its password.
     Uri,
     /// Several of them.
@@ -69,10 +71,21 @@ pub(super) enum Otherwise {
 }
 
 use Kind::{
-    Address, Bool, Choice, Dir, Duration, File, Integer, List, Percent, Secret, Secrets, Size,
-    Status, Switch, Text, Uri, Uris,
+    Address, Bool, Choice, Dir, Duration, File, Integer, List, Networks, Percent, Secret, Secrets,
+    Size, Status, Switch, Text, Uri, Uris,
 };
 use Otherwise::{Absent, Derived, Is, Needed};
+
+/// Sections whose keys all have defaults, and that mean something by being there: they may be empty, written `{}`. A
+/// section or a setting without a value (null) is an error, whether it is one of these or not.
+pub(super) const MAY_BE_EMPTY: [&str; 6] = [
+    "sources.*.auth.mtls",
+    "kafka.create_topics",
+    "file",
+    "routes.*.kafka",
+    "routes.*.amqp",
+    "routes.*.file",
+];
 
 /// Sections that mean something by being there. All other sections always are.
 pub(super) const OPTIONAL_SECTIONS: [&str; 18] = [
@@ -117,7 +130,7 @@ pub(super) const ROUTED: [&str; 6] = [
 /// The rows, in the order in which they are shown.
 #[rustfmt::skip]
 pub(super) static SETTINGS: &[Setting] = &[
-    row("http.listen", Address, Is("127.0.0.1:8080"), "Where webhooks are taken. Anything but loopback needs credentials for every source."),
+    row("http.listen", Address, Is("127.0.0.1:8080"), "Where webhooks are taken. Anything but loopback needs a configuration file, in which every source says whom it lets in."),
     row("http.workers", Integer(1, 1024), Derived("the number of cores"), "Threads that serve connections."),
     row("http.max_connections", Integer(1, 1_000_000), Is("12000"), "Open connections. For one more, a connection that has shown no good credentials is closed; only if all have, the new one."),
     row("http.max_in_flight", Integer(1, 1_000_000), Is("10000"), "Requests between their head and their answer; more get a 429."),
@@ -140,19 +153,19 @@ pub(super) static SETTINGS: &[Setting] = &[
     row("sources.*.prefix", Text(names::PREFIX), Derived("`<name>.`"), "What this source's topics, exchanges and files begin with."),
     row("sources.*.rate_limit.per_second", Integer(1, 10_000_000), Needed, "Webhooks a second that this source may post in the long run."),
     row("sources.*.rate_limit.burst", Integer(1, 10_000_000), Needed, "Webhooks that it may post at once after a rest."),
-    row("sources.*.auth.tokens", Secrets(secrets::TOKENS), Absent, "Any one lets a request in: as `Authorization: Bearer`, `?token=`, or Basic's password."),
-    row("sources.*.auth.hmac.secrets", Secrets(secrets::KEYS), Needed, "Any one lets in a request whose body it signs, by HMAC-SHA256 over the bytes on the wire."),
+    row("sources.*.auth.tokens", Secrets(secrets::TOKENS), Absent, "Any one lets a request in: as `Authorization: Bearer`, `?token=`, or Basic's password. Each of at least 128 bits: 22 characters, 32 if all are hexadecimal digits, 39 if all are decimal, and at least 8 different ones. `openssl rand -hex 32` makes one."),
+    row("sources.*.auth.hmac.secrets", Secrets(secrets::KEYS), Needed, "Any one lets in a request whose body it signs, by HMAC-SHA256 over the bytes on the wire. Each of at least 128 bits, as a token."),
     row("sources.*.auth.hmac.header", Text(names::HEADER), Is("x-signature"), "The header that the signature is in."),
     row("sources.*.auth.hmac.prefix", Text(names::HEADER_TEXT), Absent, "What stands before it there, such as `sha256=`."),
     row("sources.*.auth.hmac.encoding", Choice(&["hex", "base64"]), Is("hex"), "How it is written."),
-    row("sources.*.auth.hmac.timestamp_header", Text(names::HEADER), Absent, "A header with the seconds since 1970. Signed is its text, a full stop, and the body then."),
+    row("sources.*.auth.hmac.timestamp_header", Text(names::HEADER), Absent, "A header with the seconds since 1970. Signed is its text, a full stop, and the body then. Not given: whoever records a signed request can send it again for ever."),
     row("sources.*.auth.hmac.tolerance", Duration("1s", "24h"), Is("5m"), "How far that may be from the clock."),
     row("sources.*.auth.standard_webhooks.secrets", Secrets(secrets::WHSEC), Needed, "Any one lets in a request that it signs as Standard Webhooks 1.0 has it: `whsec_` and base64."),
     row("sources.*.auth.standard_webhooks.tolerance", Duration("1s", "24h"), Is("5m"), "How far `webhook-timestamp` may be from the clock."),
     row("sources.*.auth.mtls.names", List(names::CERTIFICATE_NAME), Absent, "Let in whose client certificate has one of these as an alternative name of its type: a URI (with a colon), an e-mail address (with `@`), an IP address, or a DNS name; this also as the common name where there are no alternative names. An empty section: any certificate of the authority."),
-    row("sources.*.auth.none", Bool, Derived("`true` on loopback without credentials, else `false`"), "Let in whoever reaches the listener."),
-    row("sources.*.allow_from", List(names::NETWORK), Absent, "Networks that may post, whatever the credentials. Not given: all."),
-    row("sources.*.trusted_proxies", List(names::NETWORK), Absent, "Networks whose `X-Forwarded-For` is believed, from the right."),
+    row("sources.*.auth.none", Bool, Derived("`false`; without a configuration file, `true` on loopback"), "Let in whoever reaches the listener."),
+    row("sources.*.allow_from", Networks, Absent, "Networks that may post, whatever the credentials. Not given: all. A network of IPv4 addresses in its own form, without bits behind its length."),
+    row("sources.*.trusted_proxies", Networks, Absent, "Networks whose `X-Forwarded-For` is believed, from the right."),
     row("kafka.bootstrap_servers", List(names::HOST_PORT), Needed, "Where to meet the cluster: `host:port`, several with commas."),
     row("kafka.create_topics", Switch, Is("false"), "Create topics that are missing at start, with the brokers' defaults or those of the next rows."),
     row("kafka.create_topics.partitions", Integer(1, 100_000), Absent, "Partitions of a topic that is created. Not given: the brokers' default."),

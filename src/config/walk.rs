@@ -35,11 +35,19 @@ pub(super) struct Found {
     pub problems: Vec<Problem>,
     /// The files that were named.
     pub files: Vec<ReadFile>,
+    /// Whether there is a configuration file.
+    pub has_file: bool,
 }
 
 /// Walks all of it.
 pub(super) fn walk(given: &Given) -> Found {
-    let mut found = Found::default();
+    let mut found = Found {
+        has_file: given.file.is_some(),
+        ..Found::default()
+    };
+    for path in &given.nulls {
+        found.refuse_null(path, given);
+    }
     for (key, value) in &given.root {
         found.visit(&SettingPath::of([key.as_str()]), value, given);
     }
@@ -70,6 +78,30 @@ impl Found {
         });
     }
 
+    /// A key without a value is never taken for one that is not there: it may be what is left of a file that was cut,
+    /// or of a line that was commented out.
+    fn refuse_null(&mut self, path: &SettingPath, given: &Given) {
+        let origin = given.origin_of(path);
+        let may_be_empty = || {
+            table::MAY_BE_EMPTY
+                .iter()
+                .any(|section| path.is_like(section))
+        };
+        if !table::is_known(path) {
+            self.bad.insert(path.clone());
+            self.problems.push(unknown::key(path.clone(), origin));
+        } else {
+            let right = match may_be_empty() {
+                true => format!(
+                    "write {}: {{}} for its defaults, or drop the key",
+                    path.name()
+                ),
+                false => "give it one, or drop the key".to_owned(),
+            };
+            self.refuse(path.clone(), origin, wrong("it has no value", right));
+        }
+    }
+
     fn visit(&mut self, path: &SettingPath, value: &Value, given: &Given) {
         let row = table::find(path);
         let is_section = table::is_section(path);
@@ -82,10 +114,10 @@ impl Found {
                     }
                 }
             }
-            (ValueKind::Nil, None) if is_section => {
+            // The reader turns an empty section, `{}`, into nil; a null never comes here.
+            (ValueKind::Nil, _) if is_section => {
                 self.enter(path, &origin);
             }
-            (ValueKind::Nil, Some(_)) => {}
             (kind, Some((setting, is_file))) => self.leaf(path, setting, is_file, kind, origin),
             (_, None) if is_section => {
                 let right = format!("give a section with {}", table::keys_of(path).join(", "));

@@ -123,7 +123,7 @@ pub struct AuthSettings {
     pub standard_webhooks: Option<StandardWebhooksSettings>,
     /// Client certificates. Some only if `http.tls.client_ca_file` is given.
     pub mtls: Option<MtlsSettings>,
-    /// Whoever reaches the listener gets in. True by itself only without credentials and on loopback.
+    /// Whoever reaches the listener gets in. True by default only on loopback and without a configuration file.
     #[serde(default)]
     pub none: bool,
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from charts import Object
 
-TOKEN = "0123456789abcdef0123456789abcdef"
+TOKEN = "4f1c09d2b7a85e63f0d9187c2ab4e536"
 
 
 def openssl(*arguments: str | Path) -> None:

@@ -5,6 +5,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::process::with_sources;
+
 /// What a command did.
 #[derive(Debug)]
 pub struct Ran {
@@ -66,7 +68,8 @@ pub fn run(dir: &Path, words: &[&str]) -> Ran {
     output.expect("the program can be run").into()
 }
 
-/// Gives the bridge's directory another configuration.
+/// Gives the bridge's directory another configuration, [`with_sources`].
 pub fn configure(dir: &Path, yaml: &str) {
-    std::fs::write(dir.join("config.yaml"), yaml).expect("the configuration can be written");
+    std::fs::write(dir.join("config.yaml"), with_sources(yaml))
+        .expect("the configuration can be written");
 }

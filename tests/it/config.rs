@@ -92,7 +92,9 @@ fn each_way_to_end_has_its_code() {
 
 #[test]
 fn all_problems_are_told_at_once_and_numbered() {
-    let (_dir, path) = file("http:\n  listen: localhost:8080\n  max_body: 1MB\nkafka: {}\n");
+    let (_dir, path) = file(
+        "http:\n  listen: localhost:8080\n  max_body: 1MB\nkafka: {}\nsources: {a: {auth: {none: true}}}\n",
+    );
     let name = path.display().to_string();
     let ended = run(bridge(&["check", "--set", "log.level=loud"])
         .arg("--config")
@@ -116,7 +118,7 @@ fn all_problems_are_told_at_once_and_numbered() {
 fn a_configuration_that_holds_is_summed_up() {
     let (_dir, path) = file(
         "http: {listen: '0.0.0.0:8080', success_status: 200}\n\
-         sources: {support: {auth: {tokens: [0123456789abcdef, fedcba9876543210]}}}\n\
+         sources: {support: {auth: {tokens: [first-token-of-this-test, second-token-of-this-test]}}}\n\
          kafka: {bootstrap_servers: ['a:9092', 'b:9092']}\n\
          amqp: {uri: 'amqp://me:hunter2@rabbit/prod'}\n\
          routes: {message.sent: {kafka: {topic: chat}, amqp: {}}, unrecognized: {discard: true}}\n\
@@ -147,7 +149,7 @@ fn a_configuration_that_holds_is_summed_up() {
 fn the_effective_configuration_is_yaml_with_origins_and_without_secrets() {
     let (dir, path) = file(
         "http:\n  keep_alive: 10s\n\
-         sources:\n  minchat:\n    auth:\n      tokens: [hunter2-in-a-list]\n\
+         sources:\n  minchat:\n    auth:\n      tokens: [hunter2-in-a-list-and-longer]\n\
          kafka:\n  bootstrap_servers: a:9092\n  security_protocol: sasl_ssl\n  sasl: {username: me, password_file: $DIR/password}\n",
     );
     let text = fs::read_to_string(&path)
@@ -210,8 +212,11 @@ fn each_configuration_in_the_readme_holds() {
     let own = authority.certify("bridge");
     let files = [
         ("password", "s3cret\n"),
-        ("tokens", "0123456789abcdef\nfedcba9876543210\n"),
-        ("hmac", "0123456789abcdef\n"),
+        (
+            "tokens",
+            "first-token-of-this-test\nsecond-token-of-this-test\n",
+        ),
+        ("hmac", "the-secret-of-this-test\n"),
         ("whsec", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n"),
         ("tls.crt", &own.cert),
         ("tls.key", &own.key),

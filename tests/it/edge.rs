@@ -4,6 +4,7 @@ mod conformance;
 mod connections;
 mod crowd;
 mod duplicates;
+mod fail_closed;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod limits;

@@ -270,7 +270,11 @@ fn emit_posts_the_samples_to_a_running_bridge_and_healthcheck_asks_it() {
 fn a_source_with_a_token_file_lets_nobody_else_in() {
     let dir = tempfile::tempdir().expect("a directory can be made");
     let file = dir.path().join("tokens");
-    std::fs::write(&file, "first-t0ken\nsecond-t0ken\n").expect("it can be written");
+    std::fs::write(
+        &file,
+        "first-t0ken-of-this-test\nsecond-t0ken-of-this-test\n",
+    )
+    .expect("it can be written");
     let bridge = Process::start(&format!(
         "sources: {{minchat: {{auth: {{tokens_file: {}}}}}}}\n",
         file.display()
@@ -286,19 +290,22 @@ fn a_source_with_a_token_file_lets_nobody_else_in() {
     );
     assert_eq!(
         bridge
-            .post_to("/webhooks/minchat?token=second-t0ken", body)
+            .post_to("/webhooks/minchat?token=second-t0ken-of-this-test", body)
             .status,
         202
     );
-    let request =
-        Request::post("/webhooks/minchat", body).with("authorization", "Bearer first-t0ken");
+    let request = Request::post("/webhooks/minchat", body)
+        .with("authorization", "Bearer first-t0ken-of-this-test");
     assert_eq!(bridge.send(&request).status, 202);
     let url = format!("http://{}/webhooks/minchat", bridge.webhooks());
     let emit = |words: &[&str]| program(&["emit", "message.sent", "--url", &url], words);
     assert_eq!(emit(&[]).0, 78);
     assert_eq!(emit(&["--token", "third-t0ken"]).0, 78);
-    assert_eq!(emit(&["--token", "second-t0ken", "--rate", "100"]).0, 0);
-    let (code, text) = emit(&["--token", "second-t0ken", "--dry-run"]);
+    assert_eq!(
+        emit(&["--token", "second-t0ken-of-this-test", "--rate", "100"]).0,
+        0
+    );
+    let (code, text) = emit(&["--token", "second-t0ken-of-this-test", "--dry-run"]);
     assert!(
         code == 0 && text.contains("  dataschema       tag:minchat.io,2026:"),
         "{text}"

@@ -48,6 +48,16 @@ pub fn program(words: &[&str], more: &[&str]) -> (i32, String) {
     )
 }
 
+/// A configuration that lets everybody in, if it says nothing of sources.
+pub fn with_sources(yaml: &str) -> String {
+    const SOURCES: &str = "sources: {minchat: {auth: {none: true}}}\n";
+    match yaml.trim() {
+        "{}" => SOURCES.to_owned(),
+        given if given.contains("sources:") => format!("{yaml}\n"),
+        _ => format!("{yaml}\n{SOURCES}"),
+    }
+}
+
 /// A running bridge.
 pub struct Process {
     child: Child,
@@ -66,7 +76,7 @@ pub struct Posted {
 }
 
 impl Process {
-    /// Starts the bridge with this configuration, on free ports, in a directory of its own.
+    /// Starts the bridge with this configuration, and [`with_sources`], on free ports, in a directory of its own.
     pub fn start(yaml: &str) -> Self {
         Self::start_in(
             Arc::new(TempDir::new().expect("a directory can be made")),
@@ -82,7 +92,7 @@ impl Process {
     /// The same by a command that becomes the program.
     pub fn start_by(dir: Arc<TempDir>, yaml: &str, command: impl FnOnce(&str) -> Command) -> Self {
         let config = dir.path().join("config.yaml");
-        std::fs::write(&config, yaml).expect("the configuration can be written");
+        std::fs::write(&config, with_sources(yaml)).expect("the configuration can be written");
         let mut child = command(env!("CARGO_BIN_EXE_minchat-bridge"))
             .args(["serve", "--config"])
             .arg(&config)

@@ -11,7 +11,7 @@ use crate::process::{Process, await_some, program};
 fn variables_win_over_the_file_and_flags_over_both() {
     let dir = tempfile::tempdir().expect("a directory can be made");
     let file = dir.path().join("config.yaml");
-    let yaml = "http: {max_body: 1KiB, workers: 1, head_size: 8KiB}\n";
+    let yaml = "http: {max_body: 1KiB, workers: 1, head_size: 8KiB}\nsources: {minchat: {auth: {none: true}}}\n";
     std::fs::write(&file, yaml).expect("it can be written");
     let output = Command::new(env!("CARGO_BIN_EXE_minchat-bridge"))
         .args(["config", "--set", "http.max_body=3KiB", "--config"])

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from deployed import ROOT, RULES
 
-TOKEN = "a-token-of-the-run"
+TOKEN = "a-token-of-this-run-alone"
 PATIENCE = 90
 
 

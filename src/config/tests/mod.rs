@@ -1,5 +1,6 @@
 //! The configuration as a whole: what goes in, what comes out, what is told.
 
+mod cut;
 mod problems;
 mod values;
 
@@ -14,7 +15,18 @@ pub(super) struct Given {
 }
 
 impl Given {
+    /// With this file. If it says nothing of sources, there is one that lets everybody in.
     pub fn yaml(text: &str) -> Self {
+        match text.contains("sources:") {
+            true => Self::text(&format!("{text}\n")),
+            false => Self::text(&format!(
+                "{text}\nsources: {{minchat: {{auth: {{none: true}}}}}}\n"
+            )),
+        }
+    }
+
+    /// With a file of this text and no other.
+    pub fn text(text: &str) -> Self {
         let dir = tempfile::tempdir().expect("there is room for a directory");
         let file = dir.path().join("config.yaml");
         let given = Self {
@@ -28,7 +40,7 @@ impl Given {
         let (cert, key) = certificate();
         given
             .file("config.yaml", &text)
-            .file("secret", "a-secret")
+            .file("secret", "a-secret-that-is-long-enough")
             .file("ca.pem", cert)
             .file("cert.pem", cert)
             .file("key.pem", key)

@@ -24,7 +24,7 @@ const YAML: &str = "
 http: {header_timeout: 2m, body_timeout: 2m, body_min_rate: 0, shutdown_timeout: 3m}
 sources:
   minchat:
-    auth: {tokens: [a-token-that-is-long-enough], hmac: {secrets: [a-secret-of-its-own]}}
+    auth: {tokens: [a-token-that-is-long-enough], hmac: {secrets: [a-secret-of-its-own-for-this]}}
 ";
 
 fn with_token(body: impl AsRef<[u8]>) -> Request {

@@ -11,21 +11,21 @@ fn an_edge_that_is_not_safe_does_not_start() {
     for (yaml, name, why) in [
         (
             "http: {listen: '0.0.0.0:0'}",
-            "sources.minchat",
-            "is not a loopback address, and the source minchat has no credentials",
+            "sources",
+            "the file has no source",
         ),
         (
-            "http: {listen: '0.0.0.0:0'}\nsources: {minchat: {auth: {tokens: [0123456789abcdef]}}, b: {}}",
+            "http: {listen: '0.0.0.0:0'}\nsources: {minchat: {auth: {tokens: [a-token-that-is-long-enough]}}, b: {}}",
             "sources.b.auth",
             "the source b has no credentials",
         ),
         (
-            "sources: {minchat: {auth: {tokens: [a], tokens_file: $DIR/tokens}}}",
+            "sources: {minchat: {auth: {tokens: [a-token-that-is-long-enough], tokens_file: $DIR/tokens}}}",
             "sources.minchat.auth.tokens_file",
             "sources.minchat.auth.tokens is given too",
         ),
         (
-            "sources: {minchat: {auth: {hmac: {secrets: [a, b, a]}}}}",
+            "sources: {minchat: {auth: {hmac: {secrets: [a-secret-that-is-long-enough, b-secret-that-is-long-enough, a-secret-that-is-long-enough]}}}}",
             "sources.minchat.auth.hmac.secrets",
             "secret 3 is there twice",
         ),
@@ -65,7 +65,7 @@ fn an_edge_that_is_not_safe_does_not_start() {
             "no port",
         ),
         (
-            "sources: {minchat: {auth: {none: true, tokens: [0123456789abcdef]}}}",
+            "sources: {minchat: {auth: {none: true, tokens: [a-token-that-is-long-enough]}}}",
             "sources.minchat.auth.none",
             "the credentials mean nothing",
         ),
@@ -77,7 +77,7 @@ fn an_edge_that_is_not_safe_does_not_start() {
                 "config.yaml",
                 &*yaml.replace("$DIR", &dir.path().display().to_string()),
             ),
-            ("tokens", "0123456789abcdef\n"),
+            ("tokens", "b-token-that-is-long-enough\n"),
             ("empty", "\n"),
         ] {
             fs::write(at(name), text).expect("it can be written");

@@ -20,7 +20,7 @@ use crate::node::Node;
 use crate::payload::message;
 #[cfg(any(feature = "amqp", feature = "kafka"))]
 use crate::payload::prefix;
-use crate::process::{Process, await_some};
+use crate::process::{Process, await_some, with_sources};
 #[cfg(feature = "kafka")]
 use crate::spool_commands::{MESSAGES, spooled};
 
@@ -30,7 +30,7 @@ const RELOADED: &str = "reloaded the configuration";
 const TOPIC: &str = "minchat.message.sent.v1";
 
 fn write(bridge: &Process, yaml: &str) {
-    fs::write(bridge.path().join("config.yaml"), yaml).expect("it can be written");
+    fs::write(bridge.path().join("config.yaml"), with_sources(yaml)).expect("it can be written");
 }
 
 /// Another configuration, taken by SIGHUP.

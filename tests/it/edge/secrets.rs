@@ -17,17 +17,17 @@ use crate::process::{Process, program};
 
 /// Each credential, and what it becomes on its way: no part of any of them may be seen.
 const SECRETS: [(&str, &str); 9] = [
-    ("a token", "tokenAtokenAtokenA"),
-    ("a token from a file", "tokenBtokenBtokenB"),
-    ("a token that is wrong", "tokenCtokenCtokenC"),
-    ("an HMAC secret", "hmacsecrethmacsecret"),
+    ("a token", "tokenA7pQ2mX9vK4wL8sT3"),
+    ("a token from a file", "tokenB7pQ2mX9vK4wL8sT3"),
+    ("a token that is wrong", "tokenC7pQ2mX9vK4wL8sT3"),
+    ("an HMAC secret", "hmacsecret7pQ2mX9vK4wL8sT3"),
     (
         "a secret of Standard Webhooks",
         "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBka",
     ),
     ("a password of Kafka", "kafkapasswordkafka"),
     ("a password of RabbitMQ, in a URI", "amqppasswordamqp"),
-    ("a token that a reload brings", "tokenDtokenDtokenD"),
+    ("a token that a reload brings", "tokenD7pQ2mX9vK4wL8sT3"),
     ("a private key", "PRIVATE KEY"),
 ];
 
@@ -37,8 +37,8 @@ log: {level: trace}
 sources:
   minchat:
     auth:
-      tokens: [tokenAtokenAtokenA]
-      hmac: {secrets: [hmacsecrethmacsecret]}
+      tokens: [tokenA7pQ2mX9vK4wL8sT3]
+      hmac: {secrets: [hmacsecret7pQ2mX9vK4wL8sT3]}
       standard_webhooks: {secrets: [whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBka]}
       mtls: {names: [relay]}
   files: {auth: {tokens_file: tokens}}
@@ -96,7 +96,7 @@ fn dir() -> Arc<TempDir> {
     let authority = Authority::new("servers");
     authority.certify("bridge").write(dir.path(), "own");
     fs::write(dir.path().join("authority.pem"), authority.pem()).expect("it can be written");
-    fs::write(dir.path().join("tokens"), "tokenBtokenBtokenB\n").expect("it can be written");
+    fs::write(dir.path().join("tokens"), "tokenB7pQ2mX9vK4wL8sT3\n").expect("it can be written");
     Arc::new(dir)
 }
 
@@ -104,29 +104,30 @@ fn requests() -> Vec<Request> {
     let post = |target: &str, body: &str| Request::post(target, body);
     let basic = |token: &str| format!("Basic {}", STANDARD.encode(format!("user:{token}")));
     vec![
-        post("/webhooks/minchat?token=tokenAtokenAtokenA", PAYLOAD),
+        post("/webhooks/minchat?token=tokenA7pQ2mX9vK4wL8sT3", PAYLOAD),
         post(
-            "/webhooks/minchat?token=tokenAtokenAtokenA&dry_run=true",
+            "/webhooks/minchat?token=tokenA7pQ2mX9vK4wL8sT3&dry_run=true",
             PAYLOAD,
         ),
-        post("/webhooks/minchat?token=tokenAtokenAtokenA", "not json"),
+        post("/webhooks/minchat?token=tokenA7pQ2mX9vK4wL8sT3", "not json"),
         post(
-            "/webhooks/minchat/nonsense?token=tokenAtokenAtokenA",
+            "/webhooks/minchat/nonsense?token=tokenA7pQ2mX9vK4wL8sT3",
             PAYLOAD,
         ),
-        post("/webhooks/minchat?token=tokenAtokenAtokenA", "[]"),
-        post("/webhooks/minchat?token=tokenCtokenCtokenC", PAYLOAD),
-        post("/webhooks/nobody?token=tokenCtokenCtokenC", PAYLOAD),
-        post("/webhooks/tokenCtokenCtokenC", PAYLOAD),
-        post("/tokenCtokenCtokenC", PAYLOAD),
-        post("/webhooks/minchat", PAYLOAD).with("authorization", "Bearer tokenAtokenAtokenA"),
-        post("/webhooks/minchat", "not json").with("authorization", &basic("tokenAtokenAtokenA")),
-        post("/webhooks/minchat", PAYLOAD).with("authorization", &basic("tokenCtokenCtokenC")),
-        post("/webhooks/minchat", PAYLOAD).with("x-signature", "tokenCtokenCtokenC"),
-        post("/webhooks/files", "not json").with("authorization", "Bearer tokenBtokenBtokenB"),
+        post("/webhooks/minchat?token=tokenA7pQ2mX9vK4wL8sT3", "[]"),
+        post("/webhooks/minchat?token=tokenC7pQ2mX9vK4wL8sT3", PAYLOAD),
+        post("/webhooks/nobody?token=tokenC7pQ2mX9vK4wL8sT3", PAYLOAD),
+        post("/webhooks/tokenC7pQ2mX9vK4wL8sT3", PAYLOAD),
+        post("/tokenC7pQ2mX9vK4wL8sT3", PAYLOAD),
+        post("/webhooks/minchat", PAYLOAD).with("authorization", "Bearer tokenA7pQ2mX9vK4wL8sT3"),
+        post("/webhooks/minchat", "not json")
+            .with("authorization", &basic("tokenA7pQ2mX9vK4wL8sT3")),
+        post("/webhooks/minchat", PAYLOAD).with("authorization", &basic("tokenC7pQ2mX9vK4wL8sT3")),
+        post("/webhooks/minchat", PAYLOAD).with("x-signature", "tokenC7pQ2mX9vK4wL8sT3"),
+        post("/webhooks/files", "not json").with("authorization", "Bearer tokenB7pQ2mX9vK4wL8sT3"),
         post("/webhooks/files", PAYLOAD)
-            .with("authorization", "Bearer tokenBtokenBtokenB")
-            .with("content-encoding", "tokenBtokenBtokenB"),
+            .with("authorization", "Bearer tokenB7pQ2mX9vK4wL8sT3")
+            .with("content-encoding", "tokenB7pQ2mX9vK4wL8sT3"),
     ]
 }
 
@@ -156,7 +157,7 @@ fn no_credential_is_ever_shown() {
     }
     bridge.await_log(&["out of reach", "kafka"]);
     bridge.await_log(&["out of reach", "amqp"]);
-    let with_a_new_token = YAML.replace("tokenAtokenAtokenA", "tokenDtokenDtokenD");
+    let with_a_new_token = YAML.replace("tokenA7pQ2mX9vK4wL8sT3", "tokenD7pQ2mX9vK4wL8sT3");
     for yaml in [
         format!("{with_a_new_token}\nnonsense: 1\n"),
         with_a_new_token,
@@ -199,11 +200,11 @@ fn no_credential_is_ever_shown() {
 fn no_credential_is_in_what_is_said_of_a_configuration_that_does_not_hold() {
     let mut seen = Seen::default();
     for yaml in [
-        "sources: {minchat: {auth: {tokens: [tokenAtokenAtokenA, tokenAtokenAtokenA]}}}",
-        "sources: {minchat: {auth: {tokens: tokenAtokenAtokenA}}}",
-        "sources: {minchat: {auth: {tokens: {tokenAtokenAtokenA: 1}}}}",
-        "sources: {minchat: {auth: {hmac: {secrets: hmacsecrethmacsecret}}}}",
-        "sources: {minchat: {auth: {hmac: {secrets: [hmacsecrethmacsecret, hmacsecrethmacsecret]}}}}",
+        "sources: {minchat: {auth: {tokens: [tokenA7pQ2mX9vK4wL8sT3, tokenA7pQ2mX9vK4wL8sT3]}}}",
+        "sources: {minchat: {auth: {tokens: tokenA7pQ2mX9vK4wL8sT3}}}",
+        "sources: {minchat: {auth: {tokens: {tokenA7pQ2mX9vK4wL8sT3: 1}}}}",
+        "sources: {minchat: {auth: {hmac: {secrets: hmacsecret7pQ2mX9vK4wL8sT3}}}}",
+        "sources: {minchat: {auth: {hmac: {secrets: [hmacsecret7pQ2mX9vK4wL8sT3, hmacsecret7pQ2mX9vK4wL8sT3]}}}}",
         "sources: {minchat: {auth: {standard_webhooks: {secrets: [AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBka]}}}}",
         "kafka: {bootstrap_servers: a, sasl: {username: u, password: [kafkapasswordkafka]}}",
         "amqp: {uri: 'amqp://u:amqppasswordamqp@a b'}",

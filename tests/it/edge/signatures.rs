@@ -19,7 +19,7 @@ sources:
   minchat:
     auth:
       tokens: [a-token-that-is-long-enough]
-      hmac: {secrets: [the-secret-before-the-last, a-secret-of-its-own], prefix: "sha256="}
+      hmac: {secrets: [the-secret-before-the-last, a-secret-of-its-own-for-this], prefix: "sha256="}
       standard_webhooks: {secrets: [whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw]}
   timed:
     auth:
@@ -89,7 +89,7 @@ pub(super) fn signed(key: &str, body: &[u8]) -> Request {
 #[test]
 fn any_one_way_that_passes_lets_a_request_in() {
     let bridge = bridge();
-    let key = "a-secret-of-its-own";
+    let key = "a-secret-of-its-own-for-this";
     let body = PAYLOAD.as_bytes();
     let wrong = signed("another-secret-altogether", body);
     let token =
@@ -173,7 +173,7 @@ fn a_signature_is_over_the_bytes_on_the_wire() {
         .write_all(PAYLOAD.as_bytes())
         .expect("memory takes it");
     let packed = packed.finish().expect("memory takes it");
-    let key = "a-secret-of-its-own";
+    let key = "a-secret-of-its-own-for-this";
     let gzip = |request: Request| request.with("content-encoding", "gzip");
     assert_eq!(bridge.send(&gzip(signed(key, &packed))).status, 202);
     let over_the_unpacked = Request::post("/webhooks/minchat", &packed).with(
@@ -207,7 +207,7 @@ fn the_id_of_a_verified_webhook_is_in_its_envelope() {
     );
     assert_eq!(
         bridge
-            .send(&signed("a-secret-of-its-own", body).with("webhook-id", "made-up"))
+            .send(&signed("a-secret-of-its-own-for-this", body).with("webhook-id", "made-up"))
             .status,
         202
     );
@@ -223,7 +223,7 @@ fn the_id_of_a_verified_webhook_is_in_its_envelope() {
 #[test]
 fn nothing_unsigned_gets_any_further_and_what_is_signed_and_bad_is_a_dead_letter() {
     let bridge = bridge();
-    let key = "a-secret-of-its-own";
+    let key = "a-secret-of-its-own-for-this";
     assert_eq!(
         bridge
             .send(&signed("another-secret-altogether", b"not json"))
@@ -257,7 +257,7 @@ fn a_body_is_read_only_for_a_signature_that_could_be_one() {
         assert_eq!(answer.status, 401);
     }
     let mut connection = Connection::open(bridge.webhooks());
-    let request = signed("a-secret-of-its-own", PAYLOAD.as_bytes());
+    let request = signed("a-secret-of-its-own-for-this", PAYLOAD.as_bytes());
     connection.send(request.head(&format!(
         "content-length: {}\r\nexpect: 100-continue\r\n",
         PAYLOAD.len()
@@ -287,11 +287,17 @@ fn a_flood_of_wrong_signatures_takes_nothing_from_the_rate_of_a_source() {
         );
     }
     assert_eq!(
-        bridge.send(&signed("a-secret-of-its-own", b"{}")).status,
+        bridge
+            .send(&signed("a-secret-of-its-own-for-this", b"{}"))
+            .status,
         202
     );
     assert_eq!(bridge.send(&standard("msg_1", now(), b"{}")).status, 202);
-    let statuses = [0; 3].map(|_| bridge.send(&signed("a-secret-of-its-own", b"{}")).status);
+    let statuses = [0; 3].map(|_| {
+        bridge
+            .send(&signed("a-secret-of-its-own-for-this", b"{}"))
+            .status
+    });
     assert!(statuses.contains(&429), "{statuses:?}");
 }
 
