@@ -147,7 +147,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     row("sources.*.auth.hmac.encoding", Choice(&["hex", "base64"]), Is("hex"), "How it is written."),
     row("sources.*.auth.hmac.timestamp_header", Text(names::HEADER), Absent, "A header with the seconds since 1970. Signed is its text, a full stop, and the body then."),
     row("sources.*.auth.hmac.tolerance", Duration("1s", "24h"), Is("5m"), "How far that may be from the clock."),
-    row("sources.*.auth.standard_webhooks.secrets", Secrets(secrets::WHSEC), Needed, "Any one lets in a request that it signs as Standard Webhooks 1.0 has it: `whsec_` and base64."),
+    row("sources.*.auth.standard_webhooks.secrets", Secrets(secrets::WHSEC), Needed, "Any one lets in a request that it signs as Standard Webhooks 1.0 has it: `whsec_` and base64. A `webhook-id` with a full stop, or of over 256 bytes or other than printable ASCII, lets nobody in."),
     row("sources.*.auth.standard_webhooks.tolerance", Duration("1s", "24h"), Is("5m"), "How far `webhook-timestamp` may be from the clock."),
     row("sources.*.auth.mtls.names", List(names::NON_EMPTY), Absent, "Let in whose client certificate is made out to one of these: DNS name, URI, e-mail address or common name. An empty section: any certificate of the authority."),
     row("sources.*.auth.none", Bool, Derived("`true` on loopback without credentials, else `false`"), "Let in whoever reaches the listener."),

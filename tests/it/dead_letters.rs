@@ -370,7 +370,7 @@ fn what_can_t_be_read_or_published_now_is_told_and_stays() {
     let dead_letter = |source: &str, number: u8| {
         format!(
             r#"{{"specversion":"1.0","id":"019ab0c2-7d3e-7c51-9a3f-2f6f1f0b8a{number:02}","source":"/webhooks/minchat",
-"type":"io.minchat.bridge.dead-letter.v1","time":"2026-11-22T10:15:30.123456Z","data":{{"reason":"too-large","stage":"publish",
+"type":"io.minchat.bridge.dead-letter.v1","time":"2026-11-22T10:15:30.123456Z","data":{{"reason":"too_large","stage":"publish",
 "detail":"d","received_at":"2026-11-22T10:15:30.123456Z","request":{{"source":"{source}","path":"/webhooks/{source}"}},
 "body":"{{\"sent_by\":{{}},\"chat_id\":\"c\"}}"}}}}"#
         )
@@ -383,6 +383,17 @@ fn what_can_t_be_read_or_published_now_is_told_and_stays() {
         "{\"id\":1}".to_owned(),
     ];
     std::fs::write(dir.join("left.ndjson"), lines.join("\n") + "\n").expect("there is room");
+    // An earlier release wrote them, with underscores.
+    let listed = [
+        "list",
+        "--json",
+        "--from",
+        "file:./left.ndjson",
+        "--reason",
+        "too-large",
+    ];
+    let listed = dead_letters(dir, &listed).with(0);
+    assert_eq!(column(&listed, "reason"), ["too-large"; 3]);
     dead_letters(dir, &["list", "--from", "file:./left.ndjson"])
         .with(0)
         .says(&["1 messages beside them are no dead letters"]);

@@ -146,7 +146,7 @@ fn a_dry_run_shows_what_would_become_of_an_event_that_is_too_large() {
 fn a_hundred_and_twenty_growing_payloads_at_once_stay_within_the_bounds_of_memory() {
     const SENDERS: usize = 120;
     /// `http.max_in_flight_bytes` and `publish.window`, and as much again for everything else.
-    const BOUND: u64 = 2 * (64 + 32) << 20;
+    const BOUND: u64 = (2 * (64 + 32)) << 20;
     // A build without optimization is too busy to read bodies in time; the bounds of memory are the defaults.
     let patient = "http: {body_timeout: 60s, body_min_rate: 0, shutdown_timeout: 90s}\n";
     let dir = Arc::new(tempfile::tempdir().expect("a directory can be made"));

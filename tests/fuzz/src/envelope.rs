@@ -116,8 +116,11 @@ fn received(input: &[u8]) -> Received<'_> {
 }
 
 /// What http/auth takes: 1 to 256 visible characters of ASCII or spaces, and no full stop.
-fn is_webhook_id(id: &str) -> bool {
-    (1..=256).contains(&id.len()) && id.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'.')
+pub(crate) fn is_webhook_id(id: &str) -> bool {
+    (1..=256).contains(&id.len())
+        && id
+            .bytes()
+            .all(|byte| matches!(byte, b' '..=b'~') && byte != b'.')
 }
 
 /// CloudEvents 1.0.2, "Type System".
