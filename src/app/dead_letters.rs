@@ -8,8 +8,8 @@ use tokio::runtime::{Builder, Runtime};
 use super::places::Place;
 use super::{FLUSH, Failed, failed, lanes, sealer, table};
 use crate::config::Config;
-use crate::delivery::{Delivery, Port, Receipt};
-use crate::envelope::{DeadLetter, Event, EventType, Sealer};
+use crate::delivery::{Delivery, EventLimits, Port, Receipt};
+use crate::envelope::{DeadLetter, Event, EventType, SealedSize, Sealer};
 use crate::minchat::Kind;
 use crate::publish::{Failure, Then};
 use crate::route::Table;
@@ -82,6 +82,7 @@ pub fn replay(
         let mut again = Again {
             sealer: sealer(config),
             table: table(config),
+            limits: EventLimits::new(config.publish.window, None),
             way: delivery
                 .as_ref()
                 .map(|delivery| (delivery, delivery.port())),
@@ -166,6 +167,7 @@ fn without_dead_letters(config: &Config) -> Config {
 struct Again<'a> {
     sealer: Sealer,
     table: Table,
+    limits: EventLimits,
     /// None in a rehearsal.
     way: Option<(&'a Delivery, Port)>,
     /// Sources and types whose destinations took nothing: each is waited for once.
@@ -178,10 +180,13 @@ impl Again<'_> {
             Ok(event) => event,
             Err(why) => return Replayed::NoEvent(why.to_string()),
         };
-        let (source, event_type) = (event.source(), event.event_type());
-        let EventType::Kind(kind) = event_type else {
+        let event_type = event.event_type();
+        let (EventType::Kind(kind), Some(source)) = (event_type, event.source()) else {
             return Replayed::NoEvent("it is about a dead letter".to_owned());
         };
+        if let Err(why) = self.limits.check(SealedSize::of(&event)) {
+            return Replayed::Refused(format!("too large: {why}"));
+        }
         let lanes = self.table.of(source, event_type).lanes.iter();
         let destinations: Vec<String> = lanes
             .map(|lane| self.table.destinations()[*lane].to_string())

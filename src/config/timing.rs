@@ -13,9 +13,14 @@ pub(super) const FLUSH: Duration = Duration::from_secs(3);
 /// The least that a spool can work with: two segments of 16 MiB for one destination, which may hold half.
 const LEAST_SPOOL: u64 = 64 << 20;
 
-/// How many bodies of the largest size the window holds at least: one lane may use half of it, and a
-/// body in a dead letter is a third larger than it came in.
+/// How many bodies of the largest size the window holds at least. A lane that is empty takes an event of up to the
+/// whole window: three times its body, where white space was taken out of that, with the copy that the broker's
+/// client makes. A dead letter and its copy take 2.7 times the body.
 const BODIES_IN_WINDOW: usize = 4;
+
+/// How many bodies of the largest size the spool holds at least: one destination may hold half of it, and a body in a
+/// dead letter is a third larger than it came in.
+const BODIES_IN_SPOOL: u64 = 4;
 
 pub(super) fn check(judge: &mut Judge<'_>) {
     check_chain(judge);
@@ -63,12 +68,21 @@ fn check_sizes(judge: &mut Judge<'_>) {
             "let at least one body of the largest size be in flight",
         );
     }
+    check_signed_bodies(judge);
     let least = body.saturating_mul(BODIES_IN_WINDOW);
     if window < least {
         judge.refuse(
             &[at("publish.window"), at("http.max_body")],
             format!("publish.window ({window} bytes) is less than {BODIES_IN_WINDOW} times http.max_body ({body} bytes)"),
             format!("set publish.window to {}KiB or more, or http.max_body lower", least.div_ceil(1024)),
+        );
+    }
+    let least = (body as u64).saturating_mul(BODIES_IN_SPOOL);
+    if spool_size >= LEAST_SPOOL && spool_size < least {
+        judge.refuse(
+            &[at("spool.max_size"), at("http.max_body")],
+            format!("spool.max_size ({spool_size} bytes) is less than {BODIES_IN_SPOOL} times http.max_body ({body} bytes)"),
+            format!("set spool.max_size to {}KiB or more, or http.max_body lower", least.div_ceil(1024)),
         );
     }
     if spool_size > 0 && spool_size < LEAST_SPOOL {
@@ -80,5 +94,24 @@ fn check_sizes(judge: &mut Judge<'_>) {
     }
     if spool_size == 0 {
         judge.warn("spool.max_size is 0: while a broker is down, webhooks get a 503, and MinChat promises no retry");
+    }
+}
+
+/// Bodies whose signature has yet to be checked may hold half of what is in flight.
+fn check_signed_bodies(judge: &mut Judge<'_>) {
+    let http = &judge.config.http;
+    let (body, in_flight) = (http.max_body, http.max_in_flight_bytes);
+    let mut sources = judge.config.sources.iter();
+    let signed =
+        sources.any(|source| source.auth.hmac.is_some() || source.auth.standard_webhooks.is_some());
+    if signed && body <= in_flight && body.saturating_mul(2) > in_flight {
+        judge.refuse(
+            &[at("http.max_in_flight_bytes"), at("http.max_body")],
+            format!(
+                "bodies that a signature has yet to let in may hold half of http.max_in_flight_bytes ({in_flight} \
+                 bytes), which is less than one http.max_body ({body} bytes)"
+            ),
+            format!("set http.max_in_flight_bytes to {}KiB or more, or http.max_body lower", (2 * body).div_ceil(1024)),
+        );
     }
 }

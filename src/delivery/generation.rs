@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::EventLimits;
 use super::mailbox::Mailbox;
 use super::owner::Message;
 use super::status::LaneStatus;
@@ -15,6 +16,7 @@ use crate::route::{Destination, Route, Table};
 pub struct Generation {
     pub(super) sealer: Sealer,
     pub(super) table: Table,
+    pub(super) limits: EventLimits,
     /// One for each destination of the table, at its place.
     pub(super) lanes: Vec<LaneHandle>,
 }
@@ -55,19 +57,45 @@ impl Generation {
         &self.table
     }
 
+    /// How large its events may be.
+    pub fn limits(&self) -> EventLimits {
+        self.limits
+    }
+
     /// The same with those lanes of another generation that stand before this place, to which
     /// nothing leads here.
     pub(super) fn with_lanes_of(&self, other: &Generation, place: usize) -> Generation {
         let new = &other.table.destinations()[self.lanes.len()..place];
         Generation {
             sealer: self.sealer.clone(),
+            limits: self.limits,
             table: self.table.clone().with_unrouted(new.iter().cloned()),
             lanes: other.lanes[..place].to_vec(),
         }
     }
 
+    /// Where an event goes that this generation sealed.
     pub(super) fn route(&self, event: &Event) -> &Route {
-        self.table.of(event.source(), event.event_type())
+        let source = event.source();
+        let source = source.expect("an event is sealed for a source that the generation has");
+        self.table.of(source, event.event_type())
+    }
+
+    /// The destinations of an event that this generation sealed.
+    pub fn destinations(&self, event: &Event) -> impl Iterator<Item = &Destination> {
+        let lanes = self.route(event).lanes.iter();
+        lanes.map(|lane| &self.table.destinations()[*lane])
+    }
+
+    /// Where the dead letter of an event goes that this destination refused. None if the event's source is not
+    /// configured any more and no destination is for its dead letters.
+    pub(super) fn dead_letters_of(&self, event: &Event, refused_by: &Destination) -> Option<Route> {
+        match self.sealer.place_of(event) {
+            Some(place) => Some(self.table.dead_letters_of(place, refused_by.broker)),
+            None => self
+                .table
+                .dead_letters_of_removed(event.event_type(), refused_by),
+        }
     }
 
     pub(super) fn tell(&self, lane: usize, messages: impl Iterator<Item = Message>) {

@@ -13,6 +13,7 @@ mod health;
 mod keeping;
 mod kept;
 mod lane;
+mod limits;
 mod mailbox;
 mod opening;
 mod owner;
@@ -34,6 +35,7 @@ use std::time::{Duration, Instant};
 
 pub use generation::Generation;
 pub use kept::KeptDeadLetters;
+pub use limits::EventLimits;
 pub use opening::queue_name;
 use opening::{BrokerSide, Ground, Maker};
 use owner::Message;
@@ -172,6 +174,7 @@ impl Delivery {
         let handles = new.iter().map(|lane| lane.handle.clone());
         let next = Arc::new(Generation {
             lanes: before.lanes.iter().cloned().chain(handles).collect(),
+            limits: self.0.ground.limits(),
             sealer,
             table,
         });

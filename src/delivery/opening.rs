@@ -12,7 +12,7 @@ use super::lane::{Backlog, Bounds, Lane};
 use super::owner::{Message, Owner};
 use super::ticket::Ticket;
 use super::window::BrokerWindow;
-use super::{Delivery, KeptDeadLetters, settings};
+use super::{Delivery, EventLimits, KeptDeadLetters, settings};
 use crate::metrics::{DestinationMetrics, Metrics};
 use crate::publish::{Publisher, Reporter};
 use crate::route::{Broker, Destination};
@@ -82,6 +82,12 @@ impl Ground {
             metrics,
             handle,
         })
+    }
+
+    /// How large an event may be.
+    pub(super) fn limits(&self) -> EventLimits {
+        let spool = self.spool.as_ref().map(Spool::max_size);
+        EventLimits::new(self.settings.window, spool)
     }
 
     fn bounds(&self, backlog: Option<Backlog>) -> Bounds {

@@ -211,9 +211,8 @@ impl Owner {
         );
         let event = &condemned.event;
         if event.event_type() == EventType::DeadLetter {
-            let taken = self.kept.as_ref().is_some_and(|kept| kept.keep(event));
-            self.mailbox
-                .push(Message::DeadLettered { condemned, taken });
+            let dead_letter = Arc::clone(event);
+            self.keep(&dead_letter, condemned);
             return;
         }
         let verdict = Verdict {
@@ -223,9 +222,10 @@ impl Owner {
         };
         let current = self.delivery.current();
         let dead_letter = current.sealer().dead_letter_of(event, verdict);
-        let route = current
-            .table()
-            .dead_letters_of(event.source(), self.destination.broker);
+        let Some(route) = current.dead_letters_of(event, &self.destination) else {
+            self.keep(&dead_letter, condemned);
+            return;
+        };
         if route.lanes.is_empty() {
             self.mailbox.push(Message::DeadLettered {
                 condemned,
@@ -241,6 +241,14 @@ impl Owner {
             let given = Message::Give { event, ticket };
             current.tell(*lane, std::iter::once(given));
         }
+    }
+
+    /// Keeps a dead letter as a file, since no destination is for it.
+    fn keep(&self, dead_letter: &Event, condemned: Condemned) {
+        let kept = self.kept.as_ref();
+        let taken = kept.is_some_and(|kept| kept.keep(dead_letter));
+        self.mailbox
+            .push(Message::DeadLettered { condemned, taken });
     }
 
     fn tell(&mut self, notice: Notice) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::SystemTime;
 
+use serde::Deserialize;
 use uuid::Uuid;
 
 use super::DeadLetterReason;
@@ -62,12 +63,30 @@ impl EventType {
 pub struct Event {
     pub(super) id: Uuid,
     pub(super) event_type: EventType,
-    pub(super) source: usize,
+    pub(super) source: EventSource,
     pub(super) said: Option<Kind>,
     pub(super) verdict: Option<Verdict>,
     pub(super) received_at: SystemTime,
     pub(super) bytes: Vec<u8>,
     pub(super) spans: Spans,
+}
+
+/// The source that an event came from. A source that is not configured any more has no place, and is never taken for
+/// another one: its events keep its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum EventSource {
+    /// The place of a source that the sealer knows.
+    Known(usize),
+    /// The name of a source that was removed from the configuration while the spool held this event.
+    Removed(Box<str>),
+}
+
+/// The attributes that a dead letter takes over from its event's envelope, decoded.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct OwnAttributes {
+    pub(super) source: Option<String>,
+    pub(super) tracestate: Option<String>,
+    pub(super) webhookid: Option<String>,
 }
 
 /// Why an event is a dead letter, for those who look through dead letters without reading them.
@@ -103,9 +122,12 @@ impl Event {
         self.event_type
     }
 
-    /// The place of its source among the configured ones.
-    pub fn source(&self) -> usize {
-        self.source
+    /// The place of its source among those that the sealer knows. None if the source is not configured any more.
+    pub fn source(&self) -> Option<usize> {
+        match self.source {
+            EventSource::Known(place) => Some(place),
+            EventSource::Removed(_) => None,
+        }
     }
 
     /// Why it is a dead letter, if it is one.
@@ -151,12 +173,9 @@ impl Event {
         self.text(self.spans.traceparent.as_ref())
     }
 
-    /// The request's own trace state, when it was valid: it follows its trace context in the envelope.
-    pub(super) fn tracestate(&self) -> Option<String> {
-        let context = self.spans.traceparent.as_ref()?;
-        let state = self.envelope()[context.end..].strip_prefix(b"\",\"tracestate\":")?;
-        let state = serde_json::Deserializer::from_slice(state).into_iter::<String>();
-        state.flatten().next()
+    /// What the envelope says of the event's origin. All of it is missing if the envelope is damaged.
+    pub(super) fn own_attributes(&self) -> OwnAttributes {
+        serde_json::from_str(&self.attributes_json()).unwrap_or_default()
     }
 
     /// The request's content type as it came.
@@ -164,7 +183,8 @@ impl Event {
         self.text(self.spans.content_type.as_ref())
     }
 
-    /// The request's body exactly as received, its content-encoding undone.
+    /// The request's body exactly as received, its content-encoding undone. Empty for a dead letter, which holds the
+    /// body in its data.
     pub(super) fn body(&self) -> &[u8] {
         &self.bytes[self.spans.body.clone()]
     }

@@ -6,6 +6,8 @@
 
 mod dead_letter;
 mod event;
+#[cfg(test)]
+mod properties;
 mod reading;
 pub mod settings;
 mod stored;
@@ -22,12 +24,12 @@ use time::macros::format_description;
 use uuid::{NoContext, Timestamp, Uuid};
 
 pub use dead_letter::{DeadLetterReason, Stage};
-use event::Spans;
 pub use event::{Event, EventType, Verdict};
+use event::{EventSource, Spans};
 pub use reading::{DeadLetter, NoEvent, structured};
 pub use settings::Settings;
 
-use crate::minchat::{Kind, Payload};
+use crate::minchat::{Kind, Payload, without_forbidden};
 
 /// The minor version of every schema of this release; the major is in the event's type.
 pub const SCHEMA_VERSION: &str = "1.0";
@@ -38,8 +40,7 @@ pub const CONTENT_TYPE: &str = "application/cloudevents+json; charset=UTF-8";
 /// The media type of an event's `data`: what it travels under alone, in binary mode.
 pub const DATA_CONTENT_TYPE: &str = "application/json";
 
-/// What an envelope takes up besides its data, in bytes: enough for any but one with the longest keys and
-/// trace states there may be.
+/// What an envelope usually takes up besides its data, in bytes. The longest keys, trace states and URIs need more.
 pub const ROOM: usize = 768;
 
 const TIME: &[BorrowedFormatItem<'static>] =
@@ -66,10 +67,57 @@ pub struct Received<'a> {
     pub at: SystemTime,
 }
 
+/// What an envelope takes from a request, whatever source it came to.
+#[derive(Clone, Copy)]
+struct Request<'a> {
+    said: Option<Kind>,
+    content_type: Option<&'a str>,
+    traceparent: Option<&'a str>,
+    tracestate: Option<&'a str>,
+    webhook_id: Option<&'a str>,
+    body: &'a [u8],
+    at: SystemTime,
+}
+
+impl<'a> Received<'a> {
+    fn request(&self) -> Request<'a> {
+        Request {
+            said: self.said,
+            content_type: self.content_type,
+            traceparent: self.traceparent,
+            tracestate: self.tracestate,
+            webhook_id: self.webhook_id,
+            body: self.body,
+            at: self.at,
+        }
+    }
+}
+
 /// Seals payloads in envelopes: holds what is the same for every event of a source.
 #[derive(Clone, Debug, Default)]
 pub struct Sealer {
+    settings: Settings,
     sources: Vec<SealedSource>,
+}
+
+/// How large an event becomes when it is sealed, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealedSize {
+    /// The memory that the event takes, and about what the spool stores of it.
+    pub memory: usize,
+    /// The longest that its envelope can be.
+    pub envelope: usize,
+}
+
+/// What follows an envelope's data in an event's bytes.
+#[derive(Clone, Copy)]
+enum BodyPlace {
+    /// The data is the body, byte for byte.
+    IsData,
+    /// The body follows the envelope.
+    BehindEnvelope,
+    /// The data holds the body in another form, and nothing needs it apart.
+    InsideData,
 }
 
 #[derive(Clone, Debug)]
@@ -106,6 +154,7 @@ impl Sealer {
         sources: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Self {
         let mut sealer = self.clone();
+        sealer.settings = settings.clone();
         for (name, uri) in sources {
             let source = SealedSource {
                 name: name.to_owned(),
@@ -139,26 +188,59 @@ impl Sealer {
 
     /// The event of a webhook that has its id already.
     fn seal_as(&self, id: Uuid, received: &Received<'_>, payload: &Payload<'_>) -> Event {
-        let apart = if payload.is_verbatim() {
-            0
-        } else {
-            received.body.len()
-        };
-        let mut draft = Draft::with_id(
-            id,
-            EventType::Kind(payload.kind()),
-            payload.data_len() + apart,
-        );
-        let subject = subject_word(EventType::Kind(payload.kind()));
-        let key = payload.ordering_key().map(|key| (subject, key));
-        draft.attributes(self, received, key);
+        let event_type = EventType::Kind(payload.kind());
+        let fixed = self.fixed(received.source, event_type);
+        let size = self.size_of(received, payload);
+        let mut draft = Draft::with_id(id, event_type, size.bytes());
+        let key = payload
+            .ordering_key()
+            .map(|key| (subject_word(event_type), key));
+        let request = received.request();
+        draft.attributes(fixed, &request, key);
         draft.start_data();
         payload.write_data(&mut draft.bytes);
-        draft.finish(payload.ordering_key(), received, payload.is_verbatim())
+        let body = match payload.is_verbatim() {
+            true => BodyPlace::IsData,
+            false => BodyPlace::BehindEnvelope,
+        };
+        let source = EventSource::Known(received.source);
+        draft.finish(source, payload.ordering_key(), &request, body)
+    }
+
+    /// How large the event of a webhook becomes. Normalization can make the data many times as long as the body, so
+    /// that callers ask before they seal.
+    pub fn size_of(&self, received: &Received<'_>, payload: &Payload<'_>) -> SealedSize {
+        let fixed = self.fixed(received.source, EventType::Kind(payload.kind()));
+        let (request, key) = (received.request(), payload.ordering_key());
+        let envelope = attributes_room(fixed, &request, key) + payload.data_len();
+        let body = match payload.is_verbatim() {
+            true => 0,
+            false => received.body.len(),
+        };
+        let behind = body + behind_room(&request, key);
+        SealedSize {
+            memory: envelope + behind + size_of::<Event>(),
+            envelope,
+        }
     }
 
     fn fixed(&self, source: usize, event_type: EventType) -> &Fixed {
         &self.sources[source].fixed[event_type.index()]
+    }
+}
+
+impl SealedSize {
+    /// Of an event that is sealed already.
+    pub fn of(event: &Event) -> Self {
+        SealedSize {
+            memory: event.size(),
+            envelope: event.envelope().len(),
+        }
+    }
+
+    /// The bytes of the event's one allocation.
+    fn bytes(&self) -> usize {
+        self.memory - size_of::<Event>()
     }
 }
 
@@ -176,6 +258,26 @@ impl Fixed {
             ),
         }
     }
+}
+
+/// The most that an envelope's attributes take up, up to and with the braces around it.
+fn attributes_room(fixed: &Fixed, request: &Request<'_>, key: Option<&str>) -> usize {
+    /// The names of all attributes with their punctuation, `specversion`, `id`, `time` and `payloadsha256`.
+    const ALWAYS: usize = 320;
+    let length = |text: Option<&str>| text.map_or(0, str::len);
+    // In JSON a quotation mark or a backslash is two bytes. What a webhook's id may not hold is `%XX`.
+    ALWAYS
+        + fixed.source_and_type.len()
+        + fixed.content_and_schema.len()
+        + 2 * 2 * length(key)
+        + length(request.traceparent)
+        + 2 * length(request.tracestate)
+        + 3 * length(request.webhook_id)
+}
+
+/// What stands behind an event's envelope besides the body.
+fn behind_room(request: &Request<'_>, key: Option<&str>) -> usize {
+    key.map_or(0, str::len) + request.content_type.map_or(0, str::len)
 }
 
 /// The name of the exact schema of a type's `data`: behind a base that is a folder, the path that
@@ -197,9 +299,9 @@ struct Draft {
 }
 
 impl Draft {
-    fn with_id(id: Uuid, event_type: EventType, data_len: usize) -> Self {
-        // So much that writing hardly ever allocates again.
-        let bytes = Vec::with_capacity(data_len + ROOM);
+    /// `capacity` is at least what will be written, so that writing never allocates again.
+    fn with_id(id: Uuid, event_type: EventType, capacity: usize) -> Self {
+        let bytes = Vec::with_capacity(capacity);
         Draft {
             id,
             event_type,
@@ -209,8 +311,7 @@ impl Draft {
     }
 
     /// Everything before `data`. The key comes with the word that makes it a subject.
-    fn attributes(&mut self, sealer: &Sealer, received: &Received<'_>, key: Option<(&str, &str)>) {
-        let fixed = sealer.fixed(received.source, self.event_type);
+    fn attributes(&mut self, fixed: &Fixed, request: &Request<'_>, key: Option<(&str, &str)>) {
         self.text("{\"specversion\":\"1.0\",\"id\":\"");
         let mut id = Uuid::encode_buffer();
         self.text(self.id.hyphenated().encode_lower(&mut id));
@@ -222,7 +323,7 @@ impl Draft {
             self.text("\"");
         }
         self.text(",\"time\":\"");
-        write_time(received.at, &mut self.bytes);
+        write_time(request.at, &mut self.bytes);
         self.text(&fixed.content_and_schema);
         if let Some((_, key)) = key {
             self.text(",\"partitionkey\":\"");
@@ -230,18 +331,18 @@ impl Draft {
             self.text("\"");
         }
         self.text(",\"payloadsha256\":\"");
-        self.hex(&Sha256::digest(received.body));
+        self.hex(&Sha256::digest(request.body));
         self.text("\"");
-        self.trace(received);
-        if let Some(webhook_id) = received.webhook_id {
+        self.trace(request);
+        if let Some(webhook_id) = request.webhook_id.filter(|id| !id.is_empty()) {
             self.text(",\"webhookid\":\"");
-            self.escaped(webhook_id);
+            self.escaped(&without_forbidden(webhook_id.into()));
             self.text("\"");
         }
     }
 
-    fn trace(&mut self, received: &Received<'_>) {
-        let Some((parent, state)) = trace::valid(received.traceparent, received.tracestate) else {
+    fn trace(&mut self, request: &Request<'_>) {
+        let Some((parent, state)) = trace::valid(request.traceparent, request.tracestate) else {
             return;
         };
         self.text(",\"traceparent\":\"");
@@ -260,23 +361,30 @@ impl Draft {
     }
 
     /// Closes the envelope and puts behind it what publishers and dead letters need.
-    fn finish(mut self, key: Option<&str>, received: &Received<'_>, body_is_data: bool) -> Event {
+    fn finish(
+        mut self,
+        source: EventSource,
+        key: Option<&str>,
+        request: &Request<'_>,
+        body: BodyPlace,
+    ) -> Event {
         let data = self.spans.data_start..self.bytes.len();
         self.text("}");
         self.spans.envelope_end = self.bytes.len();
-        self.spans.body = match body_is_data {
-            true => data,
-            false => self.append(received.body),
+        self.spans.body = match body {
+            BodyPlace::IsData => data,
+            BodyPlace::BehindEnvelope => self.append(request.body),
+            BodyPlace::InsideData => data.start..data.start,
         };
         self.spans.key = key.map(|key| self.append(key.as_bytes()));
-        self.spans.content_type = received.content_type.map(|t| self.append(t.as_bytes()));
+        self.spans.content_type = request.content_type.map(|t| self.append(t.as_bytes()));
         Event {
             id: self.id,
             event_type: self.event_type,
-            source: received.source,
-            said: received.said,
+            source,
+            said: request.said,
             verdict: None,
-            received_at: received.at,
+            received_at: request.at,
             bytes: self.bytes,
             spans: self.spans,
         }

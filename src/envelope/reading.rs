@@ -17,7 +17,7 @@ use crate::minchat::{self, Kind, Malformed};
 pub struct DeadLetter {
     /// The id of the event; of its own, where nothing became an event.
     pub id: Uuid,
-    /// A [`super::DeadLetterReason`]'s name, or that of another release.
+    /// A [`super::DeadLetterReason`]'s name, or that of a later release.
     pub reason: String,
     /// A [`super::Stage`]'s name.
     pub stage: String,
@@ -127,7 +127,7 @@ impl DeadLetter {
         let said = said(&data.request);
         Some(DeadLetter {
             id,
-            reason: data.reason,
+            reason: data.reason.replace('_', "-"),
             stage: data.stage,
             detail: data.detail,
             destination: data.destination,
@@ -219,7 +219,7 @@ mod tests {
         let read = DeadLetter::read(buried.envelope()).expect("it is a dead letter");
         assert_eq!(
             (read.reason.as_str(), read.stage.as_str(), read.said),
-            ("too_large", "publish", Some(Kind::MessageSent))
+            ("too-large", "publish", Some(Kind::MessageSent))
         );
         assert_eq!(read.destination.as_deref(), Some("kafka:topic"));
         let again = sealer.revive(&read).expect("it was an event before");

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 /// The section `envelope`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub struct Settings {
     /// What `dataschema` begins with; kind and version follow. `tag:minchat.io,2026:bridge:schema:`
     pub schema_base: String,

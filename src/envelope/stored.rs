@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
 use super::event::Spans;
-use super::{DeadLetterReason, Event, EventType, Sealer, Verdict, is_receipt_time};
+use super::{DeadLetterReason, Event, EventSource, EventType, Sealer, Verdict, is_receipt_time};
 use crate::minchat::Kind;
 
 const MISSING: u32 = u32::MAX;
@@ -39,7 +39,7 @@ impl Sealer {
         out.extend_from_slice(event.id.as_bytes());
         out.extend_from_slice(&event.received_micros().to_le_bytes());
         put(out, event.event_type.name());
-        put(out, &self.sources[event.source].name);
+        put(out, self.name_of(event));
         put(out, event.said.map_or("", Kind::name));
         match &event.verdict {
             None => out.push(0),
@@ -60,7 +60,24 @@ impl Sealer {
         out.extend_from_slice(&event.bytes);
     }
 
-    /// Reads an event back. Its source is the first one, if there is none of its name any more.
+    /// The name of the source that an event came from.
+    pub(super) fn name_of<'a>(&'a self, event: &'a Event) -> &'a str {
+        match &event.source {
+            EventSource::Known(place) => &self.sources[*place].name,
+            EventSource::Removed(name) => name,
+        }
+    }
+
+    /// The place of the source that an event came from. A source that was removed has one again when it is
+    /// configured again.
+    pub fn place_of(&self, event: &Event) -> Option<usize> {
+        match &event.source {
+            EventSource::Known(place) => Some(*place),
+            EventSource::Removed(name) => self.place(name),
+        }
+    }
+
+    /// Reads an event back. An event whose source is not configured any more keeps the source's name.
     /// None if the bytes are no event, as far as its parts tell: that the envelope is one is taken on the
     /// word of whoever kept the bytes, which has a checksum.
     pub fn read_stored(&self, stored: &[u8]) -> Option<Event> {
@@ -72,7 +89,10 @@ impl Sealer {
             .iter()
             .find(|known| known.name() == event_type)?;
         let source = rest.text()?;
-        let source = self.place(source);
+        let source = match self.place(source) {
+            Some(place) => EventSource::Known(place),
+            None => EventSource::Removed(source.into()),
+        };
         let said = rest.text()?;
         let said = Kind::ALL.into_iter().find(|kind| kind.name() == said);
         let verdict = match rest.take(1)? {
@@ -97,7 +117,7 @@ impl Sealer {
         Some(Event {
             id,
             event_type,
-            source: source.unwrap_or(0),
+            source,
             said,
             verdict,
             received_at: is_receipt_time(received_at).then_some(received_at)?,
@@ -181,9 +201,8 @@ impl<'a> Rest<'a> {
 
     fn verdict(&mut self) -> Option<Verdict> {
         let (reason, detail, destination) = (self.text()?, self.text()?, self.text()?);
-        let mut reasons = DeadLetterReason::ALL.into_iter();
         Some(Verdict {
-            reason: reasons.find(|known| known.name() == reason)?,
+            reason: DeadLetterReason::from_name(reason)?,
             detail: detail.to_owned(),
             destination: (!destination.is_empty()).then(|| destination.to_owned()),
         })
@@ -216,21 +235,13 @@ mod tests {
     }
 
     fn same(one: &Event, other: &Event) {
+        let anyones = |event: &Event| Event {
+            source: EventSource::Known(0),
+            ..event.clone()
+        };
         assert_eq!(
-            format!(
-                "{:?}",
-                Event {
-                    source: 0,
-                    ..one.clone()
-                }
-            ),
-            format!(
-                "{:?}",
-                Event {
-                    source: 0,
-                    ..other.clone()
-                }
-            )
+            format!("{:?}", anyones(one)),
+            format!("{:?}", anyones(other))
         );
     }
 
@@ -255,15 +266,49 @@ mod tests {
             before.write_stored(&event, &mut stored);
             let again = after.read_stored(&stored).expect("it was just written");
             same(&again, &event);
-            assert_eq!(again.source(), 0, "a source is found by its name");
-            let renamed = sealer(&[("new", "/new")])
-                .read_stored(&stored)
-                .expect("a source is not needed");
-            assert_eq!(renamed.source(), 0);
+            assert_eq!(again.source(), Some(0), "a source is found by its name");
             for length in 0..stored.len() {
                 // What is cut short is no event, or one whose spans still hold: never a panic.
                 let cut = after.read_stored(&stored[..length]);
                 assert!(cut.is_none(), "{length} of {} bytes", stored.len());
+            }
+        }
+    }
+
+    #[test]
+    fn an_event_of_a_removed_source_stays_its_own() {
+        let before = sealer(&[("other", "/other"), ("minchat", "urn:tenant:b")]);
+        let body = br#"{"sentBy":{},"chat_id":"c"}"#;
+        let payload = crate::minchat::read(body, None).expect("the body is JSON");
+        let mut stored = Vec::new();
+        before.write_stored(&before.seal(&received(body), &payload), &mut stored);
+        let refused = Verdict {
+            reason: DeadLetterReason::Rejected,
+            detail: String::new(),
+            destination: None,
+        };
+        let expected = {
+            let event = before.read_stored(&stored).expect("it was just written");
+            before.dead_letter_of(&event, refused.clone())
+        };
+        for names in [
+            &[][..],
+            &[("other", "/other")],
+            &[("new", "/new"), ("other", "/x")],
+        ] {
+            let after = sealer(names);
+            let event = after
+                .read_stored(&stored)
+                .expect("it is an event of somebody");
+            assert_eq!((event.source(), after.place_of(&event)), (None, None));
+            let dead_letter = after.dead_letter_of(&event, refused.clone());
+            same(&dead_letter, &expected);
+            for event in [event, dead_letter] {
+                let mut again = Vec::new();
+                after.write_stored(&event, &mut again);
+                let back = before.read_stored(&again).expect("it was just written");
+                assert_eq!(back.source(), Some(1), "its source is configured again");
+                same(&back, &event);
             }
         }
     }

@@ -82,7 +82,8 @@ impl Encoding {
             ))
     }
 
-    /// Undoes the encoding; what comes out counts as in flight too.
+    /// Undoes the encoding. The request counts with what comes out, where that is more than what came in, which is let
+    /// go of.
     pub(super) fn undo(
         self,
         packed: Bytes,
@@ -156,7 +157,7 @@ fn read(
         if count == 0 {
             return Ok(Some(Bytes::from(body)));
         }
-        flight.hold(count)?;
+        flight.hold_at_least(body.len())?;
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is in flight at once: requests, and the bytes of their bodies.
+//! What is in flight at once: requests, and the bytes of their bodies or of the events that these became.
 //!
 //! Guarantees: what a request took is given back when its [`Flight`] ends, however it ends; requests
 //! that a signature has yet to let in have at most half of the room, so that strangers can't take all.
@@ -106,6 +106,20 @@ impl Flight<'_> {
         }
     }
 
+    /// Counts the request with at least so many bytes until it ends.
+    pub(super) fn hold_at_least(&mut self, bytes: usize) -> Result<(), Problem> {
+        match bytes.saturating_sub(self.bytes) {
+            0 => Ok(()),
+            more => self.hold(more),
+        }
+    }
+
+    /// Counts the request with what its event takes, which can be many times as much as its body. An event that takes
+    /// more than there is room for counts as all of the room: it passes when nothing else is in flight.
+    pub(super) fn hold_event(&mut self, bytes: usize) -> Result<(), Problem> {
+        self.hold_at_least(bytes.min(self.in_flight.all.max_bytes))
+    }
+
     /// A signature has let it in: it needs none of the room for strangers any more.
     pub(super) fn proven(&mut self) {
         if std::mem::take(&mut self.unproven) {
@@ -167,6 +181,27 @@ mod tests {
         assert!(second.hold(9).is_ok());
         assert_eq!(counts(&all).1, 10);
         drop(second);
+        assert_eq!(counts(&all), (0, 0));
+    }
+
+    #[test]
+    fn a_request_counts_with_its_event_where_that_is_larger_than_its_body() {
+        let all = in_flight(3, 10);
+        let mut first = all.begin(false).expect("there is room");
+        assert!(first.hold(4).is_ok());
+        assert!(first.hold_at_least(3).is_ok());
+        assert_eq!(counts(&all).1, 4);
+        assert!(first.hold_event(7).is_ok());
+        assert_eq!(counts(&all).1, 7);
+        let mut second = all.begin(false).expect("there is room");
+        assert!(second.hold(2).is_ok());
+        assert!(second.hold_event(4).is_err());
+        drop((first, second));
+        let mut alone = all.begin(false).expect("there is room");
+        assert!(alone.hold_event(11).is_ok(), "it is all that is in flight");
+        let mut other = all.begin(false).expect("there is room");
+        assert!(other.hold(1).is_err());
+        drop((alone, other));
         assert_eq!(counts(&all), (0, 0));
     }
 

@@ -57,6 +57,8 @@ struct At<'a> {
 /// What a body became, in its envelope.
 enum Sealed {
     Event(Event, Kind),
+    /// It would be larger than the bridge can hold: its dead letter.
+    TooLarge(Event, Kind),
     DeadLetter(Event, Malformed),
 }
 
@@ -182,8 +184,9 @@ impl Desk {
     /// Gives what is sealed to its lanes. Not itself waiting: the request's future would have room for an event, too.
     fn deliver(&self, at: At<'_>, sealed: Sealed) -> (Delivering, Promised) {
         let (event, what) = match sealed {
-            Sealed::Event(event, kind) => (event, Ok(kind)),
-            Sealed::DeadLetter(event, why) => (event, Err(why)),
+            Sealed::Event(event, kind) => (event, What::Event(kind)),
+            Sealed::TooLarge(event, kind) => (event, What::TooLarge(kind)),
+            Sealed::DeadLetter(event, why) => (event, What::Malformed(why)),
         };
         let id = event.id();
         let answer = self.port.deliver(at.generation, event);
@@ -194,19 +197,29 @@ impl Desk {
 /// What was given to its lanes, for its answer.
 struct Promised {
     id: Uuid,
-    what: Result<Kind, Malformed>,
+    what: What,
+}
+
+enum What {
+    Event(Kind),
+    TooLarge(Kind),
+    Malformed(Malformed),
 }
 
 impl Promised {
     fn kept(self, source: &Source, receipt: Receipt) -> Result<Accepted, Problem> {
         let (id, name) = (self.id, source.name.as_str());
+        let receipt = match self.what {
+            What::TooLarge(_) => Receipt::DeadLettered,
+            _ => receipt,
+        };
         match self.what {
-            Ok(kind) => {
+            What::Event(kind) | What::TooLarge(kind) => {
                 source.counts.accepted(kind, receipt);
                 tracing::debug!(source = name, kind = kind.name(), %id, receipt = receipt.name(), "accepted");
                 Ok(Accepted::event(id, kind, receipt))
             }
-            Err(why) => {
+            What::Malformed(why) => {
                 tracing::debug!(source = name, %id, %why, "dead-lettered");
                 Err(Problem::malformed(&why).dead_lettered(id))
             }
@@ -244,17 +257,19 @@ impl Listener {
         let webhook_id = admitted.by_signature(at.source, &wire)?;
         flight.proven();
         let body = admitted.encoding.undo(wire, self.bounds.max, flight)?;
-        Ok(self.seal(at, admitted, webhook_id, &body))
+        self.seal(at, admitted, webhook_id, &body, flight)
     }
 
-    /// Reads the body, and puts what it is in an envelope.
+    /// Reads the body, and puts what it is in an envelope. What the envelope takes counts before it is written:
+    /// normalization can make it many times as long as the body.
     fn seal(
         &self,
         at: At<'_>,
         admitted: &Admitted<'_>,
         webhook_id: Option<&str>,
         body: &Unpacked,
-    ) -> Sealed {
+        flight: &mut Flight<'_>,
+    ) -> Result<Sealed, Problem> {
         let tracestate = admitted.tracestate();
         let received = Received {
             source: at.source.place,
@@ -267,18 +282,33 @@ impl Listener {
             at: SystemTime::now(),
         };
         let sealer = at.generation.sealer();
-        match body
+        let read = body
             .whole()
-            .and_then(|body| minchat::read(body, admitted.said))
-        {
-            Ok(payload) => {
-                if !admitted.dry_run {
-                    self.count(at.source, admitted, &payload);
-                }
+            .and_then(|body| minchat::read(body, admitted.said));
+        let payload = match read {
+            Ok(payload) => payload,
+            Err(why) => {
+                let event = sealer.dead_letter(&received, &why);
+                flight.hold_event(event.size())?;
+                return Ok(Sealed::DeadLetter(event, why));
+            }
+        };
+        let size = sealer.size_of(&received, &payload);
+        let sealed = match at.generation.limits().check(size) {
+            Ok(()) => {
+                flight.hold_event(size.memory)?;
                 Sealed::Event(sealer.seal(&received, &payload), payload.kind())
             }
-            Err(why) => Sealed::DeadLetter(sealer.dead_letter(&received, &why), why),
+            Err(why) => {
+                let event = sealer.dead_letter_too_large(&received, &payload, why);
+                flight.hold_event(event.size())?;
+                Sealed::TooLarge(event, payload.kind())
+            }
+        };
+        if !admitted.dry_run {
+            self.count(at.source, admitted, &payload);
         }
+        Ok(sealed)
     }
 
     fn count(&self, source: &Source, admitted: &Admitted<'_>, payload: &Read<'_>) {
@@ -310,12 +340,9 @@ impl Listener {
 /// What would have become of it.
 fn rehearse(generation: &Generation, sealed: Sealed) -> Result<Accepted, Problem> {
     match sealed {
-        Sealed::Event(event, kind) => {
-            let table = generation.table();
-            let lanes = &table.of(event.source(), event.event_type()).lanes;
-            let destinations = lanes
-                .iter()
-                .map(|lane| table.destinations()[*lane].to_string());
+        Sealed::Event(event, kind) | Sealed::TooLarge(event, kind) => {
+            let destinations = generation.destinations(&event);
+            let destinations = destinations.map(ToString::to_string);
             Ok(Accepted::dry_run(&event, kind, destinations.collect()))
         }
         Sealed::DeadLetter(_, why) => Err(Problem::malformed(&why)),

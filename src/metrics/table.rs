@@ -70,7 +70,7 @@ mod rows {
     pub const HTTP_REQUESTS_IN_FLIGHT: Row = row("http_requests_in_flight", Gauge, &[],
         "Webhooks that are being taken in.");
     pub const HTTP_IN_FLIGHT_BYTES: Row = row("http_in_flight_bytes", Gauge, &[],
-        "Bytes of bodies held for webhooks in flight.");
+        "Bytes of bodies, or of the events that these became, held for webhooks in flight.");
     pub const HTTP_CONNECTIONS: Row = row("http_connections", Gauge, &[],
         "Open connections of the webhook listener.");
     pub const HTTP_MAX_CONNECTIONS: Row = row("http_max_connections", Gauge, &[],

@@ -341,13 +341,13 @@ fn each_verb_about_a_destination_moves_its_series() {
     assert_eq!(
         moved(|m| amqp(m).dead_lettered(DeadLetterReason::TooLarge)),
         one(&format!(
-            r#"dead_letters_total{{broker="amqp",destination="{MESSAGES}",reason="too_large",stage="publish"}}"#
+            r#"dead_letters_total{{broker="amqp",destination="{MESSAGES}",reason="too-large",stage="publish"}}"#
         ))
     );
     assert_eq!(
         moved(|m| amqp(m).dead_lettered(DeadLetterReason::TooDeep)),
         one(
-            r#"dead_letters_total{broker="amqp",destination="none",reason="too_deep",stage="parse"}"#
+            r#"dead_letters_total{broker="amqp",destination="none",reason="too-deep",stage="parse"}"#
         )
     );
 }

@@ -31,6 +31,7 @@ pub use drift::{Drift, DriftSet};
 pub use kind::Kind;
 pub use payload::Payload;
 pub use samples::{SAMPLES, Sample};
+pub use text::without_forbidden;
 
 use outline::Outline;
 
@@ -59,10 +60,31 @@ pub enum Malformed {
     },
 }
 
+impl Malformed {
+    /// The same in a text that begins so many bytes earlier.
+    fn moved_by(self, bytes: usize) -> Malformed {
+        match self {
+            Malformed::NotUtf8 { offset } => Malformed::NotUtf8 {
+                offset: offset + bytes,
+            },
+            Malformed::NotJson { offset, what } => Malformed::NotJson {
+                offset: offset + bytes,
+                what,
+            },
+            Malformed::TooDeep { offset } => Malformed::TooDeep {
+                offset: offset + bytes,
+            },
+        }
+    }
+}
+
 /// Reads one webhook's body.
 ///
 /// `said` is the kind that the URL says. It is taken if the payload has that kind's shape; else the shape decides, and
 /// [`Drift::KindMismatch`] is told.
+///
+/// A byte order mark before the JSON text is ignored (RFC 8259, section 8.1). It is no part of the data. All offsets
+/// are those of the body as it was received.
 ///
 /// # Errors
 /// [`Malformed`], if the body is not UTF-8, not JSON, or nested too deep.
@@ -70,7 +92,11 @@ pub fn read<'a>(body: &'a [u8], said: Option<Kind>) -> Result<Payload<'a>, Malfo
     let text = str::from_utf8(body).map_err(|error| Malformed::NotUtf8 {
         offset: error.valid_up_to(),
     })?;
+    let json = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mark = text.len() - json.len();
     let mut outline = Outline::new();
-    outline.fill(text)?;
+    outline
+        .fill(json)
+        .map_err(|malformed| malformed.moved_by(mark))?;
     Ok(Payload::new(outline, said, body.len()))
 }

@@ -63,7 +63,7 @@ impl<'a> Outline<'a> {
     }
 
     fn walk(&mut self, scanner: &mut Scanner<'a>) -> Result<(), Fault> {
-        scanner.start()?;
+        scanner.start();
         if scanner.value_type()? == Type::Object {
             self.top(scanner)?;
         } else {

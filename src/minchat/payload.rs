@@ -12,9 +12,9 @@ use super::outline::{Fields, Outline};
 use super::rules::Rule;
 use super::{Kind, text};
 
-/// The most bytes that an ordering key has, before its control characters are written as `%XX`.
+/// The most bytes that an ordering key has, before forbidden characters are written as `%XX`.
 const MAX_ORDERING_KEY: usize = 256;
-/// The most characters that an unknown key is told with, before its control characters are written as `%XX`.
+/// The most characters that an unknown key is told with, before forbidden characters are written as `%XX`.
 const MAX_KEY_NAME: usize = 64;
 
 /// A webhook's body, its kind told and the edits known that bring it into today's shape.
@@ -104,7 +104,7 @@ impl<'a> Payload<'a> {
         self.kind
     }
 
-    /// What keeps it in order with related events: decoded, control characters written as `%XX`.
+    /// What keeps it in order with related events: decoded, characters that CloudEvents forbids in attributes written as `%XX`.
     #[must_use]
     pub fn ordering_key(&self) -> Option<&str> {
         self.ordering_key.as_ref().map(|key| match key {
@@ -119,14 +119,14 @@ impl<'a> Payload<'a> {
         self.drift
     }
 
-    /// The top-level keys that the kind does not have, cut at 64 characters, control characters written as `%XX`.
+    /// The top-level keys that the kind does not have, cut at 64 characters, forbidden characters written as `%XX`.
     ///
     /// A name that can't be decoded is given as it stands. A key that is there twice may be given twice.
     pub fn unknown_keys(&self) -> impl Iterator<Item = Cow<'_, str>> {
         self.unknown.iter().map(|span| {
             let raw = &self.text[span.start + 1..span.end - 1];
             let name = text::decode(raw).unwrap_or(Cow::Borrowed(raw));
-            text::without_controls(cut(name))
+            text::without_forbidden(cut(name))
         })
     }
 
@@ -171,7 +171,7 @@ impl OrderingKey {
         if decoded.len() > MAX_ORDERING_KEY {
             return None;
         }
-        Some(match text::without_controls(decoded) {
+        Some(match text::without_forbidden(decoded) {
             Cow::Borrowed(_) => OrderingKey::AsItStands(value.start + 1..value.end - 1),
             Cow::Owned(text) => OrderingKey::Rewritten(text),
         })

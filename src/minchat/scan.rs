@@ -32,7 +32,6 @@ impl Quoted<'_> {
 /// It is a single byte, so that what can fail gives its result in registers.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fault {
-    ByteOrderMark,
     MoreAfterTheValue,
     NoValue,
     NoKey,
@@ -49,7 +48,6 @@ pub(super) enum Fault {
 impl Fault {
     pub(super) fn at(self, offset: usize) -> Malformed {
         let what = match self {
-            Fault::ByteOrderMark => "a byte order mark",
             Fault::MoreAfterTheValue => "more after the value",
             Fault::NoValue => "no value",
             Fault::NoKey => "no key",
@@ -109,12 +107,8 @@ impl<'a> Scanner<'a> {
     }
 
     /// Steps to the body's value.
-    pub(super) fn start(&mut self) -> Result<(), Fault> {
-        if self.body.starts_with('\u{feff}') {
-            return Err(Fault::ByteOrderMark);
-        }
+    pub(super) fn start(&mut self) {
         self.gap();
-        Ok(())
     }
 
     /// Makes sure that nothing follows the value.

@@ -1,4 +1,4 @@
-//! Text inside JSON strings: undoing escapes, and writing control characters so that a line stays a line.
+//! Text inside JSON strings: undoing escapes, and writing characters that CloudEvents forbids in attributes as `%XX`.
 
 use std::borrow::Cow;
 
@@ -51,16 +51,19 @@ fn unit(digits: &str) -> Option<(u16, &str)> {
     Some((u16::from_str_radix(digits, 16).ok()?, after))
 }
 
-/// The text with every control character (U+0000 to U+001F, U+007F to U+009F) as `%XX`, one for each of its UTF-8 bytes.
-pub(super) fn without_controls(text: Cow<'_, str>) -> Cow<'_, str> {
+/// The text with every character that a CloudEvents attribute may not hold as `%XX`, one for each of its UTF-8 bytes:
+/// control characters (U+0000 to U+001F, U+007F to U+009F) and noncharacters (CloudEvents 1.0.2, "Type System").
+/// Surrogates can't stand in a `str`.
+#[must_use]
+pub fn without_forbidden(text: Cow<'_, str>) -> Cow<'_, str> {
     // Most text is plain ASCII, and bytes are looked at faster than characters.
     let plain = |byte: &u8| matches!(byte, b' '..=b'~');
-    if text.as_bytes().iter().all(plain) || !text.contains(char::is_control) {
+    if text.as_bytes().iter().all(plain) || !text.contains(is_forbidden) {
         return text;
     }
     let mut written = String::with_capacity(text.len() + 8);
     for character in text.chars() {
-        if character.is_control() {
+        if is_forbidden(character) {
             for byte in character.encode_utf8(&mut [0; 4]).bytes() {
                 const HEX: [char; 16] = [
                     '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
@@ -76,6 +79,14 @@ pub(super) fn without_controls(text: Cow<'_, str>) -> Cow<'_, str> {
         }
     }
     Cow::Owned(written)
+}
+
+/// Whether a CloudEvents attribute may not hold this character.
+fn is_forbidden(character: char) -> bool {
+    let code = u32::from(character);
+    // U+FDD0 to U+FDEF, and the last two of each plane (Unicode 17.0, section 23.7).
+    let is_noncharacter = matches!(code, 0xfdd0..=0xfdef) || code & 0xfffe == 0xfffe;
+    character.is_control() || is_noncharacter
 }
 
 #[cfg(test)]
@@ -113,17 +124,35 @@ mod tests {
 
     #[test]
     fn control_characters_are_written_byte_by_byte() {
-        let written = without_controls(Cow::Borrowed("a\0\n\u{1f} \u{7f}\u{80}\u{9f}\u{a0}é%0A"));
+        let written = without_forbidden(Cow::Borrowed("a\0\n\u{1f} \u{7f}\u{80}\u{9f}\u{a0}é%0A"));
         assert_eq!(written, "a%00%0A%1F %7F%C2%80%C2%9F\u{a0}é%0A");
         for (alone, expected) in [("\0", "%00"), ("\u{7f}", "%7F"), ("\u{85}", "%C2%85")] {
-            assert_eq!(without_controls(Cow::Borrowed(alone)), expected);
+            assert_eq!(without_forbidden(Cow::Borrowed(alone)), expected);
         }
     }
 
     #[test]
-    fn text_without_control_characters_is_borrowed() {
+    fn noncharacters_are_written_byte_by_byte() {
+        for (alone, expected) in [
+            ("\u{fdcf}", "\u{fdcf}"),
+            ("\u{fdd0}", "%EF%B7%90"),
+            ("\u{fdef}", "%EF%B7%AF"),
+            ("\u{fdf0}", "\u{fdf0}"),
+            ("\u{fffd}", "\u{fffd}"),
+            ("\u{fffe}", "%EF%BF%BE"),
+            ("a\u{ffff}b", "a%EF%BF%BFb"),
+            ("\u{1fffe}", "%F0%9F%BF%BE"),
+            ("\u{10ffff}", "%F4%8F%BF%BF"),
+            ("\u{10fffd}\u{feff}\u{e000}", "\u{10fffd}\u{feff}\u{e000}"),
+        ] {
+            assert_eq!(without_forbidden(Cow::Borrowed(alone)), expected);
+        }
+    }
+
+    #[test]
+    fn text_without_forbidden_characters_is_borrowed() {
         assert!(matches!(
-            without_controls(Cow::Borrowed("é😀")),
+            without_forbidden(Cow::Borrowed("é😀")),
             Cow::Borrowed("é😀")
         ));
     }

@@ -45,6 +45,26 @@ impl Destination {
         }
     }
 
+    /// What stands before the default name of this type's events. None if `chosen`, the route of the type, names the
+    /// destination, or if the name is not the default one.
+    pub(super) fn prefix(
+        &self,
+        event_type: EventType,
+        chosen: Option<&RouteSettings>,
+    ) -> Option<&str> {
+        let named = chosen.map(RouteSettings::named_alone).is_some_and(|named| {
+            of("", event_type, &[], Some(&named))
+                .iter()
+                .any(|destination| destination.broker == self.broker)
+        });
+        let name = match &self.address {
+            Address::Topic(name) | Address::File(name) => name,
+            Address::Exchange { exchange, .. } => exchange,
+        };
+        let default = format!("{}.v1", event_type.name());
+        name.strip_suffix(default.as_str()).filter(|_| !named)
+    }
+
     /// A text that names it across restarts, whatever the configuration's order: the broker and the
     /// parts of the address, each behind a NUL but the first.
     pub fn to_stored(&self) -> String {

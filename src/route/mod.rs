@@ -27,6 +27,8 @@ pub struct Route {
 /// Every source's and type's route.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
+    brokers: Vec<Broker>,
+    settings: Settings,
     destinations: Vec<Destination>,
     /// By source, then by [`EventType::index`].
     routes: Vec<Vec<Route>>,
@@ -54,6 +56,8 @@ impl Table {
         routes: &Settings,
     ) -> Table {
         let mut table = Table {
+            brokers: brokers.to_vec(),
+            settings: routes.clone(),
             destinations: self.destinations.clone(),
             ..Table::default()
         };
@@ -103,19 +107,49 @@ impl Table {
     /// Where the dead letter of an event goes that this broker refused: to the same broker's dead
     /// letters; if these are routed away from it, to wherever that is.
     pub fn dead_letters_of(&self, source: usize, broker: Broker) -> Route {
-        let all = self.of(source, EventType::DeadLetter);
-        let same = all
-            .lanes
-            .iter()
-            .copied()
-            .filter(|lane| self.destinations[*lane].broker == broker);
-        let same = Route {
-            lanes: same.collect(),
+        self.preferring(broker, self.of(source, EventType::DeadLetter))
+    }
+
+    /// The same for a source that is not configured any more, of whose prefix only the destination that refused the
+    /// event tells. None if the table has no destination for the source's dead letters. Those of another source are
+    /// never given.
+    pub fn dead_letters_of_removed(
+        &self,
+        event_type: EventType,
+        refused_by: &Destination,
+    ) -> Option<Route> {
+        let chosen = |event_type: EventType| self.settings.get(event_type.name());
+        let prefix = refused_by.prefix(event_type, chosen(event_type));
+        let chosen = chosen(EventType::DeadLetter);
+        let wanted = match (prefix, chosen) {
+            (Some(prefix), _) => {
+                destination::of(prefix, EventType::DeadLetter, &self.brokers, chosen)
+            }
+            (None, Some(chosen)) => {
+                let named = chosen.named_alone();
+                destination::of("", EventType::DeadLetter, &self.brokers, Some(&named))
+            }
+            (None, None) => Vec::new(),
         };
-        if same.lanes.is_empty() {
-            all.clone()
-        } else {
-            same
+        let lanes = wanted.iter().filter_map(|wanted| {
+            let mut known = self.destinations.iter();
+            known.position(|known| known == wanted)
+        });
+        let route = Route {
+            lanes: lanes.collect(),
+        };
+        (!route.lanes.is_empty()).then(|| self.preferring(refused_by.broker, &route))
+    }
+
+    /// The part of a route that is at this broker; all of it if there is none.
+    fn preferring(&self, broker: Broker, route: &Route) -> Route {
+        let lanes = route.lanes.iter().copied();
+        let same: SmallVec<[usize; 2]> = lanes
+            .filter(|lane| self.destinations[*lane].broker == broker)
+            .collect();
+        match same.is_empty() {
+            true => route.clone(),
+            false => Route { lanes: same },
         }
     }
 
@@ -242,6 +276,57 @@ mod tests {
         let conversation = EventType::Kind(Kind::ConversationCreated);
         assert_eq!(table.of(0, message()), table.of(0, conversation));
         assert_eq!(table.destinations().len(), 5);
+    }
+
+    #[test]
+    fn the_dead_letters_of_a_removed_source_go_beside_what_refused_the_event_and_never_to_another_source()
+     {
+        let none = Settings::default();
+        let given = |table: &Table, topic: &str, event_type| {
+            let refused_by = Destination {
+                broker: Broker::Kafka,
+                address: Address::Topic(topic.to_owned()),
+            };
+            let route = table.dead_letters_of_removed(event_type, &refused_by);
+            route.map(|route| names(table, &route))
+        };
+        let brokers = [Broker::Kafka, Broker::Amqp];
+        let table = Table::new(["a."], &brokers, &none);
+        // The removed source had the prefix of one that is still there.
+        let same = given(&table, "a.message.sent.v1", message());
+        assert_eq!(same, Some(vec!["kafka:a.dead-letter.v1".to_owned()]));
+        // It had one of its own, and no lane leads to its dead letters.
+        assert_eq!(given(&table, "b.message.sent.v1", message()), None);
+        assert_eq!(given(&table, "chat", message()), None);
+        let unrecognized = EventType::Kind(Kind::Unrecognized);
+        assert_eq!(given(&table, "a.message.sent.v1", unrecognized), None);
+        // The spool still has dead letters of it, so that they have a lane.
+        let left = Destination {
+            broker: Broker::Kafka,
+            address: Address::Topic("b.dead-letter.v1".to_owned()),
+        };
+        let table = table.with_unrouted([left]);
+        let own = given(&table, "b.message.sent.v1", message());
+        assert_eq!(own, Some(vec!["kafka:b.dead-letter.v1".to_owned()]));
+
+        // A topic that a route names says nothing of a prefix; dead letters that a route names are everybody's.
+        let topic = |topic: Option<&str>| RouteSettings {
+            kafka: Some(KafkaRoute {
+                topic: topic.map(str::to_owned),
+            }),
+            ..RouteSettings::default()
+        };
+        for (dead_letters, expected) in [
+            (Some("dead"), Some(vec!["kafka:dead".to_owned()])),
+            (None, None),
+        ] {
+            let routes = Settings::from([
+                ("message.sent".to_owned(), topic(Some("a.message.sent.v1"))),
+                ("dead-letter".to_owned(), topic(dead_letters)),
+            ]);
+            let table = Table::new(["a."], &brokers, &routes);
+            assert_eq!(given(&table, "a.message.sent.v1", message()), expected);
+        }
     }
 
     #[test]

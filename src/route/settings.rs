@@ -22,6 +22,18 @@ pub struct RouteSettings {
     pub discard: bool,
 }
 
+impl RouteSettings {
+    /// The part of the route that names its destinations itself, and so leads every source's events there.
+    pub(super) fn named_alone(&self) -> RouteSettings {
+        RouteSettings {
+            kafka: self.kafka.clone().filter(|route| route.topic.is_some()),
+            amqp: self.amqp.clone().filter(|route| route.exchange.is_some()),
+            file: self.file.clone().filter(|route| route.name.is_some()),
+            discard: self.discard,
+        }
+    }
+}
+
 /// A destination on Kafka.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct KafkaRoute {

@@ -61,6 +61,7 @@ pub struct Spool(Arc<Shared>);
 
 struct Shared {
     dir: PathBuf,
+    max_size: u64,
     commands: Mutex<Sender<Command>>,
     found: Vec<Found>,
     start: Instant,
@@ -104,6 +105,7 @@ impl Opened {
         let (commands, receiver) = channel();
         let shared = Arc::new(Shared {
             dir,
+            max_size: store.settings.max_size,
             commands: Mutex::new(commands),
             found,
             start: Instant::now(),
@@ -154,6 +156,11 @@ impl Spool {
     /// What was found on disk at the start.
     pub fn found(&self) -> &[Found] {
         &self.0.found
+    }
+
+    /// What all queues may take up on disk together, in bytes. One queue may hold half of it.
+    pub fn max_size(&self) -> u64 {
+        self.0.max_size
     }
 
     /// The queue of this name, which is made if there is none.

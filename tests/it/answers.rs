@@ -196,7 +196,7 @@ fn every_request_that_can_be_refused_is_refused_with_its_problem() {
         );
     }
     // The body that is no gzip is kept as one that is not JSON.
-    for (reason, count) in [("too_deep", 1.0), ("malformed_json", 3.0)] {
+    for (reason, count) in [("too-deep", 1.0), ("malformed-json", 3.0)] {
         bridge.await_metric(&["dead_letters_total", "parse", reason], count);
     }
     let at_end = ["http_requests_total", "webhooks_rejected_total"]

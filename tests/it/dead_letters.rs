@@ -73,7 +73,7 @@ fn what_a_topic_was_too_small_for_is_published_again_from_kafka() {
 
     let listed = dead_letters(dir, &["list"]).with(0);
     let place = format!("kafka:{prefix}dead-letter.v1");
-    listed.says(&[&first, "too_large", "malformed_json", &place, "19.", "KiB"]);
+    listed.says(&[&first, "too-large", "malformed-json", &place, "19.", "KiB"]);
     let json = dead_letters(dir, &["list", "--json", "--stage", "publish"]).with(0);
     assert_eq!(column(&json, "id"), [&*first, &second]);
     let json = json.json();
@@ -103,7 +103,7 @@ fn what_a_topic_was_too_small_for_is_published_again_from_kafka() {
 
     let one = dead_letters(dir, &["replay", "--id", &second]).with(0);
     assert_eq!(one.stdout, "1 published\n");
-    dead_letters(dir, &["replay", "--reason", "too_large"])
+    dead_letters(dir, &["replay", "--reason", "too-large"])
         .with(0)
         .says(&["2 published"]);
     let records = cluster.await_records(&topic, 3);
@@ -131,7 +131,7 @@ fn dead_letters_of_binary_mode_are_read_too() {
     assert_eq!(column(&listed, "id"), [&*broken, &broken], "{listed:?}");
     for line in listed.json() {
         assert_eq!(line["body"], "\u{1F600} nope");
-        assert_eq!(line["reason"], "malformed_json");
+        assert_eq!(line["reason"], "malformed-json");
     }
     let places = column(&listed, "lies_in");
     let dead_letter = format!("{prefix}dead-letter.v1");
@@ -272,9 +272,9 @@ fn files_are_read_beside_the_bridge_and_one_that_was_mended_is_published() {
         column(&listed, "id")
     };
     assert_eq!(list(&[]), [&*broken, &deep]);
-    assert_eq!(list(&["--reason", "too_deep"]), [&*deep]);
+    assert_eq!(list(&["--reason", "too-deep"]), [&*deep]);
     assert_eq!(
-        list(&["--reason", "too_deep", "--reason", "malformed_json"]).len(),
+        list(&["--reason", "too-deep", "--reason", "malformed-json"]).len(),
         2
     );
     assert_eq!(list(&["--stage", "publish"]).len(), 0);
@@ -383,6 +383,17 @@ fn what_can_t_be_read_or_published_now_is_told_and_stays() {
         "{\"id\":1}".to_owned(),
     ];
     std::fs::write(dir.join("left.ndjson"), lines.join("\n") + "\n").expect("there is room");
+    // An earlier release wrote them, with underscores.
+    let listed = [
+        "list",
+        "--json",
+        "--from",
+        "file:./left.ndjson",
+        "--reason",
+        "too-large",
+    ];
+    let listed = dead_letters(dir, &listed).with(0);
+    assert_eq!(column(&listed, "reason"), ["too-large"; 3]);
     dead_letters(dir, &["list", "--from", "file:./left.ndjson"])
         .with(0)
         .says(&["1 messages beside them are no dead letters"]);

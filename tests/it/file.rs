@@ -128,7 +128,7 @@ fn a_full_disk_costs_503s_and_once_there_is_room_events_flow() {
         202,
         "other lanes go on"
     );
-    assert!(bridge.metric(&["publish_failures_total", "file", "disk_full"]) > 0.0);
+    assert!(bridge.metric(&["publish_failures_total", "file", "disk-full"]) > 0.0);
     assert!(bridge.metric(&["publish_repeated_total", "file"]) > 0.0);
     std::fs::remove_file(&file).expect("the link is there");
     await_some("a 202", || (bridge.post(body).status == 202).then_some(()));
@@ -226,7 +226,7 @@ fn what_happens_is_counted() {
         (&["payload_drift_total", "message.sent", "legacy_key"], 1.0),
         (&["lane_events_total", "minchat.message.sent.v1"], 1.0),
         (&["published_total", "minchat.message.sent.v1"], 1.0),
-        (&["dead_letters_total", "parse", "malformed_json"], 1.0),
+        (&["dead_letters_total", "parse", "malformed-json"], 1.0),
         (&["publish_duration_seconds_count"], 2.0),
         (&["delivery_latency_seconds_count"], 2.0),
         (&["broker_up"], 1.0),

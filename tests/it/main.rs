@@ -13,8 +13,12 @@ mod config;
 #[cfg(all(feature = "amqp", feature = "kafka"))]
 mod dead_letters;
 mod edge;
+#[cfg(all(feature = "amqp", feature = "kafka"))]
+mod envelope;
 mod faults;
 mod file;
+#[cfg(feature = "kafka")]
+mod growth;
 mod guarantees;
 mod healthcheck;
 mod http;

@@ -184,7 +184,7 @@ fn what_is_not_json_is_in_the_queue_of_the_dead_letters() {
             .expect("it says which")]
     );
     assert_eq!(
-        bridge.metric(&["dead_letters_total", "malformed_json"]),
+        bridge.metric(&["dead_letters_total", "malformed-json"]),
         1.0
     );
 }

@@ -23,7 +23,7 @@ pub struct Expected {
 }
 
 pub fn expected(json: &str) -> Expected {
-    let mut tree = Tree::of(json);
+    let mut tree = Tree::of(without_mark(json));
     let kind = tree.kind();
     let before = tree.clone();
     tree.normalize(kind);
@@ -36,6 +36,11 @@ pub fn expected(json: &str) -> Expected {
         legacy: tree != before || before.stays_old(kind),
         missing,
     }
+}
+
+/// The text behind a byte order mark, which is ignored.
+pub fn without_mark(json: &str) -> &str {
+    json.strip_prefix('\u{feff}').unwrap_or(json)
 }
 
 /// Cuts JSON text that is known to be well formed into its tokens.
@@ -323,6 +328,11 @@ fn usable(value: &Tree) -> Option<String> {
     let written = text.chars().map(|character| match u32::from(character) {
         code @ (..0x20 | 0x7f) => format!("%{code:02X}"),
         code @ 0x80..0xa0 => format!("%C2%{code:02X}"),
+        code if (0xfdd0..=0xfdef).contains(&code) || code % 0x10000 >= 0xfffe => {
+            let mut bytes = [0; 4];
+            let bytes = character.encode_utf8(&mut bytes).bytes();
+            bytes.map(|byte| format!("%{byte:02X}")).collect()
+        }
         _ => character.to_string(),
     });
     Some(written.collect())

@@ -149,7 +149,7 @@ fn string() -> impl Strategy<Value = String> {
         1 => r#"\\["\\/bfnrt]"#,
         1 => r"\\u[0-9a-fA-F]{4}",
         1 => r"\\ud[89ab][0-9a-f]{2}\\uD[c-f][0-9A-F]{2}",
-        1 => "[\u{7f}-\u{a0}é\u{2028}\u{feff}😀]{1,3}",
+        1 => "[\u{7f}-\u{a0}é\u{2028}\u{feff}\u{fdcf}-\u{fdf0}\u{fffd}-\u{ffff}\u{1fffe}😀]{1,3}",
         1 => Just(r"\u0000".repeat(50)),
     ];
     vec(piece, 0..7).prop_map(|pieces| format!("\"{}\"", pieces.concat()))

@@ -23,7 +23,7 @@ pub(super) struct Chosen {
     #[arg(long, value_parser = PossibleValuesParser::new(DeadLetterReason::ALL.map(DeadLetterReason::name)))]
     reason: Vec<String>,
 
-    /// Only those of this stage: no JSON that could become an event, or refused by a destination.
+    /// Only those of this stage: what could not become an event, or what a destination refused.
     #[arg(long, value_parser = PossibleValuesParser::new(Stage::ALL.map(Stage::name)))]
     stage: Option<String>,
 

@@ -3,7 +3,7 @@
 //! Guarantees: events are handed over in the order in which they were given; after a failure that
 //! is not an event's own nothing overtakes the first that failed; every ticket is answered once, and
 //! as accepted only for what is confirmed, in the dead letters, or in the spool; what the lane holds
-//! in memory is bounded by the window.
+//! in memory is bounded by the window, or is one event.
 //!
 //! # In memory and on disk
 //!
@@ -48,9 +48,9 @@ pub struct Bounds {
     /// How long an event waits for its confirm until it goes to the spool too; trouble that lasts
     /// so long counts as an outage, so that new events don't wait for its end.
     pub spool_after: Duration,
-    /// What the line may hold, in bytes of memory.
+    /// What the line may hold, in bytes of memory. A line that is empty takes one event of any size.
     pub window: usize,
-    /// What may wait to be appended behind the line, in bytes of memory.
+    /// What may wait to be appended behind the line, in bytes of memory. Where nothing waits, one event of any size may.
     pub arrivals: usize,
     /// What was in the spool at the start; none if the spool is off.
     pub backlog: Option<Backlog>,
@@ -199,13 +199,14 @@ impl<T> Lane<T> {
         steps: &mut Steps<T>,
     ) {
         let entry = Entry::new(now, event, Some(ticket));
-        let fits = self.size + entry.size <= self.bounds.window && entry.size <= room;
+        let of_lane = self.line.is_empty() || self.size + entry.size <= self.bounds.window;
+        let fits = of_lane && entry.size <= room;
         let spool_takes = self.spool_takes(now);
         let published_soon = self.outage(now).is_none();
         if fits && !self.spooling.has_backlog() && published_soon {
             steps.notices.push(taken(entry.event()));
             self.join(entry);
-        } else if spool_takes && self.spooling.arrivals_size + entry.size <= self.bounds.arrivals {
+        } else if spool_takes && self.spooling.has_room_for(entry.size, self.bounds.arrivals) {
             self.spooling.arrive(entry);
         } else if let Some(ticket) = entry.ticket {
             steps.answers.push((ticket, Answer::Unavailable));

@@ -90,6 +90,12 @@ impl<T> Spooling<T> {
         self.on_disk() > 0 || !self.arrivals.is_empty()
     }
 
+    /// Whether an event of this size may wait to be appended. One may wait whatever its size, so that no event is
+    /// refused for ever.
+    pub(super) fn has_room_for(&self, size: usize, most: usize) -> bool {
+        self.arrivals.is_empty() || self.arrivals_size + size <= most
+    }
+
     pub(super) fn arrive(&mut self, entry: Entry<T>) {
         self.arrivals_size += entry.size;
         self.arrivals.push_back(entry);

@@ -18,6 +18,14 @@ const SIGNATURE: &str = "webhook-signature";
 /// Longest id that is taken, in bytes: it goes into the envelope.
 const LONGEST_ID: usize = 256;
 
+/// Whether an id can be believed. With a full stop in it, one signature would fit several requests: what is signed is
+/// `id.timestamp.body`, and the specification asks that neither of the first two hold one. Characters that are not
+/// visible can't stand in an attribute of an event (CloudEvents 1.0.2, "Type System").
+fn is_id(id: &str) -> bool {
+    let is_allowed = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'.';
+    (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(is_allowed)
+}
+
 /// The Standard Webhooks of one source.
 pub(super) struct StandardWebhooks {
     keys: Keys,
@@ -77,7 +85,7 @@ impl StandardWebhooks {
             timestamp,
             signatures: signatures.filter_map(signature::from_base64).collect(),
         };
-        let holds = (1..=LONGEST_ID).contains(&id.len())
+        let holds = is_id(id)
             && !presented.signatures.is_empty()
             && signature::is_near(timestamp, head.now, self.tolerance);
         holds.then_some(presented)

@@ -33,7 +33,11 @@ fn what_is_not_json_is_told_with_its_byte() {
     for (body, offset, what) in [
         ("", 0, "no value"),
         ("  ", 2, "no value"),
-        ("\u{feff}{}", 0, "a byte order mark"),
+        ("\u{feff}", 3, "no value"),
+        ("\u{feff}\u{feff}{}", 3, "no value"),
+        (" \u{feff}{}", 1, "no value"),
+        ("{}\u{feff}", 2, "more after the value"),
+        ("\u{feff}[1,]", 6, "no value"),
         ("{} {}", 3, "more after the value"),
         ("{}\0", 2, "more after the value"),
         ("01", 1, "more after the value"),
@@ -113,6 +117,36 @@ fn quotes_and_backslashes_are_found_wherever_they_stand() {
             .collect();
         let json = format!(r#"["{plain}\\","{plain}\"","{plain}"]"#);
         assert_eq!(data(&json), json);
+    }
+}
+
+#[test]
+fn a_byte_order_mark_before_the_value_is_ignored() {
+    for json in [
+        "{}",
+        " {} ",
+        r#"{"sentBy":{},"chat_id":"c"}"#,
+        "1",
+        "\"\u{feff}\"",
+    ] {
+        let marked = format!("\u{feff}{json}");
+        let (payload, plain) = (payload(&marked), payload(json));
+        let data = |payload: &Payload<'_>| {
+            let mut data = Vec::new();
+            payload.write_data(&mut data);
+            data
+        };
+        assert_eq!(data(&payload), data(&plain), "{json}");
+        assert_eq!(payload.kind(), plain.kind());
+        assert_eq!(payload.ordering_key(), plain.ordering_key());
+        assert_eq!(payload.drift(), plain.drift());
+        assert!(!payload.is_verbatim(), "the mark is no part of the data");
+    }
+    let deep = format!("\u{feff}{}", "[".repeat(61));
+    assert_eq!(refused(deep), Malformed::TooDeep { offset: 63 });
+    // UTF-16 in either order of bytes, and UTF-32, are no JSON text (RFC 8259, section 8.1).
+    for body in [&b"\xff\xfe{\0}\0"[..], b"\xfe\xff\0{\0}", b"\xff\xfe\0\0"] {
+        assert_eq!(refused(body), Malformed::NotUtf8 { offset: 0 });
     }
 }
 

@@ -113,3 +113,25 @@ fn control_characters_are_written_as_percent_and_hex() {
     assert_eq!(of_chat("\"\u{7f}\u{85}\"").as_deref(), Some("%7F%C2%85"));
     assert_eq!(of_chat(r#""100%""#).as_deref(), Some("100%"));
 }
+
+#[test]
+fn noncharacters_are_written_as_percent_and_hex() {
+    for chat_id in ["\"a\u{fffe}b\"", r#""a\ufffeb""#] {
+        assert_eq!(
+            of_chat(chat_id).as_deref(),
+            Some("a%EF%BF%BEb"),
+            "{chat_id}"
+        );
+    }
+    for chat_id in ["\"\u{1ffff}\"", r#""\ud83f\udfff""#] {
+        assert_eq!(
+            of_chat(chat_id).as_deref(),
+            Some("%F0%9F%BF%BF"),
+            "{chat_id}"
+        );
+    }
+    assert_eq!(
+        of_chat("\"\u{fdd0}\u{fdef}\"").as_deref(),
+        Some("%EF%B7%90%EF%B7%AF")
+    );
+}

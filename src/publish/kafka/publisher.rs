@@ -38,7 +38,8 @@ const HEARD: usize = 1024;
 /// Bytes of a record besides its value, at most: key, headers, and Kafka's own framing of a batch.
 const FRAMING: usize = 1024;
 
-/// Whether a topic with this `max.message.bytes` takes every event whose body has up to `max_body` bytes.
+/// Whether a topic with this `max.message.bytes` takes every event whose body has up to `max_body` bytes and does not
+/// grow when it is normalized.
 pub(super) fn takes_all(max_message: usize, max_body: usize) -> bool {
     max_body + envelope::ROOM + FRAMING <= max_message
 }

@@ -18,7 +18,7 @@ fn post(query: &str) -> Request {
 fn a_credential_that_is_there_twice_lets_nobody_in_whichever_is_good() {
     let bridge = bridge();
     let by_token = || with_token(post(""), TOKEN);
-    let by_signature = || signed("a-secret-of-its-own", PAYLOAD.as_bytes());
+    let by_signature = || signed("a-secret-of-its-own-for-this", PAYLOAD.as_bytes());
     let by_standard = || standard("msg_1", now(), PAYLOAD.as_bytes());
     let by_timed = || timed("from-a-file-and-long-enough", now());
     for once in [

@@ -108,7 +108,7 @@ fn row_14_a_topic_that_is_missing_is_waited_for() {
     let bridge = Process::start(&scene.yaml("", ""));
     bridge.await_ready();
     let senders = Senders::start(bridge.webhooks(), 8);
-    bridge.await_log(&["ERROR", TOPIC, "unknown_destination"]);
+    bridge.await_log(&["ERROR", TOPIC, "unknown-destination"]);
     senders.await_spooled(200);
     cluster.create(TOPIC, 3, &[]);
     scene.await_published(&bridge);
@@ -128,7 +128,7 @@ fn row_14_a_topic_that_is_deleted_is_waited_for() {
     check(&early, &scene.consumed(), OF_A_WINDOW);
     cluster.delete(TOPIC);
     let senders = Senders::start(bridge.webhooks(), 8);
-    bridge.await_log(&["ERROR", TOPIC, "unknown_destination"]);
+    bridge.await_log(&["ERROR", TOPIC, "unknown-destination"]);
     senders.await_spooled(200);
     cluster.create(TOPIC, 3, &[]);
     await_draining(&bridge);

@@ -69,7 +69,7 @@ fn assert_large_ones_are_dead_letters(scene: &Kafka, bridge: &Process, senders: 
         assert_eq!(posted.status, 202, "{:?}", posted.json);
         senders.await_accepted(100);
     }
-    bridge.await_metric(&["dead_letters_total", MESSAGES, "too_large"], 3.0);
+    bridge.await_metric(&["dead_letters_total", MESSAGES, "too-large"], 3.0);
     scene.end(bridge, senders);
     assert_eq!(scene.cluster().read("minchat.dead-letter.v1").len(), 3);
 }

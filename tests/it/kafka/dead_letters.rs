@@ -17,8 +17,8 @@ fn what_is_not_json_is_refused_and_kept_as_a_dead_letter() {
     bridge.await_ready();
     let deep = "[".repeat(61) + &"]".repeat(61);
     for (body, reason) in [
-        ("{\"text\": nope}", "malformed_json"),
-        (deep.as_str(), "too_deep"),
+        ("{\"text\": nope}", "malformed-json"),
+        (deep.as_str(), "too-deep"),
     ] {
         let posted = bridge.post(body);
         assert_eq!(
@@ -100,7 +100,7 @@ fn an_event_that_its_topic_does_not_take_is_a_dead_letter_and_the_lane_goes_on()
     let data = &record.value["data"];
     assert_eq!(
         (data["reason"].as_str(), data["stage"].as_str()),
-        (Some("too_large"), Some("publish"))
+        (Some("too-large"), Some("publish"))
     );
     assert_eq!(data["destination"], format!("kafka:{topic}"));
     assert_eq!(
@@ -112,7 +112,7 @@ fn an_event_that_its_topic_does_not_take_is_a_dead_letter_and_the_lane_goes_on()
         (&PARENT.into(), &"rojo=\"1\"".into())
     );
     for counted in [
-        &["dead_letters_total", &topic, "publish", "too_large"][..],
+        &["dead_letters_total", &topic, "publish", "too-large"][..],
         &["webhooks_accepted_total", "message.sent", "dead-lettered"],
         &["published_total", &format!("{prefix}dead-letter.v1")],
     ] {
@@ -121,7 +121,7 @@ fn an_event_that_its_topic_does_not_take_is_a_dead_letter_and_the_lane_goes_on()
     for (header, value) in [
         ("topic", topic.as_str()),
         ("stage", "publish"),
-        ("exception.class.name", "too_large"),
+        ("exception.class.name", "too-large"),
         (
             "exception.message",
             data["detail"].as_str().expect("it says why"),

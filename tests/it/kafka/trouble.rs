@@ -31,7 +31,7 @@ fn a_topic_that_is_missing_is_waited_for() {
         )
     );
     assert_eq!(bridge.ask("/readyz").0, 503);
-    let failures = ["publish_failures_total", &topic, "unknown_destination"];
+    let failures = ["publish_failures_total", &topic, "unknown-destination"];
     assert!(bridge.metric(&failures) > 0.0);
     cluster.create(&topic, 1, &[]);
     await_some("a 202", || {
