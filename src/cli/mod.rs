@@ -27,6 +27,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::telemetry;
+
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, 64 wrong usage, 69 unavailable, 70 internal error, 74 input or output failed, 78 wrong configuration.
 
@@ -69,7 +71,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             };
         }
     };
-    match &cli.command {
+    let code = match &cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(args),
         Command::Config(args) => config::run(args),
@@ -80,7 +82,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Healthcheck(args) => healthcheck::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
-    }
+    };
+    telemetry::flush();
+    code
 }
 
 #[cfg(test)]

@@ -20,9 +20,11 @@ use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Connection, LINGER, Limits};
 use super::connections::{Connections, Registration};
+use super::problem;
 use super::settings::Settings;
 use super::stream::{Stream, Transport};
 use super::tls::{ClientCertificate, Tls};
+use crate::metrics::{Endpoint, Metrics};
 
 /// What a listener does with each new connection.
 #[derive(Clone)]
@@ -31,6 +33,7 @@ pub(super) struct Acceptor {
     limits: Limits,
     keep_alive: KeepAlive,
     tls: Option<(TlsAcceptor, Tls)>,
+    metrics: Arc<Metrics>,
 }
 
 impl Acceptor {
@@ -38,8 +41,10 @@ impl Acceptor {
         settings: &Settings,
         connections: &Arc<Connections>,
         tls: Option<Tls>,
+        metrics: Arc<Metrics>,
     ) -> Self {
         Self {
+            metrics,
             connections: connections.clone(),
             limits: Limits {
                 header_timeout: settings.header_timeout,
@@ -88,6 +93,7 @@ impl Acceptor {
                 data.insert(stream.connection().clone());
             })
             .finish(map_config(app, |()| AppConfig::default()));
+        let metrics = self.metrics.clone();
         let acceptor = self.clone();
         fn_service(move |socket: TcpStream| {
             let acceptor = acceptor.clone();
@@ -98,6 +104,10 @@ impl Acceptor {
             }
         })
         .and_then(http)
+        .map_err(move |error| {
+            count(&error, &metrics);
+            error
+        })
     }
 
     async fn accept(self, socket: TcpStream) -> io::Result<Stream> {
@@ -115,7 +125,7 @@ impl Acceptor {
             }
         };
         let connection = Connection::new(registration, certificate, self.limits);
-        Ok(Stream::new(transport, connection))
+        Ok(Stream::new(transport, connection, self.metrics))
     }
 
     /// A handshake has as long as a head, and a connection can be told to make room in the middle of it.
@@ -127,10 +137,22 @@ impl Acceptor {
         registration: &Registration,
     ) -> io::Result<(Transport, Option<ClientCertificate>)> {
         let stream = tokio::select! {
-            stream = timeout(self.limits.header_timeout, acceptor.accept(socket)) => stream??,
+            stream = timeout(self.limits.header_timeout, acceptor.accept(socket)) => stream.map_err(io::Error::from).flatten(),
             () = registration.ended() => return Err(io::ErrorKind::ConnectionAborted.into()),
         };
+        let stream = stream.inspect_err(|error| {
+            tracing::debug!(%error, "a TLS handshake failed");
+            self.metrics.tls_handshake_failed();
+        })?;
         let certificate = tls.certificate(stream.get_ref().1);
         Ok((Transport::Tls(Box::new(stream)), certificate))
+    }
+}
+
+/// Counts what the server has answered by itself, since it never was a request of the application.
+fn count(ended_by: &DispatchError, metrics: &Metrics) {
+    if let DispatchError::Parse(error) = ended_by {
+        tracing::debug!(%error, "what came is no HTTP request");
+        metrics.request_finished(Endpoint::Other, problem::BAD_HEAD.as_u16(), Duration::ZERO);
     }
 }

@@ -122,6 +122,9 @@ pub(super) const HEAD_TOO_LARGE: StatusCode = StatusCode::REQUEST_HEADER_FIELDS_
 pub(super) const HEAD_TOO_LARGE_ANSWER: &[u8] =
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
+/// The status of a head that was not complete within `http.header_timeout`.
+pub(super) const HEAD_TIMEOUT: StatusCode = StatusCode::REQUEST_TIMEOUT;
+
 /// The whole answer to a head that was not complete within `http.header_timeout`.
 pub(super) const HEAD_TIMEOUT_ANSWER: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";

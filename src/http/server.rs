@@ -131,7 +131,12 @@ fn webhook_listener(
         behind,
         phase.clone(),
     ));
-    let acceptor = Acceptor::new(settings, &connections, edge.tls.clone());
+    let acceptor = Acceptor::new(
+        settings,
+        &connections,
+        edge.tls.clone(),
+        edge.metrics.clone(),
+    );
     let socket = socket(settings.listen)?;
     let address = socket.local_addr()?;
     let server = Server::build()
@@ -199,7 +204,7 @@ fn admin_listener(
         ADMIN_HEAD_BYTES.max(2 * settings.head_size),
         None,
     ));
-    let acceptor = Acceptor::new(settings, &connections, None);
+    let acceptor = Acceptor::new(settings, &connections, None, metrics.clone());
     let socket = socket(admin.listen)?;
     let address = socket.local_addr()?;
     let server = Server::build()

@@ -15,6 +15,8 @@ pub(super) fn log_from_now_on() {
             line,
             panicked.payload(),
         );
+        // The process may end before the thread that writes the log has written it.
+        super::flush();
     }));
 }
 
