@@ -50,6 +50,11 @@ pub(super) async fn answer(
             .head_mut()
             .set_connection_type(ConnectionType::Close);
     }
+    // A series of this status for each endpoint would be four that nobody looks at.
+    let endpoint = match response.status() {
+        StatusCode::METHOD_NOT_ALLOWED => Endpoint::Other,
+        _ => endpoint,
+    };
     admin
         .metrics
         .request_finished(endpoint, response.status().as_u16(), began.elapsed());

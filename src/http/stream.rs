@@ -56,11 +56,7 @@ enum Ending {
 }
 
 impl Stream {
-    pub(super) fn new(
-        transport: Transport,
-        connection: Connection,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub(super) fn new(transport: Transport, connection: Connection, metrics: Arc<Metrics>) -> Self {
         Self {
             transport,
             connection,

@@ -18,7 +18,7 @@ pub enum Endpoint {
     Metrics,
     /// `/version`.
     Version,
-    /// Any other path, of either listener, and what is no HTTP request.
+    /// Any other path, of either listener, any other method on the admin listener, and what is no HTTP request.
     Other,
 }
 
@@ -63,10 +63,10 @@ impl Endpoint {
                     .chain(problems)
                     .collect()
             }
-            Self::Livez | Self::Readyz => vec![200, 405, 503],
-            Self::Metrics => vec![200, 405, 500],
-            Self::Version => vec![200, 405],
-            Self::Other => vec![BAD_HEAD, 404, HEAD_TIMEOUT, HEAD_TOO_LARGE],
+            Self::Livez | Self::Readyz => vec![200, 503],
+            Self::Metrics => vec![200, 500],
+            Self::Version => vec![200],
+            Self::Other => vec![BAD_HEAD, 404, 405, HEAD_TIMEOUT, HEAD_TOO_LARGE],
         };
         statuses.sort_unstable();
         statuses.dedup();

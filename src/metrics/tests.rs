@@ -218,7 +218,7 @@ fn rejections_are_requests_answered_with_4xx_and_failed_handshakes() {
         (Endpoint::Webhooks, 401),
         (Endpoint::Other, 400),
         (Endpoint::Other, 408),
-        (Endpoint::Version, 405),
+        (Endpoint::Other, 405),
         (Endpoint::Readyz, 503),
     ] {
         metrics.request_finished(endpoint, status, Duration::ZERO);

@@ -6,6 +6,7 @@ mod crowd;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod limits;
+mod log;
 #[cfg(feature = "oauth")]
 mod oauth;
 mod origin;
