@@ -167,13 +167,13 @@ install-run-deps: install-rust
 
 .PHONY: install-test-deps
 install-test-deps:
-	@$(INSTALL) "Java and Maven run Kafka, rabbitmq-server runs RabbitMQ, for the tests and for \`make brokers\`" \
-	    openjdk-17-jre-headless=java:17 maven=mvn rabbitmq-server=/usr/lib/rabbitmq/bin/rabbitmq-server
+	@$(INSTALL) "Java and Maven run Kafka, rabbitmq-server runs RabbitMQ, for the tests and for \`make brokers\`; curl posts as README says" \
+	    openjdk-17-jre-headless=java:17 maven=mvn rabbitmq-server=/usr/lib/rabbitmq/bin/rabbitmq-server curl
 
 .PHONY: install-image-deps
 install-image-deps:
-	@$(INSTALL) "to build OpenSSL into the binary, and to run it in a root of its own" \
-	    perl ca-certificates=/etc/ssl/certs/ca-certificates.crt openssl util-linux=unshare coreutils=chroot
+	@$(INSTALL) "to build OpenSSL into the binary, to run it in a root and a network of its own, and to post to it" \
+	    perl ca-certificates=/etc/ssl/certs/ca-certificates.crt openssl util-linux=unshare iproute2=ip curl
 
 .PHONY: install-chart-deps
 install-chart-deps:

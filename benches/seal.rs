@@ -9,7 +9,7 @@ use minchat_bridge::minchat::{self, SAMPLES};
 
 fn seal(criterion: &mut Criterion) {
     let settings = Settings {
-        schema_base: "urn:minchat-bridge:schema:".to_owned(),
+        schema_base: "tag:minchat.io,2026:bridge:schema:".to_owned(),
     };
     let sealer = Sealer::new(&settings, [("minchat", "/webhooks/minchat")]);
     let sample = SAMPLES

@@ -85,12 +85,24 @@ pub fn identity(cert_file: &Path, key_file: &Path) -> Result<Identity, Unusable>
 /// When there is none in the file, or one that is broken.
 pub fn authority(file: &Path) -> Result<RootCertStore, Unusable> {
     let mut roots = RootCertStore::empty();
-    for certificate in chain(file).map_err(Unusable::Authority)? {
-        roots
-            .add(certificate)
-            .map_err(|_| Unusable::Authority(BROKEN))?;
-    }
+    roots.add_parsable_certificates(authority_certificates(file)?);
     Ok(roots)
+}
+
+/// The same, for a client that makes its own store of them.
+///
+/// # Errors
+/// When there is none in the file, or one that is broken.
+pub fn authority_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Unusable> {
+    let chain = chain(file).map_err(Unusable::Authority)?;
+    let mut roots = RootCertStore::empty();
+    let mut added = chain
+        .iter()
+        .map(|certificate| roots.add(certificate.clone()));
+    match added.all(|outcome| outcome.is_ok()) {
+        true => Ok(chain),
+        false => Err(Unusable::Authority(BROKEN)),
+    }
 }
 
 /// When a certificate expires, in seconds since 1970.

@@ -53,6 +53,8 @@
 //! - `rdkafka` is named in `publish/kafka` only, `lapin` in `publish/amqp` only, `actix_web` in `http` only.
 //! - [`minchat`], [`envelope`], [`route`] and the deciding half of [`delivery`] do no I/O and log nothing.
 //! - Every event that a lane took is published, dead-lettered or pending: the books balance.
+//! - An answer leaves after every number and status that tells of it.
+//! - A panic anywhere but in a request's handler ends the process ([`telemetry::panics`]).
 //!
 //! # Where the next one goes
 //!
@@ -61,6 +63,9 @@
 //!   [`route::Broker`] and of [`route::Address`]; a line in [`app`].
 //! - A metric: a row in `metrics/table.rs`, and a verb.
 //! - A setting: a row in `config/table.rs`, and a field of its room's `Settings`.
+
+// Every thread has a name. See clippy.toml.
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 pub mod app;
 pub mod certificates;

@@ -233,6 +233,7 @@ fn metrics(config: &Config) -> Result<Metrics, prometheus::Error> {
         brokers: config.brokers(),
         problems: Slug::ALL
             .iter()
+            .filter(|slug| slug.is_of_webhooks())
             .map(|slug| (slug.name(), slug.status()))
             .collect(),
         success_status: config.http.success_status,

@@ -106,6 +106,8 @@ impl Reload {
         let change = change.map_err(|why| format!("http.tls: {why}"))?;
         let generation = self.follow(&would.config)?;
         self.publishers.reload(&would.config);
+        // Before the first request is answered by the new configuration.
+        self.metrics.config_loaded();
         change.apply(generation);
         self.holds = would;
         Ok(changes.later)
@@ -125,7 +127,6 @@ impl Reload {
     }
 
     fn tell(&self, why: &str, later: &[SettingPath]) {
-        self.metrics.config_loaded();
         for warning in &self.holds.warnings {
             tracing::warn!("{warning}");
         }

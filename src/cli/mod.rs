@@ -1,6 +1,6 @@
 //! The command line: one file a command.
 //!
-//! Guarantees: every way to end has an exit code of `sysexits.h`, wrong usage included; what a
+//! Guarantees: every way to end has an exit code of `sysexits.h`, wrong usage and panics included; what a
 //! command was asked for goes to stdout, everything else to stderr.
 
 mod check;
@@ -21,13 +21,14 @@ mod target;
 #[cfg(test)]
 mod tiny_server;
 mod topics;
+mod trust;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::telemetry;
+use crate::telemetry::{self, panics};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, 64 wrong usage, 69 unavailable, 70 internal error, 74 input or output failed, 78 wrong configuration.
@@ -59,6 +60,7 @@ enum Command {
 
 /// Does what the command line says.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    panics::end_the_process();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {

@@ -16,6 +16,11 @@ impl Target {
         &self.0
     }
 
+    /// Whether TLS is spoken there.
+    pub(super) fn is_https(&self) -> bool {
+        self.0.scheme_str() == Some("https")
+    }
+
     /// The URL with `dry_run=true` in its query.
     pub(super) fn dry_run(&self) -> String {
         // What stands behind a `#` is cut off when a URL is parsed.

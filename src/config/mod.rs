@@ -9,6 +9,7 @@
 //! `complete` adds the defaults, `build` makes settings of them, `judge` checks what they say
 //! together.
 
+mod admin;
 mod amqp_uri;
 mod build;
 mod certificates;
@@ -40,6 +41,7 @@ mod yaml;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use admin::admin_listen;
 pub use changes::{Changes, changes};
 pub use effective::{Effective, to_yaml};
 pub use files::ReadFile;

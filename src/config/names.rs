@@ -66,7 +66,7 @@ pub(super) const SOURCE: Rule = Rule {
 
 /// RFC 3986, as far as it matters: a scheme, and nothing that would need an escape.
 pub(super) const URI: Rule = Rule {
-    right: "give a URI, such as urn:minchat-bridge:schema: or https://example.com/schemas/",
+    right: "give a URI, such as tag:example.com,2026:schema: or https://example.com/schemas/",
     holds: |text| {
         is_uri_text(text)
             && text.split_once(':').is_some_and(|(scheme, rest)| {
@@ -130,6 +130,12 @@ pub(super) const HTTP_URL: Rule = Rule {
 pub(super) const NETWORK: Rule = Rule {
     right: "give a network such as 10.0.0.0/8 or 2001:db8::/32, or one address",
     holds: |text| crate::http::settings::network(text).is_some(),
+};
+
+/// A name that a client's certificate presents. Its form tells its type.
+pub(super) const CERTIFICATE_NAME: Rule = Rule {
+    right: "give a DNS name such as relay.example.com (no wildcard, no port, xn-- for what is not ASCII), a URI such as spiffe://cluster/relay, an e-mail address, or an IP address",
+    holds: crate::http::settings::is_certificate_name,
 };
 
 /// A host's name, an IPv4 address, or an IPv6 address in brackets.

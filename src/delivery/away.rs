@@ -260,3 +260,30 @@ async fn a_lane_that_heard_nothing_takes_what_another_of_its_broker_was_told() {
     assert_eq!(receipt, Ok(Ok(Receipt::Spooled)));
     assert_eq!(delivery.stop(Duration::ZERO), 0);
 }
+
+/// An answer is the last thing that a lane lets out of a turn: whoever has it asks no number, and no status, that does
+/// not know of it yet.
+#[tokio::test]
+async fn what_is_shown_is_never_behind_what_was_answered() {
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    let (delivery, sealer) = (delivery(dir.path(), RealDisk, NEVER, |_| true), sealer());
+    let of_this_thread = LocalSet::new();
+    of_this_thread
+        .run_until(async {
+            let port = delivery.port();
+            tokio::task::spawn_local(port.clone().answering());
+            for events in 1..=500 {
+                let answer = port.deliver(&delivery.current(), event(&sealer, 0)).await;
+                assert_eq!(answer, Ok(Receipt::Spooled));
+                assert_eq!(delivery.pending(), events);
+                assert_eq!(delivery.spooled(), events as u64);
+                let left = delivery.backlogs();
+                let [left] = left.as_slice() else {
+                    panic!("{left:?}")
+                };
+                assert_eq!((left.events, left.detail.as_str()), (events as u64, "away"));
+            }
+        })
+        .await;
+    assert_eq!(delivery.stop(Duration::ZERO), 0);
+}

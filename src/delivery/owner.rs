@@ -1,7 +1,6 @@
 //! The task around a lane: the thread that owns it, tells it what happened, and carries out its steps.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::health::BrokerHealth;
@@ -33,9 +32,6 @@ pub(super) enum Message {
     /// Take nothing more; until then, what is in flight may still be confirmed.
     Stop { until: Instant },
 }
-
-/// `EX_SOFTWARE` of sysexits.h.
-const EX_SOFTWARE: i32 = 70;
 
 /// How long an owner may be idle until it shows that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -94,7 +90,6 @@ impl Owner {
                 }
             }
             self.advance(now, &mut steps);
-            self.show(now);
             let is_late = stop_at.is_some_and(|until| now >= until + SYNC);
             if self.lane.is_finished(now) || is_late {
                 self.publisher
@@ -126,8 +121,7 @@ impl Owner {
         for _ in 0..LOADS {
             self.lane
                 .advance(now, max_envelope, self.window.room(), steps);
-            self.carry_out(steps);
-            self.window.holds(&self.status, self.lane.size());
+            self.carry_out(now, steps);
             let (Some(bytes), Some(keeping)) = (steps.load.take(), &mut self.keeping) else {
                 break;
             };
@@ -172,9 +166,9 @@ impl Owner {
         }
     }
 
-    fn carry_out(&mut self, steps: &mut Steps<Ticket>) {
-        // Before anybody is answered: who asks then is told of it.
-        self.metrics.pending(self.lane.pending());
+    /// Carries out the lane's steps. Answers go out last: whoever has one finds it in every number, status
+    /// and log line that this lane has.
+    fn carry_out(&mut self, now: Instant, steps: &mut Steps<Ticket>) {
         for notice in steps.notices.drain(..) {
             self.tell(notice);
         }
@@ -195,13 +189,15 @@ impl Owner {
             self.publisher.publish(&steps.publish);
             steps.publish.clear();
         }
-        Ticket::answer_all(steps.answers.drain(..));
         for condemned in steps.dead_letters.drain(..) {
             self.bury(condemned);
         }
         if std::mem::take(&mut steps.rebuild) {
             self.publisher.rebuild();
         }
+        self.window.holds(&self.status, self.lane.size());
+        self.show(now);
+        Ticket::answer_all(steps.answers.drain(..));
     }
 
     /// Brings an event that the destination will never take to the dead letters.
@@ -330,6 +326,7 @@ impl Owner {
 
     /// Shows what readiness, liveness and metrics ask for.
     fn show(&mut self, now: Instant) {
+        self.metrics.pending(self.lane.pending());
         self.status.holds(self.lane.pending(), self.lane.kept());
         self.status.beat(now);
         let spool_takes = self.lane.spool_takes(now);
@@ -337,17 +334,6 @@ impl Owner {
             .shows(self.lane.reached(), self.lane.outage(now), spool_takes);
         if let Some(keeping) = &mut self.keeping {
             keeping.show(now, &self.lane, &self.metrics);
-        }
-    }
-}
-
-impl Drop for Owner {
-    /// An owner that panics takes the bridge with it: a restart is better than answers that never come.
-    fn drop(&mut self) {
-        self.status.ended.store(true, Ordering::Release);
-        if std::thread::panicking() {
-            tracing::error!(destination = %self.destination, "a lane's owner ended by a panic: ending the bridge");
-            std::process::exit(EX_SOFTWARE);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a lane's owner shows to those who ask: is it ready, does it live.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long an owner may be silent and still count as living. A sync of a sick disk takes seconds.
@@ -15,12 +15,17 @@ const INTO_THE_SPOOL: &str = "takes events into the spool: ";
 pub(super) struct LaneStatus {
     start: Instant,
     beat: AtomicU64,
-    ready: AtomicBool,
-    detail: Mutex<String>,
+    readiness: Mutex<Readiness>,
     pending: AtomicUsize,
     spooled: AtomicU64,
     pub(super) held: AtomicUsize,
-    pub(super) ended: AtomicBool,
+}
+
+/// Under one lock, so that whoever asks never gets the answer of one turn with the reason of another.
+#[derive(Debug)]
+struct Readiness {
+    ready: bool,
+    detail: String,
 }
 
 impl LaneStatus {
@@ -28,12 +33,13 @@ impl LaneStatus {
         LaneStatus {
             start: Instant::now(),
             beat: AtomicU64::new(0),
-            ready: AtomicBool::new(false),
-            detail: Mutex::new("not reached yet".to_owned()),
+            readiness: Mutex::new(Readiness {
+                ready: false,
+                detail: "not reached yet".to_owned(),
+            }),
             pending: AtomicUsize::new(0),
             spooled: AtomicU64::new(0),
             held: AtomicUsize::new(0),
-            ended: AtomicBool::new(false),
         }
     }
 
@@ -65,13 +71,12 @@ impl LaneStatus {
             .start
             .elapsed()
             .saturating_sub(Duration::from_millis(self.beat.load(Ordering::Relaxed)));
-        silent < SILENCE && !self.ended.load(Ordering::Acquire)
+        silent < SILENCE
     }
 
     /// Shows whether the destination takes events: by its broker, or by the spool.
     pub(super) fn shows(&self, reached: bool, outage: Option<&str>, spool_takes: bool) {
         let ready = reached && outage.is_none() || spool_takes;
-        self.ready.store(ready, Ordering::Relaxed);
         let (by, why) = match (outage, spool_takes) {
             (Some(outage), true) => (INTO_THE_SPOOL, outage),
             (Some(outage), false) => ("", outage),
@@ -79,7 +84,9 @@ impl LaneStatus {
             (None, true) => (INTO_THE_SPOOL, "not reached yet"),
             (None, false) => ("not reached yet", ""),
         };
-        let mut detail = self.detail.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut readiness = self.lock();
+        readiness.ready = ready;
+        let detail = &mut readiness.detail;
         if detail.strip_prefix(by) != Some(why) {
             detail.clear();
             detail.push_str(by);
@@ -95,11 +102,13 @@ impl LaneStatus {
     }
 
     pub(super) fn readiness(&self) -> (bool, String) {
-        let detail = self
-            .detail
+        let readiness = self.lock();
+        (readiness.ready, readiness.detail.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Readiness> {
+        self.readiness
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        (self.ready.load(Ordering::Relaxed), detail)
     }
 }

@@ -57,6 +57,7 @@ fn is_member(member: &str) -> bool {
     let key_byte =
         |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/' | b'@');
     (1..=256).contains(&key.len())
+        && key.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
         && key.bytes().all(key_byte)
         && (1..=256).contains(&value.len())
         && value.bytes().all(|b| matches!(b, 0x20..=0x7e) && b != b'=')
@@ -119,6 +120,15 @@ mod tests {
         for (text, good) in [
             ("rojo=00f067aa0ba902b7,congo=t61rcWkgMzE", true),
             ("tenant@vendor=a b", true),
+            ("1tenant@1vendor=1", true),
+            ("a=1,,b=2, c=3 ,", true),
+            ("a=1, ,b", false),
+            ("a=,b=2", false),
+            ("=1", false),
+            ("@vendor=1", false),
+            ("_a=1", false),
+            (",", false),
+            ("a=\t", false),
             ("rojo", false),
             ("Rojo=1", false),
             ("a=b=c", false),

@@ -33,7 +33,6 @@ pub(super) struct Acceptor {
     limits: Limits,
     keep_alive: KeepAlive,
     tls: Option<(TlsAcceptor, Tls)>,
-    metrics: Arc<Metrics>,
 }
 
 impl Acceptor {
@@ -41,10 +40,8 @@ impl Acceptor {
         settings: &Settings,
         connections: &Arc<Connections>,
         tls: Option<Tls>,
-        metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            metrics,
             connections: connections.clone(),
             limits: Limits {
                 header_timeout: settings.header_timeout,
@@ -93,7 +90,7 @@ impl Acceptor {
                 data.insert(stream.connection().clone());
             })
             .finish(map_config(app, |()| AppConfig::default()));
-        let metrics = self.metrics.clone();
+        let metrics = self.connections.metrics.clone();
         let acceptor = self.clone();
         fn_service(move |socket: TcpStream| {
             let acceptor = acceptor.clone();
@@ -125,7 +122,7 @@ impl Acceptor {
             }
         };
         let connection = Connection::new(registration, certificate, self.limits);
-        Ok(Stream::new(transport, connection, self.metrics))
+        Ok(Stream::new(transport, connection))
     }
 
     /// A handshake has as long as a head, and a connection can be told to make room in the middle of it.
@@ -142,7 +139,7 @@ impl Acceptor {
         };
         let stream = stream.inspect_err(|error| {
             tracing::debug!(%error, "a TLS handshake failed");
-            self.metrics.tls_handshake_failed();
+            self.connections.metrics.tls_handshake_failed();
         })?;
         let certificate = tls.certificate(stream.get_ref().1);
         Ok((Transport::Tls(Box::new(stream)), certificate))

@@ -2,7 +2,8 @@
 
 use actix_web::http::Uri;
 
-use super::query;
+use super::problem::{Problem, Slug};
+use super::query::{self, Parameter};
 
 /// The parts of a webhook's URL. Names are compared as they stand: none of them needs an escape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,10 +30,30 @@ impl<'a> Address<'a> {
     }
 
     /// Whether everything but publishing is asked for.
-    pub(super) fn dry_run(&self) -> bool {
-        self.query
-            .and_then(|query| query::value(query, "dry_run"))
-            .is_some_and(|value| *value == *b"true")
+    ///
+    /// # Errors
+    /// The query says something about a dry run that is neither yes nor no. Such a webhook is never published.
+    pub(super) fn dry_run(&self) -> Result<bool, Problem> {
+        let query = self.query.unwrap_or_default();
+        let resembling = query::count_resembling(query, "dryrun");
+        let asked = match query::parameter(query, "dry_run") {
+            Parameter::Absent if resembling == 0 => Some(false),
+            Parameter::Once(value) if resembling == 1 => truth(&value),
+            _ => None,
+        };
+        asked.ok_or(Problem::new(
+            Slug::InvalidParameter,
+            "the parameter for a dry run is given once, as dry_run=true or dry_run=false; nothing was published",
+        ))
+    }
+}
+
+/// The usual spellings of yes and no. A parameter without a value says yes.
+fn truth(value: &[u8]) -> Option<bool> {
+    match value.to_ascii_lowercase().as_slice() {
+        b"" | b"1" | b"true" | b"yes" | b"on" => Some(true),
+        b"0" | b"false" | b"no" | b"off" => Some(false),
+        _ => None,
     }
 }
 
@@ -73,21 +94,56 @@ mod tests {
     }
 
     #[test]
-    fn only_the_word_true_asks_for_a_dry_run() {
-        for (url, dry_run) in [
-            ("/webhooks/a?dry_run=true", true),
-            ("/webhooks/a?token=x&dry_run=true", true),
-            ("/webhooks/a?dry_run=false", false),
-            ("/webhooks/a?dry_run", false),
-            ("/webhooks/a?no_dry_run=true", false),
-            ("/webhooks/a", false),
+    fn a_dry_run_is_asked_for_in_the_usual_spellings_and_nothing_like_it_is_overlooked() {
+        for (query, asked) in [
+            ("token=x", Some(false)),
+            ("no_dry_run=true", Some(false)),
+            ("dry_run", Some(true)),
+            ("dry_run=", Some(true)),
+            ("dry_run=1", Some(true)),
+            ("dry_run=TRUE", Some(true)),
+            ("dry_run=Yes", Some(true)),
+            ("dry_run=on", Some(true)),
+            ("token=x&dry_run=true", Some(true)),
+            ("dry%5Frun=%74rue", Some(true)),
+            ("dry_run=0", Some(false)),
+            ("dry_run=False", Some(false)),
+            ("dry_run=no", Some(false)),
+            ("dry_run=OFF", Some(false)),
+            ("dry_run=2", None),
+            ("dry_run=maybe", None),
+            ("dry_run=true ", None),
+            ("dry_run=tr&ue", None),
+            ("dry_run=true;token=x", None),
+            ("dry_run=%22true%22", None),
+            ("dry_run=%00", None),
+            ("dry_run=true&dry_run=true", None),
+            ("dry_run=false&dry%5frun=false", None),
+            ("dry_run=false&DRY_RUN=true", None),
+            ("DRY_RUN=true", None),
+            ("dry-run=true", None),
+            ("dryrun", None),
+            ("dryRun=true", None),
+            ("%20dry_run=true", None),
+            ("dry_run[]=true", None),
+            ("?dry_run=true", None),
+            ("x=1;dry_run=true", None),
+            ("x=1%26dry_run=true", None),
+            ("dry%255Frun=true", None),
         ] {
-            let uri: Uri = url.parse().expect("the tests use valid URLs");
-            assert_eq!(
-                Address::of(&uri).map(|address| address.dry_run()),
-                Some(dry_run),
-                "{url}"
-            );
+            let address = Address {
+                source: "a",
+                kind: None,
+                query: Some(query),
+            };
+            let answer = address.dry_run().map_err(|problem| problem.slug());
+            assert_eq!(answer, asked.ok_or(Slug::InvalidParameter), "{query}");
         }
+        let without = Address {
+            source: "a",
+            kind: None,
+            query: None,
+        };
+        assert!(matches!(without.dry_run(), Ok(false)));
     }
 }

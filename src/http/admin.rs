@@ -15,7 +15,7 @@ use super::problem::{self, Problem, Slug};
 use super::unread;
 use crate::delivery::{Delivery, Readiness};
 use crate::metrics::{self, Endpoint, Metrics};
-use crate::telemetry;
+use crate::telemetry::{self, panics};
 
 /// What the admin listener shows.
 pub(super) struct Admin {
@@ -26,7 +26,7 @@ pub(super) struct Admin {
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Answers one request, whatever it is.
+/// Answers one request, whatever it is. A bug costs the request that it happened to, and nothing else.
 pub(super) async fn answer(
     admin: Rc<Admin>,
     request: HttpRequest,
@@ -36,25 +36,15 @@ pub(super) async fn answer(
     let connection = connection::of(&request);
     connection.begin_request(!matches!(payload, Payload::None));
     let endpoint = endpoint(request.path());
-    let outcome = match (endpoint, request.method()) {
-        (Endpoint::Other, _) => Err(Problem::new(
-            Slug::UnknownSource,
-            "there is nothing at this path",
-        )),
-        (_, &Method::GET | &Method::HEAD) => admin.show(endpoint, request.query_string()),
-        _ => Err(Problem::method_not_allowed("GET, HEAD")),
-    };
-    let mut response = unread::close(outcome.unwrap_or_else(Problem::into_response), payload);
+    let handled = panics::contained(|| admin.answer(endpoint, &request));
+    let response =
+        handled.unwrap_or_else(|_| Problem::new(Slug::Internal, "this is a bug").into_response());
+    let mut response = unread::close(response, payload);
     if !connection.end_request() {
         response
             .head_mut()
             .set_connection_type(ConnectionType::Close);
     }
-    // A series of this status for each endpoint would be four that nobody looks at.
-    let endpoint = match response.status() {
-        StatusCode::METHOD_NOT_ALLOWED => Endpoint::Other,
-        _ => endpoint,
-    };
     admin
         .metrics
         .request_finished(endpoint, response.status().as_u16(), began.elapsed());
@@ -72,6 +62,18 @@ fn endpoint(path: &str) -> Endpoint {
 }
 
 impl Admin {
+    fn answer(&self, endpoint: Endpoint, request: &HttpRequest) -> HttpResponse {
+        let outcome = match (endpoint, request.method()) {
+            (Endpoint::Other, _) => Err(Problem::new(
+                Slug::NotFound,
+                "the admin listener has /livez, /readyz, /metrics and /version",
+            )),
+            (_, &Method::GET | &Method::HEAD) => self.show(endpoint, request.query_string()),
+            _ => Err(Problem::method_not_allowed("GET, HEAD")),
+        };
+        outcome.unwrap_or_else(Problem::into_response)
+    }
+
     fn show(&self, endpoint: Endpoint, query: &str) -> Result<HttpResponse, Problem> {
         Ok(match endpoint {
             Endpoint::Livez => probe(self.delivery.liveness().map(|()| "ok\n".to_owned())),

@@ -1,18 +1,19 @@
 //! What the head of a webhook decides, before a byte of its body is read.
 
+use std::borrow::Cow;
+
 use actix_web::HttpRequest;
 use actix_web::http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName};
 use actix_web::http::{Method, StatusCode, Version};
 
 use super::address::Address;
-use super::auth::{Entry, Head};
+use super::auth::{self, Entry, Head};
 use super::body::{self, Bounds};
 use super::encoding::Encoding;
 use super::problem::{self, Problem, Slug};
 use super::source::Source;
 use crate::minchat::Kind;
 
-static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// A head that was let in. Only [`Admitted::by_head`] makes one, and only with one is a body read.
@@ -41,11 +42,14 @@ impl<'a> Admitted<'a> {
         if request.method() != Method::POST {
             return Err(Problem::method_not_allowed("POST"));
         }
-        let entry = source.doors.entry(&head);
-        if entry == Entry::Denied {
-            return Err(source.turned_away(&head));
-        }
+        let once_signed = match source.doors.entry(&head) {
+            Entry::Granted => false,
+            Entry::OnceSigned => true,
+            Entry::Denied => return Err(source.turned_away(&head)),
+            Entry::Elsewhere => return Err(source.turned_away_from_there(&head)),
+        };
         let said = said_kind(address)?;
+        let dry_run = address.dry_run()?;
         let encoding = Encoding::of(headers)?;
         let declared = body::declared(headers);
         bounds.admit(declared)?;
@@ -53,8 +57,8 @@ impl<'a> Admitted<'a> {
             said,
             encoding,
             declared,
-            dry_run: address.dry_run(),
-            once_signed: entry == Entry::OnceSigned,
+            dry_run,
+            once_signed,
             head,
         })
     }
@@ -70,31 +74,38 @@ impl<'a> Admitted<'a> {
         }
         let signed = source.doors.signed(&self.head, wire);
         let signed = signed.ok_or_else(|| source.turned_away(&self.head))?;
+        if !source.doors.allows_origin(&self.head) {
+            return Err(source.turned_away_from_there(&self.head));
+        }
         source.take_one()?;
         Ok(signed.webhook_id)
     }
 
-    /// The request's `content-type`. It decides nothing.
+    /// The request's `content-type`, if it has exactly one. It decides nothing.
     pub(super) fn content_type(&self) -> Option<&'a str> {
-        self.head.headers.get(CONTENT_TYPE)?.to_str().ok()
+        auth::only(self.head.headers, CONTENT_TYPE.as_str())
     }
 
-    /// Whether the `content-type` names something else than JSON. It is counted; without one, nothing was named.
+    /// Whether the `content-type` names something else than JSON, or is there twice. It is counted; without one, nothing
+    /// was named.
     pub(super) fn has_odd_type(&self) -> bool {
-        self.head
-            .headers
-            .get(CONTENT_TYPE)
-            .is_some_and(|value| !value.to_str().is_ok_and(is_json))
+        self.head.headers.contains_key(CONTENT_TYPE) && !self.content_type().is_some_and(is_json)
     }
 
-    /// The request's `traceparent` (W3C Trace Context).
+    /// The request's `traceparent`. Of several, none counts (W3C Trace Context, section 3.2).
     pub(super) fn traceparent(&self) -> Option<&'a str> {
-        self.head.headers.get(&TRACEPARENT)?.to_str().ok()
+        auth::only(self.head.headers, "traceparent")
     }
 
-    /// The request's `tracestate` (W3C Trace Context).
-    pub(super) fn tracestate(&self) -> Option<&'a str> {
-        self.head.headers.get(&TRACESTATE)?.to_str().ok()
+    /// The request's `tracestate`. Several are one list, in their order (W3C Trace Context, section 3.3).
+    pub(super) fn tracestate(&self) -> Option<Cow<'a, str>> {
+        let lists = self.head.headers.get_all(&TRACESTATE);
+        let lists: Option<Vec<&str>> = lists.map(|list| list.to_str().ok()).collect();
+        match lists?[..] {
+            [] => None,
+            [list] => Some(Cow::Borrowed(list)),
+            ref lists => Some(Cow::Owned(lists.join(","))),
+        }
     }
 }
 

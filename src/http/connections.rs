@@ -2,11 +2,12 @@
 //!
 //! Guarantees: at most `limit` connections are open, besides a few that are being closed; nobody without credentials
 //! keeps others out: when a connection comes and there is no room, one that has shown no good credentials is closed,
-//! the oldest of the address that has the most of them. Only if all have shown credentials, the new one is closed.
+//! the oldest of the address that has the most of them, or the oldest of all among addresses that have as many. Only if all have shown credentials, the new one is closed.
 //! Incomplete heads that are larger than one read take at most `head_bytes` of memory together.
 //! Not responsible for: the time-outs of one connection (`connection`).
 
 use std::cell::Cell;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv6Addr};
@@ -15,9 +16,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use actix_web::http::StatusCode;
 use futures_util::task::AtomicWaker;
 
-use crate::metrics::Metrics;
+use crate::metrics::{Endpoint, Metrics};
 
 /// Connections that may still be open though they were told to close. A new one is closed beyond that.
 const MAX_CLOSING: usize = 256;
@@ -32,8 +34,9 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 pub(super) struct Connections {
     limit: usize,
     head_bytes: usize,
-    /// `Some` for the listener whose connections are metrics.
-    metrics: Option<Arc<Metrics>>,
+    pub(super) metrics: Arc<Metrics>,
+    /// Whether the connections themselves are counted: those of the webhook listener are.
+    is_counted: bool,
     table: Mutex<Table>,
 }
 
@@ -46,8 +49,8 @@ struct Table {
     closing: usize,
     /// Those without good credentials, by address; the oldest has the lowest id.
     unauthenticated: HashMap<IpAddr, BTreeSet<u64>>,
-    /// The addresses by how many of those each has.
-    by_count: BTreeSet<(usize, IpAddr)>,
+    /// The addresses by how many of those each has, and by the oldest of them.
+    by_count: BTreeSet<(usize, Reverse<u64>, IpAddr)>,
     /// The bytes of incomplete heads beyond one read, by connection, and their sum.
     large_heads: BTreeMap<u64, usize>,
     large_head_bytes: usize,
@@ -85,14 +88,22 @@ pub(super) struct Registration {
 }
 
 impl Connections {
-    pub(super) fn new(limit: usize, head_bytes: usize, metrics: Option<Arc<Metrics>>) -> Self {
-        if let Some(metrics) = &metrics {
-            metrics.max_connections(limit);
+    /// The connections of the webhook listener, which are counted.
+    pub(super) fn of_webhooks(limit: usize, head_bytes: usize, metrics: Arc<Metrics>) -> Self {
+        metrics.max_connections(limit);
+        Self {
+            is_counted: true,
+            ..Self::of_admin(limit, head_bytes, metrics)
         }
+    }
+
+    /// The connections of the admin listener.
+    pub(super) fn of_admin(limit: usize, head_bytes: usize, metrics: Arc<Metrics>) -> Self {
         Self {
             limit,
             head_bytes,
             metrics,
+            is_counted: false,
             table: Mutex::default(),
         }
     }
@@ -104,8 +115,8 @@ impl Connections {
         if table.open.len() >= self.limit {
             self.log_full(&mut table);
             let has_room = table.closing < MAX_CLOSING && table.evict_for_another();
-            if let Some(metrics) = &self.metrics {
-                metrics.connection_evicted();
+            if self.is_counted {
+                self.metrics.connection_evicted();
             }
             if !has_room {
                 return None;
@@ -119,8 +130,8 @@ impl Connections {
         }
         table.open.insert(id, handle.clone());
         table.add_unauthenticated(peer, id);
-        if let Some(metrics) = &self.metrics {
-            metrics.connection_opened();
+        if self.is_counted {
+            self.metrics.connection_opened();
         }
         Some(Registration {
             connections: self.clone(),
@@ -164,7 +175,7 @@ impl Table {
     /// Closes one connection that has shown no good credentials: of the address that has the most of these, the oldest
     /// for which no handler works, or else the oldest. Returns false if there is none.
     fn evict_for_another(&mut self) -> bool {
-        let Some(&(_, peer)) = self.by_count.last() else {
+        let Some(&(_, _, peer)) = self.by_count.last() else {
             return false;
         };
         let ids = &self.unauthenticated[&peer];
@@ -186,24 +197,33 @@ impl Table {
     }
 
     fn add_unauthenticated(&mut self, peer: IpAddr, id: u64) {
-        let ids = self.unauthenticated.entry(peer).or_default();
-        self.by_count.remove(&(ids.len(), peer));
-        ids.insert(id);
-        self.by_count.insert((ids.len(), peer));
+        self.change_unauthenticated(peer, |ids| {
+            ids.insert(id);
+        });
     }
 
     fn remove_unauthenticated(&mut self, peer: IpAddr, id: u64) {
-        let Some(ids) = self.unauthenticated.get_mut(&peer) else {
-            return;
+        self.change_unauthenticated(peer, |ids| {
+            ids.remove(&id);
+        });
+    }
+
+    /// Changes the connections of an address, and its place among the addresses.
+    fn change_unauthenticated(&mut self, peer: IpAddr, change: impl FnOnce(&mut BTreeSet<u64>)) {
+        let place = |ids: &BTreeSet<u64>| {
+            let oldest = ids.first()?;
+            Some((ids.len(), Reverse(*oldest), peer))
         };
-        let before = ids.len();
-        if !ids.remove(&id) {
-            return;
+        let ids = self.unauthenticated.entry(peer).or_default();
+        let before = place(ids);
+        change(ids);
+        let after = place(ids);
+        if let Some(before) = before {
+            self.by_count.remove(&before);
         }
-        self.by_count.remove(&(before, peer));
-        match ids.len() {
-            0 => _ = self.unauthenticated.remove(&peer),
-            left => _ = self.by_count.insert((left, peer)),
+        match after {
+            Some(after) => _ = self.by_count.insert(after),
+            None => _ = self.unauthenticated.remove(&peer),
         }
     }
 
@@ -277,6 +297,12 @@ impl Registration {
         }
     }
 
+    /// The stream has answered a head with this status by itself. Which endpoint it was meant for is not known.
+    pub(super) fn head_refused(&self, status: StatusCode) {
+        let metrics = &self.connections.metrics;
+        metrics.request_finished(Endpoint::Other, status.as_u16(), Duration::ZERO);
+    }
+
     /// The head is complete.
     pub(super) fn release_head(&self) {
         if self.has_large_head.replace(false) {
@@ -293,8 +319,8 @@ impl Drop for Registration {
         if table.open.remove(&self.id).is_none() {
             table.closing -= 1;
         }
-        if let Some(metrics) = &self.connections.metrics {
-            metrics.connection_closed();
+        if self.connections.is_counted {
+            self.connections.metrics.connection_closed();
         }
     }
 }
@@ -313,9 +339,16 @@ fn network(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Labels;
 
     fn connections(limit: usize, head_bytes: usize) -> Arc<Connections> {
-        Arc::new(Connections::new(limit, head_bytes, None))
+        let labels = Labels {
+            brokers: Vec::new(),
+            problems: Vec::new(),
+            success_status: 202,
+        };
+        let metrics = Metrics::new(&labels).expect("the metrics don't contradict each other");
+        Arc::new(Connections::of_admin(limit, head_bytes, Arc::new(metrics)))
     }
 
     fn peer(number: u8) -> IpAddr {
@@ -341,6 +374,16 @@ mod tests {
         let _another = register(&connections, 3);
         assert!(is_evicted(&many[1]));
         assert!(!is_evicted(&single) && !is_evicted(&new));
+    }
+
+    #[test]
+    fn among_addresses_that_have_as_many_the_oldest_makes_room() {
+        let connections = connections(3, 0);
+        let all = [9, 1, 5].map(|number| register(&connections, number));
+        let _fourth = register(&connections, 7);
+        assert_eq!(all.each_ref().map(is_evicted), [true, false, false]);
+        let _fifth = register(&connections, 3);
+        assert_eq!(all.each_ref().map(is_evicted), [true, true, false]);
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod admit;
 mod answer;
 mod auth;
 mod body;
+mod certificate_name;
 mod connection;
 mod connections;
 mod edge;

@@ -13,13 +13,20 @@ use uuid::Uuid;
 use super::answer::{self, Written};
 use crate::minchat::Malformed;
 
+/// What the `type` of a problem begins with: a tag URI (RFC 4151), which is a name and no address to fetch.
+const TYPE: &str = "tag:minchat.io,2026:bridge:problem:";
+
 /// Why a webhook was not accepted. The sender's fault is a 4xx, the bridge's or a broker's a 5xx.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slug {
     /// Not JSON, or nested too deep.
     MalformedJson,
+    /// A parameter of the URL that can't be understood, and must not be passed over.
+    InvalidParameter,
     /// No credentials, or wrong ones.
     Unauthorized,
+    /// Good credentials, from an address that is not allowed.
+    Forbidden,
     /// The URL names no source.
     UnknownSource,
     /// The URL names a kind that there is not.
@@ -40,6 +47,8 @@ pub enum Slug {
     StorageUnavailable,
     /// The bridge is about to end.
     Stopping,
+    /// The admin listener has nothing at the path. Not a webhook's.
+    NotFound,
 }
 
 struct Row {
@@ -50,9 +59,11 @@ struct Row {
 
 impl Slug {
     /// All of them, in the order of [`Slug::index`].
-    pub const ALL: [Slug; 12] = [
+    pub const ALL: [Slug; 15] = [
         Slug::MalformedJson,
+        Slug::InvalidParameter,
         Slug::Unauthorized,
+        Slug::Forbidden,
         Slug::UnknownSource,
         Slug::UnknownKind,
         Slug::MethodNotAllowed,
@@ -63,16 +74,19 @@ impl Slug {
         Slug::Internal,
         Slug::StorageUnavailable,
         Slug::Stopping,
+        Slug::NotFound,
     ];
 
     #[rustfmt::skip]
     const fn row(self) -> Row {
         let (slug, status, title) = match self {
             Slug::MalformedJson       => ("malformed-json",       StatusCode::BAD_REQUEST,            "The body is not JSON"),
+            Slug::InvalidParameter    => ("invalid-parameter",    StatusCode::BAD_REQUEST,            "A parameter of the URL is invalid"),
             Slug::Unauthorized        => ("unauthorized",         StatusCode::UNAUTHORIZED,           "No or wrong credentials"),
+            Slug::Forbidden           => ("forbidden",            StatusCode::FORBIDDEN,              "The address is not allowed"),
             Slug::UnknownSource       => ("unknown-source",       StatusCode::NOT_FOUND,              "No such source"),
             Slug::UnknownKind         => ("unknown-kind",         StatusCode::NOT_FOUND,              "No such kind"),
-            Slug::MethodNotAllowed    => ("method-not-allowed",   StatusCode::METHOD_NOT_ALLOWED,     "A webhook is a POST"),
+            Slug::MethodNotAllowed    => ("method-not-allowed",   StatusCode::METHOD_NOT_ALLOWED,     "The method is not allowed"),
             Slug::BodyTimeout         => ("body-timeout",         StatusCode::REQUEST_TIMEOUT,        "The body did not come in time"),
             Slug::PayloadTooLarge     => ("payload-too-large",    StatusCode::PAYLOAD_TOO_LARGE,      "The body is too large"),
             Slug::UnsupportedEncoding => ("unsupported-encoding", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The content-encoding is not supported"),
@@ -80,6 +94,7 @@ impl Slug {
             Slug::Internal            => ("internal",             StatusCode::INTERNAL_SERVER_ERROR,  "The bridge failed"),
             Slug::StorageUnavailable  => ("storage-unavailable",  StatusCode::SERVICE_UNAVAILABLE,    "No broker took the event in time"),
             Slug::Stopping            => ("stopping",             StatusCode::SERVICE_UNAVAILABLE,    "The bridge is stopping"),
+            Slug::NotFound            => ("not-found",            StatusCode::NOT_FOUND,              "Nothing is here"),
         };
         Row { slug, status, title }
     }
@@ -92,6 +107,11 @@ impl Slug {
     /// The status that it is answered with.
     pub fn status(self) -> u16 {
         self.row().status.as_u16()
+    }
+
+    /// Whether a webhook can be refused with it.
+    pub fn is_of_webhooks(self) -> bool {
+        self != Slug::NotFound
     }
 
     /// The place in [`Slug::ALL`].
@@ -118,16 +138,23 @@ pub(super) const NOT_READY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 /// A head over `http.head_size`: answered without a body, as the server answers even larger ones.
 pub(super) const HEAD_TOO_LARGE: StatusCode = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
 
-/// The whole answer to a head that is too large before it is complete.
-pub(super) const HEAD_TOO_LARGE_ANSWER: &[u8] =
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+/// An answer that the stream of a connection writes by itself: what it refuses is no request yet.
+pub(super) struct RawAnswer {
+    pub(super) status: StatusCode,
+    pub(super) bytes: &'static [u8],
+}
 
-/// The status of a head that was not complete within `http.header_timeout`.
-pub(super) const HEAD_TIMEOUT: StatusCode = StatusCode::REQUEST_TIMEOUT;
+/// The answer to a head that is too large, also before it is complete.
+pub(super) const HEAD_TOO_LARGE_ANSWER: RawAnswer = RawAnswer {
+    status: HEAD_TOO_LARGE,
+    bytes: b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+};
 
-/// The whole answer to a head that was not complete within `http.header_timeout`.
-pub(super) const HEAD_TIMEOUT_ANSWER: &[u8] =
-    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+/// The answer to a head that was not complete within `http.header_timeout`.
+pub(super) const HEAD_TIMEOUT_ANSWER: RawAnswer = RawAnswer {
+    status: StatusCode::REQUEST_TIMEOUT,
+    bytes: b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+};
 
 /// A head that is no request: answered without a body, as the server answers others.
 pub(super) const BAD_HEAD: StatusCode = StatusCode::BAD_REQUEST;
@@ -222,7 +249,8 @@ impl Problem {
 
     fn written(&self, row: &Row) -> Written {
         let mut body = Written::with_capacity(320);
-        body.text("{\"type\":\"urn:minchat-bridge:problem:");
+        body.text("{\"type\":\"");
+        body.text(TYPE);
         body.text(row.slug);
         body.text("\",\"title\":\"");
         body.text(row.title);
@@ -230,7 +258,7 @@ impl Problem {
         body.text(row.status.as_str());
         body.text(",\"detail\":");
         body.json(&self.detail);
-        body.text(",\"instance\":\"");
+        body.text(",\"instance\":\"urn:uuid:");
         body.request_id(self.event.unwrap_or_else(Uuid::now_v7));
         if let Some(id) = self.dead_letter {
             body.text("\",\"dead_letter_id\":\"");
@@ -278,11 +306,12 @@ mod tests {
             let instance = response
                 .headers()
                 .get("x-request-id")
-                .and_then(|id| id.to_str().ok());
+                .and_then(|id| id.to_str().ok())
+                .map(|id| format!("urn:uuid:{id}"));
             assert_eq!(
                 body,
                 serde_json::json!({
-                    "type": format!("urn:minchat-bridge:problem:{}", slug.name()),
+                    "type": format!("tag:minchat.io,2026:bridge:problem:{}", slug.name()),
                     "title": slug.row().title,
                     "status": response.status().as_u16(),
                     "detail": "why",
@@ -305,7 +334,7 @@ mod tests {
         let id = Uuid::now_v7();
         let (_, body) = answered(Problem::new(Slug::MalformedJson, "why").dead_lettered(id)).await;
         assert_eq!(body["dead_letter_id"], id.to_string());
-        assert_eq!(body["instance"], id.to_string());
+        assert_eq!(body["instance"], format!("urn:uuid:{id}"));
     }
 
     #[tokio::test]

@@ -2,15 +2,46 @@
 
 use std::borrow::Cow;
 
-/// The value of the first parameter of that name, its percent-encoding undone.
+/// What a query says of one parameter.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Parameter<'a> {
+    Absent,
+    /// It is there once. Without an equals sign its value is empty.
+    Once(Cow<'a, [u8]>),
+    /// It is there more than once, so that no value can be told to be the one that was meant.
+    Repeated,
+}
+
+/// Looks a parameter up. The percent-encoding of names and values is undone; names are compared as they stand then.
 ///
 /// A plus stays one: what is read here are tokens, which are often base64, and never forms.
-pub(super) fn value<'a>(query: &'a str, name: &str) -> Option<Cow<'a, [u8]>> {
-    query
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .find(|(key, _)| *key == name)
-        .map(|(_, value)| decoded(value.as_bytes()))
+pub(super) fn parameter<'a>(query: &'a str, name: &str) -> Parameter<'a> {
+    let mut values = query.split('&').filter_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (*decoded(key.as_bytes()) == *name.as_bytes()).then_some(value)
+    });
+    match (values.next(), values.next()) {
+        (None, _) => Parameter::Absent,
+        (Some(value), None) => Parameter::Once(decoded(value.as_bytes())),
+        (Some(_), Some(_)) => Parameter::Repeated,
+    }
+}
+
+/// Counts the parameters whose name has these letters, whatever their case and whatever stands between them.
+///
+/// This is for parameters that must not be overlooked: what is percent-encoded twice, and what stands behind another
+/// separator than `&`, counts too.
+pub(super) fn count_resembling(query: &str, letters: &str) -> usize {
+    let once = decoded(query.as_bytes());
+    let pieces = decoded(&once);
+    let pieces = pieces.split(|byte| matches!(byte, b'&' | b';' | b'?' | b'#'));
+    pieces
+        .filter(|piece| {
+            let name = piece.split(|byte| *byte == b'=').next().unwrap_or_default();
+            let name = name.iter().filter(|byte| byte.is_ascii_alphabetic());
+            name.map(u8::to_ascii_lowercase).eq(letters.bytes())
+        })
+        .count()
 }
 
 /// Undoes percent-encoding. A percent sign that encodes nothing stands for itself.
@@ -59,15 +90,41 @@ mod tests {
             ("a=%4", "%4"),
             ("a=%zz%41", "%zzA"),
             ("a=%%41", "%A"),
+            ("%61=b", "b"),
+            ("a", ""),
+            ("a=", ""),
+            ("x&%61&y", ""),
         ] {
-            assert_eq!(
-                value(query, "a").as_deref(),
-                Some(expected.as_bytes()),
-                "{query}"
-            );
+            let expected = Parameter::Once(expected.as_bytes().into());
+            assert_eq!(parameter(query, "a"), expected, "{query}");
         }
-        for query in ["", "a", "b=a", "aa=1", "&&="] {
-            assert_eq!(value(query, "a"), None, "{query}");
+        for query in ["", "b=a", "aa=1", "A=1", "&&=", "%2561=1", "b;a=1", "?a=1"] {
+            assert_eq!(parameter(query, "a"), Parameter::Absent, "{query}");
+        }
+        for query in ["a&a", "a=1&a=1", "a=1&x&%61=2", "a=&a=1"] {
+            assert_eq!(parameter(query, "a"), Parameter::Repeated, "{query}");
+        }
+    }
+
+    #[test]
+    fn what_resembles_a_name_is_counted_wherever_it_stands() {
+        for (query, count) in [
+            ("", 0),
+            ("dry_run", 1),
+            ("dry_run=true", 1),
+            ("DRY-RUN=1&dryRun&token=x", 2),
+            ("x=1;dry_run=true", 1),
+            ("?dry_run=true", 1),
+            ("x=1?dry_run=true", 1),
+            ("dry%5Frun=1", 1),
+            ("dry%255Frun=1", 1),
+            ("x=1%26dry_run%3D1", 1),
+            ("+dry+run=1", 1),
+            ("dry_run[0]=1", 1),
+            ("dry_run%00=1", 1),
+            ("no_dry_run=1&dry=1&x=dry_run", 0),
+        ] {
+            assert_eq!(count_resembling(query, "dryrun"), count, "{query}");
         }
     }
 }

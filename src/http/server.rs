@@ -119,10 +119,10 @@ fn webhook_listener(
     behind: Behind,
     phase: &Arc<SharedPhase>,
 ) -> io::Result<(Listening, SocketAddr)> {
-    let connections = Arc::new(Connections::new(
+    let connections = Arc::new(Connections::of_webhooks(
         settings.max_connections,
         (settings.max_in_flight_bytes / 4).max(2 * settings.head_size),
-        Some(behind.metrics.clone()),
+        behind.metrics.clone(),
     ));
     let delivery = behind.delivery.clone();
     let listener = Arc::new(listener(
@@ -131,12 +131,7 @@ fn webhook_listener(
         behind,
         phase.clone(),
     ));
-    let acceptor = Acceptor::new(
-        settings,
-        &connections,
-        edge.tls.clone(),
-        edge.metrics.clone(),
-    );
+    let acceptor = Acceptor::new(settings, &connections, edge.tls.clone());
     let socket = socket(settings.listen)?;
     let address = socket.local_addr()?;
     let server = Server::build()
@@ -199,12 +194,12 @@ fn admin_listener(
     admin: &AdminSettings,
     (delivery, metrics, phase): (Delivery, Arc<Metrics>, Arc<SharedPhase>),
 ) -> io::Result<(Listening, SocketAddr)> {
-    let connections = Arc::new(Connections::new(
+    let connections = Arc::new(Connections::of_admin(
         ADMIN_CONNECTIONS,
         ADMIN_HEAD_BYTES.max(2 * settings.head_size),
-        None,
+        metrics.clone(),
     ));
-    let acceptor = Acceptor::new(settings, &connections, None, metrics.clone());
+    let acceptor = Acceptor::new(settings, &connections, None);
     let socket = socket(admin.listen)?;
     let address = socket.local_addr()?;
     let server = Server::build()

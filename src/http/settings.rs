@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer};
 
+use super::certificate_name::CertificateName;
 use crate::secret::Secret;
 use crate::units::{duration_setting, size_setting};
 
@@ -180,10 +181,15 @@ pub struct StandardWebhooksSettings {
 /// The section `sources.*.auth.mtls`.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct MtlsSettings {
-    /// Whom a certificate has to be made out to: one of these as DNS name, URI, e-mail address or
-    /// common name. Empty: whomever the authority made it out to.
+    /// The names of clients that are let in. A certificate presents a name as a subject alternative name of the same
+    /// type, or, if it has none of any type, a DNS name as its common name. Empty: any certificate of the authority.
     #[serde(default)]
-    pub names: Vec<String>,
+    pub names: Vec<CertificateName>,
+}
+
+/// Whether a text is a name that a client's certificate can present.
+pub(crate) fn is_certificate_name(text: &str) -> bool {
+    CertificateName::parse(text).is_some()
 }
 
 /// Whether a text is a secret of Standard Webhooks.

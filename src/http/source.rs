@@ -7,7 +7,6 @@ use std::time::Duration;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
-use super::auth::failures::Failures;
 use super::auth::{Doors, Head};
 use super::problem::{Problem, Slug};
 use super::settings::{RateLimit, SourceSettings};
@@ -22,7 +21,6 @@ pub(super) struct Source {
     pub(super) counts: SourceMetrics,
     pub(super) doors: Doors,
     rate: Option<Rate>,
-    failures: Arc<Failures>,
 }
 
 /// How much a source may post, and what it has posted lately.
@@ -48,8 +46,6 @@ impl Serving {
 /// All sources, as they are now.
 pub(super) struct Sources {
     serving: RwLock<Arc<Serving>>,
-    /// Of all sources: an address has one limit.
-    failures: Arc<Failures>,
     metrics: Arc<Metrics>,
 }
 
@@ -65,7 +61,6 @@ impl Sources {
         };
         let sources = Self {
             serving: RwLock::new(Arc::new(none)),
-            failures: Arc::default(),
             metrics,
         };
         sources.replace(settings, generation);
@@ -108,26 +103,29 @@ impl Sources {
             counts: self.metrics.source(&settings.name),
             doors: Doors::new(settings),
             rate: settings.rate_limit.map(Rate::new),
-            failures: Arc::clone(&self.failures),
         }
     }
 }
 
 impl Source {
-    /// The problem of a request that nothing let in.
+    /// The problem of a request without good credentials. It is the same whatever the reason, and wherever it comes from.
     pub(super) fn turned_away(&self, head: &Head<'_>) -> Problem {
         let address = self.doors.origin(head);
         tracing::debug!(source = self.name, ?address, "turned away");
-        match self.failures.count(address) {
-            Ok(()) => Problem::new(
-                Slug::Unauthorized,
-                "credentials that the source takes are needed",
-            ),
-            Err(wait) => Problem::too_many(
-                "there were too many requests without credentials that the source takes",
-                whole_seconds(wait).max(1),
-            ),
-        }
+        Problem::new(
+            Slug::Unauthorized,
+            "credentials that the source takes are needed, each of them once",
+        )
+    }
+
+    /// The problem of a request with good credentials whose address is not in `allow_from`.
+    pub(super) fn turned_away_from_there(&self, head: &Head<'_>) -> Problem {
+        let address = self.doors.origin(head);
+        tracing::debug!(source = self.name, ?address, "turned away for its address");
+        Problem::new(
+            Slug::Forbidden,
+            "the source takes no webhooks from this address",
+        )
     }
 
     /// Takes one from what the source may still post.

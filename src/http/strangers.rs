@@ -1,4 +1,6 @@
-//! The names of keys that no kind has: each is worth one log line, and only so many are.
+//! The keys that no kind has. A new one is logged once, and only so many are.
+//!
+//! A name may be a person's, where a sender uses such as keys: names are logged at DEBUG alone, and INFO has their number.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -17,16 +19,26 @@ pub(super) struct Strangers {
 }
 
 impl Strangers {
-    /// Logs the names that are new.
+    /// Logs the keys that are new.
     pub(super) fn tell(&self, payload: &Payload<'_>) {
+        let kind = payload.kind().name();
+        let mut new = 0;
         for key in payload.unknown_keys() {
             if self.is_new(payload.kind(), &key) {
-                tracing::info!(
-                    kind = payload.kind().name(),
+                new += 1;
+                tracing::debug!(
+                    kind,
                     key = &*key,
                     "a key that this kind of payload had not before"
                 );
             }
+        }
+        if new > 0 {
+            tracing::info!(
+                kind,
+                keys = new,
+                "keys that this kind of payload had not before; their names are logged at debug"
+            );
         }
     }
 

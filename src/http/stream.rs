@@ -7,11 +7,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use actix_web::http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -19,8 +16,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::connection::{Connection, Expired, HeadTooLarge, MAX_READ};
 use super::connections::Told;
-use super::problem;
-use crate::metrics::{Endpoint, Metrics};
+use super::problem::{HEAD_TIMEOUT_ANSWER, HEAD_TOO_LARGE_ANSWER, RawAnswer};
 
 /// What a connection's bytes travel through.
 pub(super) enum Transport {
@@ -32,7 +28,6 @@ pub(super) enum Transport {
 pub(super) struct Stream {
     transport: Transport,
     connection: Connection,
-    metrics: Arc<Metrics>,
     /// Fires at the connection's deadline or before it, and is set anew then.
     timer: Option<Pin<Box<Sleep>>>,
     /// Bytes that the server was given since it last had to look at them.
@@ -56,11 +51,10 @@ enum Ending {
 }
 
 impl Stream {
-    pub(super) fn new(transport: Transport, connection: Connection, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(transport: Transport, connection: Connection) -> Self {
         Self {
             transport,
             connection,
-            metrics,
             timer: None,
             burst: 0,
             is_write_blocked: false,
@@ -128,21 +122,20 @@ impl Stream {
             .progress(|progress| progress.expire(Instant::now()));
         match expired {
             Expired::Idle => self.ending = Ending::Ended,
-            Expired::Head => self.answer(problem::HEAD_TIMEOUT, problem::HEAD_TIMEOUT_ANSWER)?,
+            Expired::Head => self.answer(HEAD_TIMEOUT_ANSWER)?,
             Expired::Closing => return Err(io::ErrorKind::TimedOut.into()),
         }
         Ok(())
     }
 
     /// Ends the connection with an answer of the stream's own.
-    fn answer(&mut self, status: StatusCode, answer: &'static [u8]) -> io::Result<()> {
+    fn answer(&mut self, answer: RawAnswer) -> io::Result<()> {
         if self.is_write_blocked {
             // It would stand in the middle of an earlier answer.
             return Err(io::ErrorKind::TimedOut.into());
         }
-        self.metrics
-            .request_finished(Endpoint::Other, status.as_u16(), Duration::ZERO);
-        self.ending = Ending::Answering { rest: answer };
+        self.connection.registration().head_refused(answer.status);
+        self.ending = Ending::Answering { rest: answer.bytes };
         Ok(())
     }
 
@@ -195,7 +188,7 @@ impl Stream {
         if let Err(HeadTooLarge) = delivered {
             buffer.set_filled(before);
             self.connection.progress(|progress| progress.close(now));
-            self.answer(problem::HEAD_TOO_LARGE, problem::HEAD_TOO_LARGE_ANSWER)?;
+            self.answer(HEAD_TOO_LARGE_ANSWER)?;
             return Poll::Pending;
         }
         if head > MAX_READ {

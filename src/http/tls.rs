@@ -21,8 +21,8 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, ServerConfig,
     ServerConnection, SignatureScheme, version,
 };
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use super::certificate_name::{self, CertificateName};
 use super::settings::TlsSettings;
 use crate::certificates::{self, Identity, Unusable};
 
@@ -104,7 +104,7 @@ impl Tls {
         let chain = connection.peer_certificates()?;
         let (own, _) = chain.split_first()?;
         Some(ClientCertificate {
-            names: names(own),
+            names: certificate_name::presented(own),
             not_after: certificates::not_after(own)?,
             chain: chain.iter().map(|one| one.clone().into_owned()).collect(),
             verified_in: AtomicU64::new(self.0.generation.load(Relaxed)),
@@ -127,7 +127,7 @@ impl Shared {
 #[derive(Debug)]
 pub(super) struct ClientCertificate {
     chain: Vec<CertificateDer<'static>>,
-    names: Vec<String>,
+    names: Vec<CertificateName>,
     not_after: i64,
     /// The generation in which the authority last vouched for it.
     verified_in: AtomicU64,
@@ -160,36 +160,9 @@ impl ClientCertificate {
     }
 
     /// Whether it is made out to one of these.
-    pub(super) fn has_one_of(&self, names: &[String]) -> bool {
+    pub(super) fn has_one_of(&self, names: &[CertificateName]) -> bool {
         self.names.iter().any(|name| names.contains(name))
     }
-}
-
-/// Whom a certificate is made out to: its alternative names (DNS, URI, e-mail), and its common name.
-fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
-    let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
-        return Vec::new();
-    };
-    let mut names = Vec::new();
-    if let Ok(Some(alternatives)) = parsed.subject_alternative_name() {
-        for name in &alternatives.value.general_names {
-            match name {
-                GeneralName::DNSName(name)
-                | GeneralName::URI(name)
-                | GeneralName::RFC822Name(name) => {
-                    names.push((*name).to_owned());
-                }
-                _ => {}
-            }
-        }
-    }
-    let common = parsed.subject().iter_common_name();
-    names.extend(
-        common
-            .filter_map(|name| name.as_str().ok())
-            .map(str::to_owned),
-    );
-    names
 }
 
 impl ResolvesServerCert for Shared {

@@ -1,6 +1,6 @@
 //! The way of one webhook through this room: from its head to its answer.
 
-use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -9,7 +9,6 @@ use actix_web::dev::Payload;
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
-use futures_util::FutureExt;
 use uuid::Uuid;
 
 use super::accepted::Accepted;
@@ -28,6 +27,7 @@ use crate::delivery::{Delivering, Generation, Port, Receipt, Refused};
 use crate::envelope::{Event, Received};
 use crate::metrics::{Endpoint, Metrics};
 use crate::minchat::{self, Drift, Kind, Malformed, Payload as Read};
+use crate::telemetry::panics;
 
 /// What all workers of the webhook listener share.
 pub(super) struct Listener {
@@ -60,24 +60,28 @@ enum Sealed {
     DeadLetter(Event, Malformed),
 }
 
-/// Answers one request, whatever it is.
-pub(super) async fn answer(desk: Rc<Desk>, request: HttpRequest, payload: Payload) -> HttpResponse {
+/// Answers one request, whatever it is. A bug costs the request that it happened to, and nothing else.
+pub(super) async fn answer(
+    desk: Rc<Desk>,
+    request: HttpRequest,
+    mut payload: Payload,
+) -> HttpResponse {
     let began = Instant::now();
-    let listener = &*desk.listener;
     let connection = connection::of(&request);
     connection.begin_request(!matches!(payload, Payload::None));
     let address = Address::of(request.uri());
-    let mut response = match refused_head(&request, listener.head_size) {
-        Some(status) => without_body(status, payload),
-        None => desk.answer(address, &request, connection, payload).await,
+    let handled = {
+        let handling = pin!(desk.answer(address, &request, connection, &mut payload));
+        panics::contained_future(handling).await
     };
+    let mut response = handled.unwrap_or_else(|_| desk.has_a_bug(address, payload));
     if !connection.end_request() {
         response
             .head_mut()
             .set_connection_type(ConnectionType::Close);
     }
     let endpoint = address.map_or(Endpoint::Other, |_| Endpoint::Webhooks);
-    listener
+    desk.listener
         .metrics
         .request_finished(endpoint, response.status().as_u16(), began.elapsed());
     response
@@ -92,26 +96,18 @@ fn without_body(status: StatusCode, payload: Payload) -> HttpResponse {
     unread::close(response, payload)
 }
 
-/// A bug costs the request that it happened to, and nothing else.
-fn unless_it_panics<T>(
-    stages: impl Future<Output = Result<T, Problem>>,
-) -> impl Future<Output = Result<T, Problem>> {
-    AssertUnwindSafe(stages).catch_unwind().map(|outcome| {
-        outcome.unwrap_or(Err(Problem::new(
-            Slug::Internal,
-            "this is a bug; the event is not promised",
-        )))
-    })
-}
-
 impl Desk {
+    /// What of the payload is not read when this ends is left there.
     async fn answer(
         &self,
         address: Option<Address<'_>>,
         request: &HttpRequest,
         connection: &Connection,
-        mut payload: Payload,
+        payload: &mut Payload,
     ) -> HttpResponse {
+        if let Some(status) = refused_head(request, self.listener.head_size) {
+            return without_body(status, payload.take());
+        }
         let serving = self.listener.sources.current();
         let source = address.and_then(|address| serving.source(address.source));
         let outcome = match (address, source) {
@@ -120,7 +116,7 @@ impl Desk {
                     source,
                     generation: &serving.generation,
                 };
-                unless_it_panics(self.receive(at, &address, request, connection, &mut payload))
+                self.receive(at, &address, request, connection, payload)
                     .await
             }
             _ => Err(Problem::new(
@@ -128,16 +124,19 @@ impl Desk {
                 "webhooks are posted to /webhooks/ and the name of a source",
             )),
         };
-        if let Err(problem) = &outcome
-            && address.is_some()
-        {
-            let slug = problem.slug().name();
-            match source {
-                Some(source) => source.counts.rejected(slug),
-                None => self.listener.metrics.webhook_without_source(slug),
-            }
+        if let Err(problem) = &outcome {
+            self.listener.rejected(address, source, problem);
         }
-        self.listener.respond(outcome, payload)
+        self.listener.respond(outcome, payload.take())
+    }
+
+    /// Answers a request whose handler panicked.
+    fn has_a_bug(&self, address: Option<Address<'_>>, payload: Payload) -> HttpResponse {
+        let serving = self.listener.sources.current();
+        let source = address.and_then(|address| serving.source(address.source));
+        let problem = Problem::new(Slug::Internal, "this is a bug; the event is not promised");
+        self.listener.rejected(address, source, &problem);
+        self.listener.respond(Err(problem), payload)
     }
 
     /// The stages of a webhook. Between the last byte of its body and its delivery nothing is
@@ -216,6 +215,16 @@ impl Promised {
 }
 
 impl Listener {
+    /// Counts a webhook that was refused. What was posted elsewhere is none.
+    fn rejected(&self, address: Option<Address<'_>>, source: Option<&Source>, why: &Problem) {
+        let slug = why.slug().name();
+        match source {
+            Some(source) => source.counts.rejected(slug),
+            None if address.is_some() => self.metrics.webhook_without_source(slug),
+            None => {}
+        }
+    }
+
     /// Takes a request in, if the bridge stays and no limit is reached.
     fn begin(&self, unproven: bool) -> Result<Flight<'_>, Problem> {
         if self.phase.get() == Phase::Stopping {
@@ -246,12 +255,13 @@ impl Listener {
         webhook_id: Option<&str>,
         body: &Unpacked,
     ) -> Sealed {
+        let tracestate = admitted.tracestate();
         let received = Received {
             source: at.source.place,
             said: admitted.said,
             content_type: admitted.content_type(),
             traceparent: admitted.traceparent(),
-            tracestate: admitted.tracestate(),
+            tracestate: tracestate.as_deref(),
             webhook_id,
             body: body.bytes(),
             at: SystemTime::now(),
@@ -330,23 +340,6 @@ fn refused(why: &Refused) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn a_panic_is_a_problem_and_what_the_request_held_is_let_go() {
-        let held = Rc::new(());
-        let holding = held.clone();
-        let outcome = unless_it_panics(async move {
-            let _holding = holding;
-            tokio::task::yield_now().await;
-            panic!("a bug, as the test has it")
-        });
-        let outcome: Result<(), Problem> = outcome.await;
-        assert_eq!(
-            outcome.map_err(|problem| problem.slug()),
-            Err(Slug::Internal)
-        );
-        assert_eq!(Rc::strong_count(&held), 1);
-    }
 
     /// The server boxes each request's future with some words of its own. glibc keeps blocks of up to 1,032 bytes at
     /// hand for each thread (malloc's `tcache`).

@@ -18,7 +18,7 @@ pub enum Endpoint {
     Metrics,
     /// `/version`.
     Version,
-    /// Any other path, of either listener, any other method on the admin listener, and what is no HTTP request.
+    /// Any other path, of either listener, and what is no HTTP request.
     Other,
 }
 
@@ -63,10 +63,10 @@ impl Endpoint {
                     .chain(problems)
                     .collect()
             }
-            Self::Livez | Self::Readyz => vec![200, 503],
-            // While they can't be written out, nobody could read that this was answered with 500.
-            Self::Metrics | Self::Version => vec![200],
-            Self::Other => vec![BAD_HEAD, 404, 405, HEAD_TIMEOUT, HEAD_TOO_LARGE],
+            Self::Livez | Self::Readyz => vec![200, 405, 503],
+            Self::Metrics => vec![200, 405, 500],
+            Self::Version => vec![200, 405],
+            Self::Other => vec![BAD_HEAD, 404, HEAD_TIMEOUT, HEAD_TOO_LARGE],
         };
         statuses.sort_unstable();
         statuses.dedup();
@@ -77,7 +77,7 @@ impl Endpoint {
 /// What is no HTTP request is answered with this.
 const BAD_HEAD: u16 = 400;
 
-/// A head that is not complete in time is answered with this.
+/// A head that is not complete in time is answered with this; what it asks for is not known yet.
 const HEAD_TIMEOUT: u16 = 408;
 
 /// A head that is larger than `http.head_size` allows is answered with this, whatever it asks for.

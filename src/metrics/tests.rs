@@ -9,9 +9,11 @@ use table::{Measure, PREFIX, REGISTERED};
 
 const MESSAGES: &str = "minchat.message.sent.v1";
 
-const PROBLEMS: [(&str, u16); 12] = [
+const PROBLEMS: [(&str, u16); 14] = [
     ("malformed-json", 400),
+    ("invalid-parameter", 400),
     ("unauthorized", 401),
+    ("forbidden", 403),
     ("unknown-source", 404),
     ("unknown-kind", 404),
     ("method-not-allowed", 405),
@@ -178,10 +180,10 @@ fn every_series_is_there_at_the_start_and_at_0() {
 }
 
 #[test]
-fn two_brokers_cost_fewer_than_400_series() {
+fn two_brokers_cost_fewer_than_410_series() {
     let shown = series(&render(&metrics())).len();
     println!("{shown} series are shown");
-    assert!(shown + table::WITH_TLS.len() < 400, "{shown} are shown");
+    assert!(shown + table::WITH_TLS.len() < 410, "{shown} are shown");
 }
 
 #[test]
@@ -218,7 +220,7 @@ fn rejections_are_requests_answered_with_4xx_and_failed_handshakes() {
         (Endpoint::Webhooks, 401),
         (Endpoint::Other, 400),
         (Endpoint::Other, 408),
-        (Endpoint::Other, 405),
+        (Endpoint::Version, 405),
         (Endpoint::Readyz, 503),
     ] {
         metrics.request_finished(endpoint, status, Duration::ZERO);

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{
     Receiver, RecvTimeoutError, SendError, Sender, SyncSender, channel, sync_channel,
 };
@@ -22,8 +22,6 @@ use super::store::{Found, Sizes, Store};
 const TICK: Duration = Duration::from_secs(1);
 /// How long the writer may be silent and still count as living. A sync of a sick disk takes seconds.
 const SILENCE: Duration = Duration::from_secs(30);
-/// `EX_SOFTWARE` of sysexits.h.
-const EX_SOFTWARE: i32 = 70;
 
 /// How an append ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +65,6 @@ struct Shared {
     found: Vec<Found>,
     start: Instant,
     beat: AtomicU64,
-    ended: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -111,7 +108,6 @@ impl Opened {
             found,
             start: Instant::now(),
             beat: AtomicU64::new(0),
-            ended: AtomicBool::new(false),
             thread: Mutex::default(),
         });
         let writer = Writer {
@@ -197,7 +193,6 @@ impl Spool {
     pub fn lives(&self) -> bool {
         let beat = Duration::from_millis(self.0.beat.load(Ordering::Relaxed));
         self.0.start.elapsed().saturating_sub(beat) < SILENCE
-            && !self.0.ended.load(Ordering::Acquire)
     }
 
     fn send(&self, command: Command) -> Result<(), SendError<Command>> {
@@ -217,7 +212,7 @@ impl Spool {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let (Ok(()), Some(thread)) = (sent, thread) {
-            // A writer that panicked has ended the process.
+            // A panic of the writer ends the process.
             let _ = thread.join();
         }
     }
@@ -309,16 +304,5 @@ impl Writer {
         self.shared
             .beat
             .store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-}
-
-impl Drop for Writer {
-    /// A writer that panics takes the bridge with it: a restart is better than answers that never come.
-    fn drop(&mut self) {
-        self.shared.ended.store(true, Ordering::Release);
-        if std::thread::panicking() {
-            tracing::error!("the spool's writer ended by a panic: ending the bridge");
-            std::process::exit(EX_SOFTWARE);
-        }
     }
 }

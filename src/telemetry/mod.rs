@@ -6,7 +6,7 @@
 //! Leaves to others: what is worth a line, and keeping bodies, secrets and people out of it.
 
 mod fields;
-mod panics;
+pub mod panics;
 mod queue;
 mod rate_limit;
 pub mod settings;
@@ -45,7 +45,7 @@ pub enum StartError {
     Thread(#[from] io::Error),
 }
 
-/// Logs to stderr from now on, panics included. A thread of its own writes the lines.
+/// Logs to stderr from now on. A thread of its own writes the lines.
 ///
 /// # Errors
 /// When logging was started before, or no thread can be started.
@@ -66,7 +66,6 @@ pub fn start(settings: &Settings) -> Result<(), StartError> {
                 Occasion::Tick => limit.end_minute(),
             })
         })?;
-    panics::log_from_now_on();
     Ok(())
 }
 
@@ -329,8 +328,8 @@ mod tests {
         let secret = "hunter2";
         let held = Box::new(format!("a body with {secret}"));
         let json = logged(Format::Json, Level::Error, false, || {
-            panics::log("worker-1", file!(), 7, &*held);
-            panics::log("worker-1", file!(), 8, &"a bug");
+            panics::log("worker-1", file!(), 7, panics::bug(&*held));
+            panics::log("worker-1", file!(), 8, panics::bug(&"a bug"));
         });
         let lines: Vec<&str> = json.lines().collect();
         assert_eq!(lines.len(), 2, "{json}");

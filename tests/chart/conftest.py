@@ -8,6 +8,7 @@ import pytest
 from charts import PROJECT, Object, value_sets
 
 MINIMAL: Object = {
+    "image": {"registry": "registry.example.com/team"},
     "config": {"kafka": {"bootstrap_servers": "kafka:9092"}},
     "secrets": {"tokens": {"existingSecret": "minchat-tokens"}},
 }

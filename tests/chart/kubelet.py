@@ -4,6 +4,7 @@ Paths in the pod become paths under a directory: the bridge is run as it is, on 
 """
 
 import subprocess
+import tempfile
 from pathlib import Path
 
 from charts import Object
@@ -11,24 +12,37 @@ from charts import Object
 TOKEN = "0123456789abcdef0123456789abcdef"
 
 
-def certified() -> tuple[str, str]:
-    """A certificate of its own authority, and its key."""
-    made = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=test -days 2 -keyout - -out -"
-    both = subprocess.run(made.split(), capture_output=True, text=True, check=True).stdout
-    end = "-----END PRIVATE KEY-----\n"
-    key, certificate = both.split(end)
-    return certificate, key + end
+def openssl(*arguments: str | Path) -> None:
+    subprocess.run(["openssl", *arguments], capture_output=True, check=True)
 
 
-CERTIFICATE, KEY = certified()
+def certified(names: str = "DNS:test") -> tuple[str, str, str]:
+    """An authority's certificate, one that it made out to these names, and that one's key."""
+    with tempfile.TemporaryDirectory() as made:
+        top = Path(made)
+        config = "[req]\ndistinguished_name=dn\n[dn]\n[ca]\nbasicConstraints=critical,CA:TRUE\n"
+        (top / "config").write_text(config + f"[leaf]\nsubjectAltName={names}\n")
+        new = ["-config", top / "config", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        own = ["-x509", "-days", "2", "-subj", "/CN=authority", "-extensions", "ca"]
+        openssl("req", *new, *own, "-keyout", top / "ca.key", "-out", top / "ca.crt")
+        openssl("req", *new, "-subj", "/CN=leaf", "-keyout", top / "tls.key", "-out", top / "csr")
+        by = ["-CA", top / "ca.crt", "-CAkey", top / "ca.key", "-CAcreateserial", "-days", "2"]
+        by += ["-extfile", top / "config", "-extensions", "leaf"]
+        openssl("x509", "-req", "-in", top / "csr", *by, "-out", top / "tls.crt")
+        return tuple((top / name).read_text() for name in ("ca.crt", "tls.crt", "tls.key"))
+
+
+# What the machine that tests calls itself, and what the Service of the tests' release is called.
+AUTHORITY, CERTIFICATE, KEY = certified("DNS:localhost,DNS:rel-minchat-bridge.ns,IP:127.0.0.1")
+OTHER_AUTHORITY, *_ = certified()
 
 # Secrets as those who make them fill them in: a person, Strimzi's user and cluster operators, RabbitMQ's cluster operator.
 SECRETS: dict[str, dict[str, str]] = {
     "minchat-tokens": {"tokens": TOKEN, "bridge-tokens": f"{TOKEN}\n{TOKEN[::-1]}\n", "shop": TOKEN},
     "support-tokens": {"tokens": TOKEN},
     "minchat-bridge": {"password": "secret", "sasl.jaas.config": 'ScramLoginModule required username="minchat-bridge";'},
-    "minchat-bridge-tls": {"ca.crt": CERTIFICATE, "user.crt": CERTIFICATE, "user.key": KEY, "user.p12": "", "user.password": "x"},
-    "my-cluster-cluster-ca-cert": {"ca.crt": CERTIFICATE, "ca.p12": "", "ca.password": "x"},
+    "minchat-bridge-tls": {"ca.crt": AUTHORITY, "user.crt": CERTIFICATE, "user.key": KEY, "user.p12": "", "user.password": "x"},
+    "my-cluster-cluster-ca-cert": {"ca.crt": AUTHORITY, "ca.p12": "", "ca.password": "x"},
     "rabbit-default-user": {
         "username": "default_user_Zz-9_",
         "password": "secret",
@@ -40,7 +54,11 @@ SECRETS: dict[str, dict[str, str]] = {
         "type": "rabbitmq",
     },
     "rabbit": {"password": "secret"},
-    "rabbit-ca": {"ca.crt": CERTIFICATE},
+    "rabbit-ca": {"ca.crt": AUTHORITY},
+    # As cert-manager fills it in; and without the authority, with a chain up to it, and an authority by itself.
+    "bridge-tls": {"ca.crt": AUTHORITY, "tls.crt": CERTIFICATE, "tls.key": KEY},
+    "bridge-chain": {"tls.crt": CERTIFICATE + AUTHORITY, "tls.key": KEY},
+    "company-ca": {"ca.crt": AUTHORITY, "other.crt": OTHER_AUTHORITY},
     "kafka": {"user": "bridge", "pw": "secret"},
     "more": {"a": "1", "b.txt": "2"},
 }

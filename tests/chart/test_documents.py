@@ -102,5 +102,5 @@ def test_notes_tell_what_is_unusual() -> None:
     deleting = {"persistence": {"retentionPolicy": {"whenScaled": "Delete"}}}
     assert "scaling down deletes the events" in notes(merged(MINIMAL, deleting))
     assert "scaling down deletes the events" not in notes(MINIMAL)
-    assert "image.registry is not set" in notes(MINIMAL)
-    assert "image.registry is not set" not in notes(merged(MINIMAL, {"image": {"registry": "r.example.com"}}))
+    assert "helm test rel" in notes(SETS["tls"])
+    assert "https://rel-minchat-bridge.ns:80/webhooks/minchat" in notes(SETS["tls"])

@@ -1,6 +1,7 @@
 """The rendered pods, run: the bridge with its arguments, files and variables, its probes, and the pod of `helm test` against it."""
 
 import contextlib
+import re
 import signal
 import socket
 import subprocess
@@ -21,6 +22,14 @@ VALUES: Object = merged(
     SETS["file"],
     {"config": {"sources": {"minchat": {"auth": None}}}, "secrets": {"tokens": {"existingSecret": "minchat-tokens"}}},
 )
+# The same with TLS, by a certificate in a Secret of that name.
+def speaking_tls(secret: str, keys: list[str], more: Object) -> Object:
+    files = {f"{part}_file": f"/etc/minchat-bridge/secrets/http/tls.{end}" for part, end in (("cert", "crt"), ("key", "key"))}
+    mounted = [{"name": "http", "existingSecret": secret, "keys": ["tls.crt", "tls.key", *keys]}]
+    return merged(VALUES, {"config": {"http": {"tls": files}}, "secrets": {"extra": mounted}}, more)
+
+
+COMPANY: Object = {"tests": {"ca": {"existingSecret": "company-ca"}}}
 PATIENCE = 30.0
 
 
@@ -74,10 +83,10 @@ class Running:
         spec = only(self.objects, "Pod")["spec"]
         (container,) = spec["containers"]
         self.node.mount(spec, container)
-        there = "http://rel-minchat-bridge.ns:80/"
+        there = re.compile("(https?)://rel-minchat-bridge.ns:80/")
         arguments = self.node.arguments(container)
-        assert any(argument.startswith(there) for argument in arguments)
-        arguments = [argument.replace(there, f"http://127.0.0.1:{self.http}/") for argument in arguments]
+        assert any(there.match(argument) for argument in arguments)
+        arguments = [there.sub(rf"\1://localhost:{self.http}/", argument) for argument in arguments]
         return subprocess.run([self.binary, *arguments], env={}, capture_output=True, text=True, check=False, timeout=60)
 
     def stop(self) -> int:
@@ -116,6 +125,50 @@ def test_the_pods_test_fails_with_another_token(running: Running) -> None:
     arguments[where] = f"http://127.0.0.1:{running.http}/webhooks/minchat"
     tested = subprocess.run([running.binary, *arguments], env={}, capture_output=True, check=False, timeout=60)
     assert tested.returncode == 78
+
+
+@pytest.mark.parametrize(
+    ("secret", "keys", "more", "passes"),
+    [
+        ("bridge-tls", ["ca.crt"], {}, True),
+        ("bridge-chain", [], {}, True),
+        ("bridge-tls", [], COMPANY, True),
+        ("bridge-tls", [], {}, False),
+        ("bridge-tls", ["ca.crt"], merged(COMPANY, {"tests": {"ca": {"key": "other.crt"}}}), False),
+    ],
+)
+def test_the_pods_test_speaks_tls_with_whom_it_is_told_to_trust(
+    secret: str, keys: list[str], more: Object, passes: bool, binary: Path, tmp_path: Path
+) -> None:
+    speaking = Running(binary, tmp_path, render(speaking_tls(secret, keys, more)))
+    try:
+        speaking.wait_until("readinessProbe")
+        tested = speaking.helm_test()
+        assert (tested.returncode == 0) is passes, tested.stderr + tested.stdout
+        assert passes or "is of no authority that is trusted" in tested.stdout
+    finally:
+        speaking.process.kill()
+        speaking.process.wait()
+
+
+def test_the_test_can_post_to_the_name_that_the_certificate_is_made_out_to() -> None:
+    elsewhere = {"tests": {"url": "https://hooks.example.com/"}}
+    spec = only(render(speaking_tls("bridge-tls", [], elsewhere)), "Pod")["spec"]
+    (container,) = spec["containers"]
+    assert "https://hooks.example.com/webhooks/minchat" in container["args"]
+    assert "--ca-file" not in container["args"], "the public authorities are in the image"
+    spec = only(render(speaking_tls("bridge-tls", [], merged(elsewhere, COMPANY))), "Pod")["spec"]
+    assert "--ca-file" in spec["containers"][0]["args"]
+
+
+def test_a_source_that_is_open_is_tested_by_tls_too() -> None:
+    everybody = {"config": {"sources": {"minchat": {"auth": {"none": True}}}}, "secrets": {"tokens": {"existingSecret": ""}}}
+    spec = only(render(speaking_tls("bridge-tls", ["ca.crt"], everybody)), "Pod")["spec"]
+    (container,) = spec["containers"]
+    assert "--token-file" not in container["args"]
+    mounted = [item["path"] for source in spec["volumes"][0]["projected"]["sources"] for item in source["secret"]["items"]]
+    assert mounted == ["test/ca.crt"]
+    assert container["args"][-1] == "/etc/minchat-bridge/secrets/test/ca.crt"
 
 
 def test_the_test_is_a_hook_that_leaves_nothing_behind() -> None:

@@ -159,13 +159,32 @@ def test_a_disruption_budget_counts_one_way() -> None:
 
 
 def test_the_image_has_a_tag_or_a_digest() -> None:
-    assert bridge(render(MINIMAL))["image"] == "minchat-bridge:0.1.0"
+    assert bridge(render(MINIMAL))["image"] == "registry.example.com/team/minchat-bridge:0.1.0"
     tagged = {"image": {"registry": "registry.example.com/", "tag": "1.2.3"}}
     assert bridge(render(merged(MINIMAL, tagged)))["image"] == "registry.example.com/minchat-bridge:1.2.3"
     everything = bridge(render(SETS["everything"]))
     assert everything["image"].startswith("registry.example.com/mirror/minchat-bridge@sha256:0123")
     assert everything["imagePullPolicy"] == "Always"
     assert pod(render(SETS["everything"]))["imagePullSecrets"] == [{"name": "pull"}, {"name": "mirror"}]
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        ({"registry": "", "repository": "ghcr.io/team/bridge"}, "ghcr.io/team/bridge:0.1.0"),
+        ({"registry": "", "repository": "localhost/bridge"}, "localhost/bridge:0.1.0"),
+        ({"registry": "registry:5000"}, "registry:5000/minchat-bridge:0.1.0"),
+        ({"registry": "[2001:db8::1]:5000"}, "[2001:db8::1]:5000/minchat-bridge:0.1.0"),
+        ({"registry": "192.0.2.1"}, "192.0.2.1/minchat-bridge:0.1.0"),
+        ({"registry": "docker.io/team"}, "docker.io/team/minchat-bridge:0.1.0"),
+        ({"registry": "index.docker.io", "repository": "team/bridge"}, "index.docker.io/team/bridge:0.1.0"),
+        ({"tag": f"1.2@sha256:{'0' * 64}"}, f"registry.example.com/team/minchat-bridge:1.2@sha256:{'0' * 64}"),
+    ],
+)
+def test_an_image_with_a_registry_is_taken_however_it_is_written(image: Object, name: str) -> None:
+    objects = render(merged(MINIMAL, {"image": image}))
+    assert bridge(objects)["image"] == name
+    assert only(objects, "Pod")["spec"]["containers"][0]["image"] == name
 
 
 def test_long_names_leave_room_for_what_is_put_behind_them() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from container import CONFIGURATION
 from dockerfile import PROJECT, last
 
 # The image's base has these of glibc and gcc, and no other library.
@@ -46,7 +47,7 @@ def root(binary: Path, linked: dict[str, Path | None], tmp_path_factory: pytest.
     place(Path("/") / AUTHORITIES, top / AUTHORITIES)
     # An engine mounts this one.
     (top / "etc/hosts").write_text("127.0.0.1 localhost\n")
-    for empty in ("proc", last("WORKDIR").lstrip("/")):
+    for empty in ("proc", last("WORKDIR").lstrip("/"), CONFIGURATION.lstrip("/")):
         (top / empty).mkdir(parents=True)
     return top
 

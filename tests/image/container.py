@@ -1,35 +1,56 @@
-"""Runs a command of the image as a container would: as its user, in its root, which is read-only but for its one volume."""
+"""Runs a command of the image as a container would: as its user, in its root, which is read-only but for its one volume, where it works."""
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dockerfile import command, environment, last
 
+# Where a configuration is mounted, if there is one.
+CONFIGURATION = "/etc/minchat-bridge"
+# Of a container that has a network of its own, beside its loopback addresses.
+ADDRESS = "192.0.2.2"
+
 # Mounts are the process's own, and gone with it. The volume is empty each time.
-INSIDE = """
+INSIDE = f"""
 set -eu
-root=$1 user=$2 volume=$3
-shift 3
+root=$1 user=$2 volume=$3 configuration=$4 address=$5
+shift 5
+if [ -n "$address" ]; then
+    ip link set lo up
+    ip address add "$address/32" dev lo
+fi
 mount --make-rprivate /
 mount --bind "$root" "$root"
-mount -t tmpfs -o "uid=${user%:*},gid=${user#*:},mode=0700" volume "$root$volume"
+mount -t tmpfs -o "uid=${{user%:*}},gid=${{user#*:}},mode=0700" volume "$root$volume"
 mount -t proc proc "$root/proc"
+if [ -n "$configuration" ]; then
+    mount --bind "$configuration" "$root{CONFIGURATION}"
+    mount -o remount,ro,bind "$root{CONFIGURATION}"
+fi
 mount -o remount,ro,bind "$root"
-exec chroot --userspec="$user" "$root" "$@"
+exec unshare --root="$root" --wd="$volume" --setgid="${{user#*:}}" --setuid="${{user%:*}}" "$@"
 """
 
 
-def line(root: Path, arguments: Sequence[str]) -> list[str]:
+def line(
+    root: Path, arguments: Sequence[str], configuration: Path | None = None, own_network: bool = False
+) -> list[str]:
     """What to execute for the image's entry point with these arguments."""
-    inside = ["sh", "-c", INSIDE, "container", str(root), last("USER"), last("WORKDIR")]
-    return ["unshare", "--mount", "--pid", "--fork", "--kill-child", *inside, *command("ENTRYPOINT"), *arguments]
+    apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child", *(["--net"] if own_network else [])]
+    mounted = [str(root), last("USER"), last("WORKDIR"), str(configuration or ""), ADDRESS if own_network else ""]
+    return [*apart, "sh", "-c", INSIDE, "container", *mounted, *command("ENTRYPOINT"), *arguments]
 
 
-def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        line(root, arguments), env=variables(), capture_output=True, text=True, check=False, timeout=60
-    )
+def run(
+    root: Path, *arguments: str, configuration: Path | None = None, more: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return executed(line(root, arguments, configuration), more)
+
+
+def executed(words: Sequence[str], more: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    env = variables() | dict(more or {})
+    return subprocess.run(words, env=env, capture_output=True, text=True, check=False, timeout=60)
 
 
 def variables() -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from container import CONFIGURATION
 from dockerfile import DOCKERFILE, PROJECT, command, environment, last, stages
 
 COMPOSE = PROJECT / "deploy" / "compose.yaml"
@@ -31,7 +32,7 @@ def test_the_linter_has_nothing_to_say() -> None:
 def test_the_image_runs_as_nobody_and_looks_after_its_health_by_itself() -> None:
     assert last("USER") == "65532:65532"
     assert command("ENTRYPOINT") == ["/usr/local/bin/minchat-bridge"]
-    assert command("HEALTHCHECK")[0] == command("ENTRYPOINT")[0]
+    assert command("HEALTHCHECK") == [*command("ENTRYPOINT"), "healthcheck"]
     assert last("FROM").startswith("gcr.io/distroless/")
     assert environment()["SSL_CERT_FILE"] == "/etc/ssl/certs/ca-certificates.crt"
 
@@ -101,9 +102,22 @@ def test_the_bridge_takes_its_configuration_of_compose(binary: Path, tmp_path: P
     assert "warning" not in checked.stderr
 
 
+def test_compose_pulls_nothing_that_is_built_here() -> None:
+    built = [service for service in composed("*")["services"].values() if "build" in service]
+    assert len(built) == 2
+    assert {service["pull_policy"] for service in built} == {"build"}
+
+
+def test_the_health_check_of_compose_reads_what_the_bridge_reads() -> None:
+    bridge = composed()["services"]["bridge"]
+    (config,) = bridge["configs"]
+    assert config["target"] == f"{CONFIGURATION}/config.yaml"
+    assert not bridge.get("command") and "healthcheck" not in bridge, "both are the image's own"
+
+
 @pytest.mark.parametrize("service", ["bridge", "sender"])
 def test_what_compose_runs_of_the_image_is_a_command_of_it(service: str, binary: Path) -> None:
-    arguments = composed("*")["services"][service]["command"]
+    arguments = composed("*")["services"][service].get("command") or command("CMD")
     # Parsing comes before anything else; help is asked for in place of doing it.
     asked = subprocess.run([binary, *arguments, "--help"], env={}, capture_output=True, text=True, check=False)
     assert asked.returncode == 0, asked.stderr

@@ -1,5 +1,6 @@
 """The binary in a root of its own, as 65532, read-only: what the image is, without an engine that builds it."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -26,26 +27,32 @@ def free_port() -> int:
 
 
 class Serving:
-    """`serve` in its root."""
+    """The image's own command in its root, on ports that are free, by variables or by a configuration that is mounted."""
 
-    def __init__(self, root: Path, log: Path) -> None:
+    def __init__(self, root: Path, directory: Path, admin: str = "127.0.0.1", by_file: bool = False) -> None:
         self.http, self.admin = free_port(), free_port()
-        listen = ["--set", f"http.listen=127.0.0.1:{self.http}", "--set", f"admin.listen=127.0.0.1:{self.admin}"]
-        arguments = [*command("CMD"), *listen, "--set", f"file.dir={DATA}/events", "--set", f"spool.dir={DATA}/spool"]
-        self.root, self.log = root, log
-        with log.open("w") as out:
-            self.process = subprocess.Popen(line(root, arguments), env=variables(), stdout=out, stderr=out)
+        listen = {"http": f"127.0.0.1:{self.http}", "admin": f"{admin}:{self.admin}"}
+        self.root, self.log = root, directory / "log"
+        self.configuration, self.variables = None, {}
+        if by_file:
+            sections = [f"{name}: {{listen: '{address}'}}\n" for name, address in listen.items()]
+            self.configuration = mountable(directory, "".join(sections) + "sources: {minchat: {auth: {none: true}}}\n")
+        else:
+            self.variables = {f"MINCHAT_BRIDGE__{name.upper()}__LISTEN": address for name, address in listen.items()}
+        words, env = line(root, command("CMD"), self.configuration), variables() | self.variables
+        with self.log.open("w") as out:
+            self.process = subprocess.Popen(words, env=env, stdout=out, stderr=out)
 
     def health(self) -> subprocess.CompletedProcess[str]:
-        """The image's own HEALTHCHECK, but for the port."""
+        """The image's own HEALTHCHECK, to the letter."""
         _, *check = command("HEALTHCHECK")
-        return run(self.root, *check, "--url", f"http://127.0.0.1:{self.admin}/livez")
+        return run(self.root, *check, configuration=self.configuration, more=self.variables)
 
     def wait(self) -> None:
         deadline = time.monotonic() + PATIENCE
-        while self.health().returncode != 0:
+        while (asked := self.health()).returncode != 0:
             assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline, self.log.read_text()
+            assert time.monotonic() < deadline, asked.stderr + self.log.read_text()
             time.sleep(0.05)
 
     def bridge(self) -> int:
@@ -54,15 +61,29 @@ class Serving:
         return int(child)
 
 
-@pytest.fixture
-def serving(root: Path, tmp_path: Path) -> Iterator[Serving]:
-    started = Serving(root, tmp_path / "log")
+def mountable(directory: Path, text: str) -> Path:
+    """A directory with this configuration that the image's user can read."""
+    made = directory / "configuration"
+    made.mkdir()
+    made.chmod(0o755)
+    (made / "config.yaml").write_text(text)
+    return made
+
+
+@contextlib.contextmanager
+def ended(started: Serving) -> Iterator[Serving]:
     try:
         started.wait()
         yield started
     finally:
         started.process.kill()
         started.process.wait()
+
+
+@pytest.fixture
+def serving(root: Path, tmp_path: Path) -> Iterator[Serving]:
+    with ended(Serving(root, tmp_path)) as started:
+        yield started
 
 
 def files(root: Path) -> dict[str, int]:
@@ -91,8 +112,24 @@ def test_it_serves_is_healthy_takes_webhooks_and_stops(root: Path, serving: Serv
     assert files(root) == before, "all that it wrote is on the volume"
 
 
+@pytest.mark.parametrize("admin", ["127.0.0.1", "0.0.0.0", "[::1]", "[::]"])
+@pytest.mark.parametrize("by_file", [False, True], ids=["by variables", "by its file"])
+def test_its_health_check_asks_where_the_bridge_listens(admin: str, by_file: bool, root: Path, tmp_path: Path) -> None:
+    with ended(Serving(root, tmp_path, admin, by_file)) as started:
+        os.kill(started.bridge(), signal.SIGTERM)
+        assert started.process.wait(timeout=PATIENCE) == 0, started.log.read_text()
+        assert started.health().returncode == 69
+
+
+def test_its_health_check_needs_no_more_than_the_address(root: Path, serving: Serving, tmp_path: Path) -> None:
+    text = f"admin: {{listen: '127.0.0.1:{serving.admin}'}}\nsources: {{minchat: {{auth: {{tokens_file: /gone}}}}}}\n"
+    asked = run(root, *command("HEALTHCHECK")[1:], configuration=mountable(tmp_path, text))
+    assert asked.returncode == 0, asked.stderr
+
+
 def test_its_health_check_fails_when_nothing_serves(root: Path) -> None:
-    assert run(root, *command("HEALTHCHECK")[1:], "--url", f"http://127.0.0.1:{free_port()}/livez").returncode == 69
+    nobody = {"MINCHAT_BRIDGE__ADMIN__LISTEN": f"127.0.0.1:{free_port()}"}
+    assert run(root, *command("HEALTHCHECK")[1:], more=nobody).returncode == 69
 
 
 def test_its_root_is_read_only(root: Path, tmp_path: Path) -> None:

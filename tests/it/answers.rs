@@ -11,12 +11,13 @@ use crate::client::{Answer, Connection, Request};
 use crate::payload::message;
 use crate::process::Process;
 
-/// Three sources: with a token, open to everybody, and with two webhooks at once and no more.
+/// Four sources: with a token, open to everybody, with two webhooks at once and no more, and for another network alone.
 const SOURCES: &str = "\
 sources:
   minchat: {auth: {tokens: [s3cret-t0ken-of-24-chars]}}
   open: {auth: {none: true}}
   rated: {auth: {none: true}, rate_limit: {per_second: 1, burst: 2}}
+  elsewhere: {auth: {none: true}, allow_from: [192.0.2.0/24]}
 ";
 
 fn start(http: &str) -> Process {
@@ -56,11 +57,7 @@ fn assert_problem(answer: Answer, status: u16, slug: &str) -> Answer {
     );
     let problem = answer.json();
     assert_eq!(problem["status"], json!(status), "{slug}");
-    assert_eq!(
-        problem["instance"].as_str(),
-        answer.header("x-request-id"),
-        "{slug}"
-    );
+    assert!(answer.has_its_id_as_instance(), "{slug}: {problem}");
     assert!(problem["title"].is_string(), "{slug}");
     assert!(problem["detail"].is_string(), "{slug}");
     answer
@@ -86,7 +83,7 @@ fn every_request_that_can_be_refused_is_refused_with_its_problem() {
     assert!(bomb.len() < 4096 && gzip(&zeros).len() < 4096);
     let with = |name: &'static str, value: &str| open(payload()).with(name, value);
     let token = Request::post("/webhooks/minchat", payload());
-    let rows: [(u16, &str, Vec<Request>); 9] = [
+    let rows: [(u16, &str, Vec<Request>); 11] = [
         (
             400,
             "malformed-json",
@@ -96,6 +93,16 @@ fn every_request_that_can_be_refused_is_refused_with_its_problem() {
             401,
             "unauthorized",
             vec![token.with("authorization", "Bearer another")],
+        ),
+        (
+            400,
+            "invalid-parameter",
+            vec![Request::post("/webhooks/open?dry_run=perhaps", payload())],
+        ),
+        (
+            403,
+            "forbidden",
+            vec![Request::post("/webhooks/elsewhere", payload())],
         ),
         (
             404,
@@ -160,7 +167,7 @@ fn every_request_that_can_be_refused_is_refused_with_its_problem() {
             let answer = assert_problem(answer, *status, slug);
             let allow = (*status == 405).then_some("POST");
             assert_eq!(answer.header("allow"), allow, "{slug}");
-            let is_kept = *status == 400;
+            let is_kept = *slug == "malformed-json";
             assert_eq!(answer.json()["dead_letter_id"].is_string(), is_kept);
         }
     }
@@ -174,7 +181,9 @@ fn every_request_that_can_be_refused_is_refused_with_its_problem() {
 
     for (slug, count) in [
         ("malformed-json", 4.0),
+        ("invalid-parameter", 1.0),
         ("unauthorized", 1.0),
+        ("forbidden", 1.0),
         ("unknown-source", 1.0),
         ("unknown-kind", 3.0),
         ("method-not-allowed", 5.0),
@@ -278,7 +287,8 @@ fn what_is_no_request_yet_is_answered_without_a_body() {
         at_start,
         series(&bridge, "minchat_bridge_http_requests_total")
     );
-    bridge.await_metric(&["http_requests_total", "webhooks", "\"431\""], 1.0);
+    bridge.await_metric(&["http_requests_total", "other", "\"431\""], 2.0);
+    bridge.await_metric(&["http_requests_total", "other", "\"408\""], 1.0);
 }
 
 #[test]
@@ -297,4 +307,120 @@ fn success_has_the_status_that_the_operator_chose() {
         let counted = ["http_requests_total", "webhooks", &format!("\"{status}\"")];
         bridge.await_metric(&counted, if status == 200 { 2.0 } else { 1.0 });
     }
+}
+
+#[test]
+fn nothing_that_looks_like_a_dry_run_is_ever_published() {
+    let bridge = start("");
+    let post = |query: &str| {
+        Request::post(&format!("/webhooks/open{query}"), payload()).send_to(bridge.webhooks())
+    };
+    for query in [
+        "?dry_run=true",
+        "?dry_run=True",
+        "?dry_run=TRUE",
+        "?dry_run=1",
+        "?dry_run=yes",
+        "?dry_run=on",
+        "?dry_run=",
+        "?dry_run",
+        "?dry_run&x=1",
+        "?x=1&dry_run",
+        "?dry%5Frun=true",
+        "?dry_run=%74rue",
+        "?%64ry_run=%31",
+    ] {
+        let answer = post(query);
+        assert_eq!(answer.status, 200, "{query}: {}", answer.text());
+        assert_eq!(answer.json()["receipt"], "dry-run", "{query}");
+    }
+    for query in [
+        "?dry_run=2",
+        "?dry_run=-1",
+        "?dry_run=tru",
+        "?dry_run=true!",
+        "?dry_run=true%20",
+        "?dry_run=true+",
+        "?dry_run=null",
+        "?dry_run=%00",
+        "?dry_run=%ff",
+        "?dry_run==true",
+        "?dry_run=%22true%22",
+        "?dry_run=true;x=1",
+        "?dry_run=true?x=1",
+        "?dry_run=true&dry_run=true",
+        "?dry_run=false&dry_run=true",
+        "?dry_run=true&dry_run=false",
+        "?dry_run=false&dry_run",
+        "?dry_run=false&dry%5frun=true",
+        "?dry_run=false&DRY_RUN=true",
+        "?DRY_RUN=true",
+        "?Dry_Run=1",
+        "?dry-run=true",
+        "?dry-run",
+        "?dryrun=true",
+        "?dryRun=true",
+        "?dry%20run=true",
+        "?+dry_run=true",
+        "?dry_run[]=true",
+        "?dry_run%5B0%5D=true",
+        "??dry_run=true",
+        "?x=1?dry_run=true",
+        "?x=1;dry_run=true",
+        "?x=1%26dry_run=true",
+        "?dry%255Frun=true",
+    ] {
+        let problem = assert_problem(post(query), 400, "invalid-parameter").json();
+        assert!(problem["dead_letter_id"].is_null(), "{query}");
+    }
+    assert_eq!(bridge.metric(&["webhooks_accepted_total"]), 0.0);
+    assert_eq!(bridge.metric(&["lane_events_total"]), 0.0);
+    let published = [
+        "?dry_run=false",
+        "?dry_run=0",
+        "?dry_run=No",
+        "?dry_run=off",
+        "?no_dry_run=1",
+        "?x&y=%",
+    ];
+    for query in published {
+        assert_eq!(post(query).status, 202, "{query}");
+    }
+    bridge.await_metric(&["webhooks_accepted_total"], published.len() as f64);
+
+    let secret = Request::post("/webhooks/minchat?dry_run=perhaps", payload());
+    assert_problem(secret.send_to(bridge.webhooks()), 401, "unauthorized");
+}
+
+#[test]
+fn the_admin_listener_tells_problems_of_its_own() {
+    let bridge = start("");
+    let ask = |method, path: &str| {
+        let request = Request {
+            method,
+            ..Request::post(path, "")
+        };
+        request.send_to(bridge.admin())
+    };
+    for (method, path, status, slug) in [
+        ("GET", "/", 404, "not-found"),
+        ("GET", "/webhooks/open", 404, "not-found"),
+        ("POST", "/webhooks/open", 404, "not-found"),
+        ("DELETE", "/metrics/", 404, "not-found"),
+        ("POST", "/metrics", 405, "method-not-allowed"),
+        ("PUT", "/livez", 405, "method-not-allowed"),
+        ("DELETE", "/readyz?verbose", 405, "method-not-allowed"),
+        ("OPTIONS", "/version", 405, "method-not-allowed"),
+    ] {
+        let answer = assert_problem(ask(method, path), status, slug);
+        let allow = (status == 405).then_some("GET, HEAD");
+        assert_eq!(answer.header("allow"), allow, "{method} {path}");
+        let text = answer.text().to_lowercase();
+        for word in ["webhook", "source", "post"] {
+            assert!(!text.contains(word), "{method} {path}: {text}");
+        }
+    }
+    assert_eq!(bridge.metric(&["webhooks_rejected_total"]), 0.0);
+    let series = series(&bridge, "minchat_bridge_webhooks_rejected_total");
+    assert!(!series.iter().any(|series| series.contains("not-found")));
 }

@@ -239,7 +239,7 @@ pub fn parts(
     let prefixes = sources.iter().map(|s| s.prefix.as_str());
     let table = Table::new(prefixes, &[broker], &Default::default());
     let envelope = envelope::Settings {
-        schema_base: "urn:minchat-bridge:schema:".to_owned(),
+        schema_base: "tag:minchat.io,2026:bridge:schema:".to_owned(),
     };
     let names = sources.iter().map(|s| (s.name.as_str(), s.uri.as_str()));
     Parts {
@@ -261,6 +261,7 @@ fn metrics(settings: &Settings, broker: Broker) -> Metrics {
         brokers: vec![broker],
         problems: Slug::ALL
             .iter()
+            .filter(|slug| slug.is_of_webhooks())
             .map(|slug| (slug.name(), slug.status()))
             .collect(),
         success_status: settings.success_status,

@@ -174,6 +174,14 @@ impl Answer {
         serde_json::from_slice(&self.body).expect("the body is JSON")
     }
 
+    /// Whether a problem's instance is the id that its header has, as a URN (RFC 9562).
+    pub fn has_its_id_as_instance(&self) -> bool {
+        let id = self
+            .header("x-request-id")
+            .map(|id| format!("urn:uuid:{id}"));
+        id.is_some() && self.json()["instance"].as_str() == id.as_deref()
+    }
+
     /// The slug of a problem; nothing for any other answer.
     pub fn slug(&self) -> Option<String> {
         let problem = self.header("content-type") == Some("application/problem+json");
@@ -181,7 +189,7 @@ impl Answer {
             Some(
                 self.json()["type"]
                     .as_str()?
-                    .strip_prefix("urn:minchat-bridge:problem:")?
+                    .strip_prefix("tag:minchat.io,2026:bridge:problem:")?
                     .to_owned(),
             )
         };

@@ -6,10 +6,11 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
 };
-use rdkafka::client::DefaultClientContext;
+use rdkafka::client::{Client, ClientContext, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::metadata::Metadata;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::Value;
 
@@ -90,30 +91,44 @@ impl Cluster {
         for (name, value) in settings {
             wanted = wanted.set(name, value);
         }
-        let made = wait(self.admin.create_topics([&wanted], &AdminOptions::new()))
-            .expect("the cluster answers");
-        made[0].as_ref().expect("the topic is created");
+        let mut asked_before = false;
+        asked(&format!("{topic} to be created"), || {
+            let made = wait(self.admin.create_topics([&wanted], &AdminOptions::new()))?;
+            let again = std::mem::replace(&mut asked_before, true);
+            match &made[0] {
+                // The attempt before got through, and its answer did not.
+                Err((_, RDKafkaErrorCode::TopicAlreadyExists)) if again => Ok(()),
+                outcome => done(outcome),
+            }
+        });
     }
 
     /// Sets what a topic takes, in bytes.
     pub fn takes(&self, topic: &str, bytes: &str) {
-        let topic =
+        let altered =
             AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", bytes);
-        let altered = wait(self.admin.alter_configs([&topic], &AdminOptions::new()))
-            .expect("the cluster answers");
-        altered[0].as_ref().expect("the topic is altered");
+        asked(&format!("{topic} to be altered"), || {
+            let outcome = wait(self.admin.alter_configs([&altered], &AdminOptions::new()))?;
+            done(&outcome[0])
+        });
     }
 
     pub fn delete(&self, topic: &str) {
-        let gone = wait(self.admin.delete_topics(&[topic], &AdminOptions::new()))
-            .expect("the cluster answers");
-        gone[0].as_ref().expect("the topic is deleted");
+        let mut asked_before = false;
+        asked(&format!("{topic} to be deleted"), || {
+            let gone = wait(self.admin.delete_topics(&[topic], &AdminOptions::new()))?;
+            let again = std::mem::replace(&mut asked_before, true);
+            match &gone[0] {
+                // As above.
+                Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) if again => Ok(()),
+                outcome => done(outcome),
+            }
+        });
     }
 
     /// The leader of each partition, none where there is none, and its replicas that are in sync.
     pub fn leaders(&self, topic: &str) -> Vec<(Option<i32>, Vec<i32>)> {
-        let metadata = self.admin.inner().fetch_metadata(Some(topic), PATIENCE);
-        let metadata = metadata.expect("the cluster answers");
+        let metadata = described(self.admin.inner(), topic);
         let partitions = metadata.topics()[0].partitions().iter();
         let leader = |id: i32| (id >= 0).then_some(id);
         partitions
@@ -142,13 +157,14 @@ impl Cluster {
             .set("group.id", "tests")
             .create()
             .expect("as above");
-        let metadata = consumer
-            .fetch_metadata(Some(topic), PATIENCE)
-            .expect("the cluster answers");
+        let metadata = described(consumer.client(), topic);
         let mut from = TopicPartitionList::new();
         let mut missing = 0;
         for partition in metadata.topics()[0].partitions() {
-            let (low, high) = await_watermarks(&consumer, topic, partition.id());
+            let what = format!("a leader of partition {} of {topic}", partition.id());
+            let (low, high) = asked(&what, || {
+                consumer.fetch_watermarks(topic, partition.id(), ANSWER)
+            });
             let low = low.max(high.saturating_sub(last));
             from.add_partition_offset(topic, partition.id(), Offset::Offset(low))
                 .expect("an offset is given");
@@ -164,7 +180,11 @@ impl Cluster {
             let Some(message) = consumer.poll(Duration::from_millis(100)) else {
                 continue;
             };
-            take(&message.expect("a record can be read"));
+            match message {
+                Ok(record) => take(&record),
+                Err(error) if is_transient(&error) => continue,
+                Err(error) => panic!("a record of {topic} can't be read: {error}"),
+            }
             missing -= 1;
         }
     }
@@ -178,14 +198,62 @@ impl Cluster {
     }
 }
 
-/// The first and the next offset of a partition. Metadata tells of one that was just created before its leader knows
-/// that it leads it.
-fn await_watermarks(consumer: &BaseConsumer, topic: &str, partition: i32) -> (i64, i64) {
-    let what = format!("a leader of partition {partition} of {topic}");
-    crate::process::await_some(&what, || {
-        match consumer.fetch_watermarks(topic, partition, PATIENCE) {
-            Err(KafkaError::MetadataFetch(RDKafkaErrorCode::NotLeaderForPartition)) => None,
-            watermarks => Some(watermarks.expect("the leader answers")),
+/// How long one question to the cluster may take. It is asked again until [`PATIENCE`] is over.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Asks the cluster until it has an answer.
+fn asked<T>(what: &str, mut ask: impl FnMut() -> KafkaResult<T>) -> T {
+    crate::process::await_some(what, || match ask() {
+        Ok(answer) => Some(answer),
+        Err(error) if is_transient(&error) => None,
+        Err(error) => panic!("{what}: {error}"),
+    })
+}
+
+/// Whether the same question may have an answer in a moment: a topic that was just created is known to one node or
+/// client before another, its leader is named before it knows that it leads, and a node that was stopped or frozen takes
+/// a while to be reached again.
+fn is_transient(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::UnknownPartition
+                | Code::UnknownTopic
+                | Code::UnknownTopicOrPartition
+                | Code::LeaderNotAvailable
+                | Code::NotLeaderForPartition
+                | Code::ReplicaNotAvailable
+                | Code::BrokerNotAvailable
+                | Code::NotController
+                | Code::FencedLeaderEpoch
+                | Code::UnknownLeaderEpoch
+                | Code::NetworkException
+                | Code::RequestTimedOut
+                | Code::OperationTimedOut
+                | Code::MessageTimedOut
+                | Code::BrokerTransportFailure
+                | Code::AllBrokersDown
+                | Code::Resolve
+        )
+    )
+}
+
+/// How an operation on one topic ended.
+fn done<T, S>(outcome: &Result<T, (S, RDKafkaErrorCode)>) -> KafkaResult<()> {
+    match outcome {
+        Ok(_) => Ok(()),
+        Err((_, code)) => Err(KafkaError::AdminOp(*code)),
+    }
+}
+
+/// What the cluster knows of a topic, once it knows it.
+fn described<C: ClientContext>(client: &Client<C>, topic: &str) -> Metadata {
+    asked(&format!("the partitions of {topic}"), || {
+        let metadata = client.fetch_metadata(Some(topic), ANSWER)?;
+        match metadata.topics()[0].error() {
+            Some(error) => Err(KafkaError::MetadataFetch(error.into())),
+            None => Ok(metadata),
         }
     })
 }

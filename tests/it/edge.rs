@@ -3,6 +3,7 @@
 mod conformance;
 mod connections;
 mod crowd;
+mod duplicates;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod limits;

@@ -106,7 +106,10 @@ fn a_full_disk_costs_503s_and_once_there_is_room_events_flow() {
     let posted = bridge.post(body);
     assert_eq!(
         (posted.status, posted.json["type"].as_str()),
-        (503, Some("urn:minchat-bridge:problem:storage-unavailable"))
+        (
+            503,
+            Some("tag:minchat.io,2026:bridge:problem:storage-unavailable")
+        )
     );
     bridge.await_log(&[
         "WARN",
@@ -297,7 +300,7 @@ fn a_source_with_a_token_file_lets_nobody_else_in() {
     assert_eq!(emit(&["--token", "second-t0ken", "--rate", "100"]).0, 0);
     let (code, text) = emit(&["--token", "second-t0ken", "--dry-run"]);
     assert!(
-        code == 0 && text.contains("  dataschema       urn:"),
+        code == 0 && text.contains("  dataschema       tag:minchat.io,2026:"),
         "{text}"
     );
     assert_eq!(lines(&bridge, "message.sent").len(), 3, "and that is all");

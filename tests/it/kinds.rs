@@ -12,6 +12,14 @@ type Row = (
     &'static str,
 );
 
+/// The `traceparent` and `tracestate` headers that are sent, and those that the envelope has.
+type TraceRow<'a> = (
+    &'a [&'a str],
+    &'a [&'a str],
+    Option<&'a str>,
+    Option<&'a str>,
+);
+
 /// The last line of a kind's file, as it stands there.
 fn last_line(bridge: &Process, kind: &str) -> String {
     let file = format!("data/events/minchat.{kind}.v1.ndjson");
@@ -141,7 +149,7 @@ fn an_envelope_has_its_members_in_their_order_and_nothing_else() {
 }
 
 #[test]
-fn each_sort_of_drift_is_counted_and_a_new_key_is_told_once() {
+fn each_sort_of_drift_is_counted_and_a_new_key_is_told_once_by_number() {
     let bridge = Process::start("{}\n");
     bridge.await_ready();
     let whole = r#"{"sent_by":{},"sent_to":[],"chat_id":"c"}"#;
@@ -186,10 +194,104 @@ fn each_sort_of_drift_is_counted_and_a_new_key_is_told_once() {
     let told = || {
         bridge
             .log()
-            .matches("a key that this kind of payload had not before")
+            .matches("keys that this kind of payload had not before")
             .count()
     };
     await_some("a line about the new key", || (told() > 0).then_some(()));
-    bridge.await_log(&["INFO", "mo%0Aod"]);
+    bridge.await_log(&["INFO", "message.sent", "\"keys\":1"]);
     assert_eq!(told(), 1);
+    assert!(!bridge.log().contains("mo%0Aod"), "names can be personal");
+}
+
+#[test]
+fn names_of_new_keys_are_logged_at_debug_alone_and_only_so_many() {
+    let stranger =
+        |names: &str| format!(r#"{{"sent_by":{{}},"sent_to":[],"chat_id":"c",{names}}}"#);
+    let mary = stranger(r#""mary@example.com":1,"+49 30 1234567":2"#);
+    let bridge = Process::start("log: {level: debug}\n");
+    assert_eq!(bridge.post(&mary).status, 202);
+    bridge.await_log(&["DEBUG", "mary@example.com"]);
+    bridge.await_log(&["INFO", "\"keys\":2"]);
+    for line in bridge.log().lines().filter(|line| !line.contains("DEBUG")) {
+        assert!(
+            !line.contains("mary") && !line.contains("1234567"),
+            "{line}"
+        );
+    }
+
+    let bridge = Process::start("{}\n");
+    assert_eq!(bridge.post(&mary).status, 202);
+    for number in 0..200 {
+        let made_up = stranger(&format!("\"made-up-{number}\":1"));
+        assert_eq!(bridge.post(&made_up).status, 202);
+    }
+    bridge.signal("TERM");
+    bridge.await_log(&["stopped"]);
+    let log = bridge.log();
+    assert!(!log.contains("mary") && !log.contains("made-up-"), "{log}");
+    assert_eq!(
+        log.matches("keys that this kind of payload had not before")
+            .count(),
+        99
+    );
+}
+
+#[test]
+fn of_two_trace_parents_none_counts_and_trace_states_are_one_list() {
+    let bridge = Process::start("{}\n");
+    bridge.await_ready();
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let other = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
+    let long = format!("c={}", "x".repeat(250));
+    let many = (0..17)
+        .map(|n| format!("k{n}=1"))
+        .collect::<Vec<_>>()
+        .join(",");
+    let rows: &[TraceRow<'_>] = &[
+        (&[parent], &[], Some(parent), None),
+        (&[parent], &["a=1"], Some(parent), Some("a=1")),
+        (&[parent], &["a=1", "b=2"], Some(parent), Some("a=1,b=2")),
+        (
+            &[parent],
+            &["b=2,c=3", "a=1"],
+            Some(parent),
+            Some("b=2,c=3,a=1"),
+        ),
+        (
+            &[parent],
+            &["a=1", "", "b=2"],
+            Some(parent),
+            Some("a=1,,b=2"),
+        ),
+        (&[parent], &["a=1", "nonsense"], Some(parent), None),
+        (&[parent], &["a=1", "B=2"], Some(parent), None),
+        (&[parent], &[&long, &long, &long], Some(parent), None),
+        (&[parent], &[&many, &many], Some(parent), None),
+        (&[parent, parent], &["a=1"], None, None),
+        (&[parent, other], &[], None, None),
+        (&[parent, "nonsense"], &["a=1"], None, None),
+        (&["nonsense", parent], &["a=1"], None, None),
+        (&["nonsense"], &["a=1"], None, None),
+        (&[], &["a=1"], None, None),
+    ];
+    for (parents, states, expected_parent, expected_state) in rows {
+        let mut request = Request::post("/webhooks/minchat", r#"{"sent_by":{},"chat_id":"c"}"#);
+        for parent in *parents {
+            request = request.with("traceparent", parent);
+        }
+        for state in *states {
+            request = request.with("tracestate", state);
+        }
+        assert_eq!(bridge.send(&request).status, 202);
+        let line = last_line(&bridge, "message.sent");
+        let envelope: serde_json::Value = serde_json::from_str(&line).expect("it is JSON");
+        assert_eq!(
+            (
+                envelope["traceparent"].as_str(),
+                envelope["tracestate"].as_str()
+            ),
+            (*expected_parent, *expected_state),
+            "{parents:?} {states:?}"
+        );
+    }
 }

@@ -8,7 +8,6 @@ mod bridge;
 mod client;
 #[cfg(feature = "kafka")]
 mod cluster;
-#[cfg(feature = "kafka")]
 mod command;
 mod config;
 #[cfg(all(feature = "amqp", feature = "kafka"))]
@@ -17,12 +16,14 @@ mod edge;
 mod faults;
 mod file;
 mod guarantees;
+mod healthcheck;
 mod http;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod kinds;
 mod load;
 mod node;
+mod numbers;
 mod payload;
 mod process;
 #[cfg(all(feature = "amqp", feature = "kafka"))]
@@ -34,3 +35,4 @@ mod spool_commands;
 #[cfg(all(feature = "amqp", feature = "kafka"))]
 mod spool_left;
 mod start;
+mod trust;

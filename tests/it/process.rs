@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -52,6 +53,7 @@ pub struct Process {
     child: Child,
     dir: Arc<TempDir>,
     log: Arc<Mutex<String>>,
+    reads_the_log: Arc<AtomicBool>,
     webhooks: SocketAddr,
     admin: SocketAddr,
 }
@@ -100,11 +102,16 @@ impl Process {
         let log = Arc::new(Mutex::new(String::new()));
         let stderr = child.stderr.take().expect("it is piped");
         let lines = Arc::clone(&log);
+        let reads_the_log = Arc::new(AtomicBool::new(true));
+        let reads = Arc::clone(&reads_the_log);
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let mut log = lines.lock().expect("nobody panics with it");
                 log.push_str(&line);
                 log.push('\n');
+                if !reads.load(Ordering::Relaxed) {
+                    return;
+                }
             }
         });
         let address = |begins: &str| {
@@ -121,6 +128,7 @@ impl Process {
             child,
             dir,
             log,
+            reads_the_log,
             webhooks,
             admin,
         }
@@ -150,6 +158,11 @@ impl Process {
 
     pub fn dir(&self) -> Arc<TempDir> {
         Arc::clone(&self.dir)
+    }
+
+    /// Closes the pipe that the log comes through, after its next line.
+    pub fn let_go_of_the_log(&self) {
+        self.reads_the_log.store(false, Ordering::Relaxed);
     }
 
     pub fn log(&self) -> String {

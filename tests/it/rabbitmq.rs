@@ -106,7 +106,7 @@ fn in_binary_mode_the_body_is_data_and_the_attributes_are_in_headers() {
     let time = header("cloudEvents_time").expect("there is always a time");
     assert!(OffsetDateTime::parse(&time, &Rfc3339).is_ok(), "{time}");
     let id = posted.json["id"].as_str().expect("a 202 has an id");
-    let schema = "urn:minchat-bridge:schema:message.sent:1.0";
+    let schema = "tag:minchat.io,2026:bridge:schema:message.sent:1.0";
     for (name, value) in [
         ("cloudEvents_specversion", "1.0"),
         ("cloudEvents_id", id),

@@ -88,7 +88,7 @@ fn memory_stays_in_proportion_to_the_body() {
 #[test]
 fn an_event_is_one_allocation() {
     let settings = Settings {
-        schema_base: "urn:minchat-bridge:schema:".to_owned(),
+        schema_base: "tag:minchat.io,2026:bridge:schema:".to_owned(),
     };
     let sealer = Sealer::new(&settings, [("minchat", "/webhooks/minchat")]);
     // A thread's generator of random numbers is made with its first id.

@@ -4,13 +4,30 @@ there; here is what would only show as a pod that never runs, or as an event tha
 {{- define "minchat-bridge.problems" -}}
 {{- $config := include "minchat-bridge.given" . | fromYaml -}}
 {{- $context := dict "root" . "config" $config -}}
-{{- range $check := list "destinations" "credentials" "inline" "logins" "listeners" "scaling" "stop" "directories" "exposure" -}}
+{{- range $check := list "image" "destinations" "credentials" "inline" "variables" "arguments" "logins" "listeners" "scaling" "stop" "directories" "exposure" -}}
 {{- include (printf "minchat-bridge.problems.%s" $check) $context -}}
 {{- end -}}
 {{- end -}}
 
 {{- define "minchat-bridge.problem" }}
 - {{ . | quote }}
+{{- end -}}
+
+{{/* A node pulls a name without a registry from Docker Hub, where anybody can have taken it. */}}
+{{- define "minchat-bridge.problems.image" -}}
+{{- $image := include "minchat-bridge.image" .root -}}
+{{- $parts := splitList "/" (include "minchat-bridge.imageName" .root) -}}
+{{- $host := first $parts -}}
+{{- $path := "(/[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*)+" -}}
+{{- $name := printf "([a-zA-Z0-9-]+([.][a-zA-Z0-9-]+)*|\\[[0-9a-fA-F:]+\\])(:[0-9]+)?%s" $path -}}
+{{- $version := "(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?" -}}
+{{- if or (lt (len $parts) 2) (not (or (contains "." $host) (contains ":" $host) (eq $host "localhost"))) -}}
+{{- include "minchat-bridge.problem" (printf "The image %q names no registry, so that the nodes would pull it from Docker Hub, where the name can be somebody else's. Set image.registry to the registry that you pushed the image to, such as registry.example.com/team; it is docker.io/<your namespace> for Docker Hub." $image) -}}
+{{- else if not (regexMatch (printf "^%s%s$" $name $version) $image) -}}
+{{- include "minchat-bridge.problem" (printf "The image %q is no name of an image. Set image.registry to a host, with a port and a path if need be, without https:// and without spaces; image.repository to a name in lower case; and image.tag or image.digest to its version." $image) -}}
+{{- else if and (regexMatch "^([a-z0-9-]+[.])*docker[.](io|com)(:[0-9]+)?$" (lower $host)) (or (eq (len $parts) 2) (eq (index $parts 1) "library")) -}}
+{{- include "minchat-bridge.problem" (printf "The image %q is in the namespace of Docker's own images, to which you can't have pushed it. Set image.registry to docker.io/<your namespace>." $image) -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "minchat-bridge.problems.destinations" -}}
@@ -42,32 +59,6 @@ there; here is what would only show as a pod that never runs, or as an event tha
 {{- else if not (hasKey $found $name) -}}
 {{- include "minchat-bridge.problem" (printf "secrets.tokens.sources.%s names no Secret. Set secrets.tokens.sources.%s.existingSecret or secrets.tokens.existingSecret." $name $name) -}}
 {{- end -}}
-{{- end -}}
-{{- end -}}
-
-{{/* A ConfigMap is no place for secrets. */}}
-{{- define "minchat-bridge.problems.inline" -}}
-{{- range (include "minchat-bridge.inlineSecrets" (dict "value" .config "path" "config") | fromYamlArray) -}}
-{{- include "minchat-bridge.problem" (printf "%s is a secret, and would stand in a ConfigMap. Put it into a Secret: secrets.tokens, secrets.kafka and secrets.amqp name the usual ones, secrets.extra mounts any other for a setting that ends with _file." .) -}}
-{{- end -}}
-{{- end -}}
-
-{{- define "minchat-bridge.inlineSecrets" -}}
-{{- $path := .path -}}
-{{- if kindIs "map" .value -}}
-{{- range $key, $value := .value -}}
-{{- if and $value (regexMatch "(^|[._])(password|tokens?|secrets?|key[.]pem)$" $key) (not (kindIs "map" $value)) }}
-- {{ printf "%s.%s" $path $key | quote }}
-{{- else -}}
-{{- include "minchat-bridge.inlineSecrets" (dict "value" $value "path" (printf "%s.%s" $path $key)) -}}
-{{- end -}}
-{{- end -}}
-{{- else if kindIs "slice" .value -}}
-{{- range $index, $value := .value -}}
-{{- include "minchat-bridge.inlineSecrets" (dict "value" $value "path" (printf "%s[%d]" $path $index)) -}}
-{{- end -}}
-{{- else if and (kindIs "string" .value) (regexMatch "://[^/@:]*:[^/@]+@" .value) }}
-- {{ printf "The password in %s" $path | quote }}
 {{- end -}}
 {{- end -}}
 

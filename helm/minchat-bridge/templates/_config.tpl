@@ -97,3 +97,28 @@ amqp://$(RABBITMQ_USERNAME)@$(RABBITMQ_HOST):$(RABBITMQ_PORT)
 {{- define "minchat-bridge.tls" -}}
 {{- if dig "http" "tls" "" (include "minchat-bridge.given" . | fromYaml) }}on{{ end -}}
 {{- end -}}
+
+{{/* Where the pod of `helm test` posts. */}}
+{{- define "minchat-bridge.testUrl" -}}
+{{- $scheme := include "minchat-bridge.tls" . | empty | ternary "http" "https" -}}
+{{- $service := printf "%s://%s.%s:%d" $scheme (include "minchat-bridge.fullname" .) (include "minchat-bridge.namespace" .) (int .Values.service.port) -}}
+{{- default $service .Values.tests.url | trimSuffix "/" -}}
+{{- end -}}
+
+{{/* The key of a Secret with the authority that it trusts; nothing where it trusts those of the image, or where there is no TLS. Of the
+Secret that the bridge's own certificate is in, it is `ca.crt` if that is mounted too, else the certificate itself. */}}
+{{- define "minchat-bridge.testAuthority" -}}
+{{- $found := dict -}}
+{{- $file := dig "http" "tls" "cert_file" "" (include "minchat-bridge.given" . | fromYaml) -}}
+{{- if .Values.tests.ca.existingSecret -}}
+{{- $found = dict "secret" .Values.tests.ca.existingSecret "key" .Values.tests.ca.key -}}
+{{- else if and $file (not .Values.tests.url) -}}
+{{- range $extra := .Values.secrets.extra -}}
+{{- $key := trimPrefix (printf "%s/%s/" (include "minchat-bridge.secretsDir" $) $extra.name) $file -}}
+{{- if has $key $extra.keys -}}
+{{- $found = dict "secret" $extra.existingSecret "key" (ternary "ca.crt" $key (has "ca.crt" $extra.keys)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $found -}}
+{{- end -}}

@@ -61,10 +61,14 @@ annotations:
 {{- end -}}
 {{- end -}}
 
-{{- define "minchat-bridge.image" -}}
+{{/* The image without its version. */}}
+{{- define "minchat-bridge.imageName" -}}
 {{- $registry := default .Values.image.registry .Values.global.imageRegistry -}}
-{{- $name := .Values.image.repository -}}
-{{- if $registry }}{{ $name = printf "%s/%s" (trimSuffix "/" $registry) $name }}{{ end -}}
+{{- if $registry }}{{ trimSuffix "/" $registry }}/{{ end }}{{ .Values.image.repository -}}
+{{- end -}}
+
+{{- define "minchat-bridge.image" -}}
+{{- $name := include "minchat-bridge.imageName" . -}}
 {{- if .Values.image.digest -}}
 {{- printf "%s@%s" $name .Values.image.digest -}}
 {{- else -}}

@@ -31,7 +31,7 @@ spec:
   {{- end }}
   containers:
     - name: minchat-bridge
-      image: {{ include "minchat-bridge.image" . }}
+      image: {{ include "minchat-bridge.image" . | quote }}
       imagePullPolicy: {{ .Values.image.pullPolicy }}
       args:
         - serve

@@ -136,7 +136,7 @@ mod tests {
     fn a_problem_is_told_by_its_slug_and_its_words() {
         let answer = read(
             401,
-            r#"{"type":"urn:minchat-bridge:problem:unauthorized","title":"No or wrong credentials","detail":"send a token"}"#,
+            r#"{"type":"tag:minchat.io,2026:bridge:problem:unauthorized","title":"No or wrong credentials","detail":"send a token"}"#,
         );
         assert_eq!(answer.said, "unauthorized");
         let problem = "No or wrong credentials: send a token";

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 
 use super::super::target::Target;
+use super::super::trust::TrustArgs;
 use super::payload;
 use crate::minchat::Kind;
 
@@ -12,9 +13,10 @@ use crate::minchat::Kind;
 /// true in it, so that a consumer can tell it. Ends with a table of answers and latencies; Ctrl-C
 /// ends early, with the table of what was posted until then.
 ///
-/// Exits with 0 if every answer was a 2xx; with 69 if the bridge was not reached, or answered with
-/// 408, 429 or a 5xx, and trying later may help; with 78 if any other answer came, such as 401 or 404,
-/// and the URL or the token is wrong.
+/// Exits with 0 if every answer was a 2xx; with 69 if the bridge was not reached, or its certificate is
+/// not trusted, or it answered with 408, 429 or a 5xx, and trying later may help; with 78 if any other
+/// answer came, such as 401 or 404, and the URL or the token is wrong, or if there are no authorities to
+/// trust.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to post, in turn; all of them if none is given.
@@ -27,6 +29,8 @@ pub struct Args {
         default_value = "http://127.0.0.1:8080/webhooks/minchat"
     )]
     pub(super) url: Target,
+    #[command(flatten)]
+    pub(super) trust: TrustArgs,
     /// The source's token, sent as `Authorization: Bearer`.
     #[arg(
         long,

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 use ureq::Agent;
 use ureq::http::HeaderValue;
 use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use ureq::tls::TlsConfig;
 
+use super::super::trust;
 use super::answer::{Answer, Posted};
 use super::payload::Payload;
 use super::{Args, EmitError};
@@ -18,6 +20,7 @@ const LARGEST_ANSWER: u64 = 64 * 1024;
 pub(super) struct Client {
     url: String,
     authorization: Option<HeaderValue>,
+    tls: TlsConfig,
 }
 
 impl Client {
@@ -28,7 +31,11 @@ impl Client {
             args.url.uri().to_string()
         };
         let authorization = token(args)?.map(bearer).transpose()?;
-        Ok(Self { url, authorization })
+        Ok(Self {
+            url,
+            authorization,
+            tls: args.trust.tls(&args.url)?,
+        })
     }
 
     /// A connection that is kept from one post to the next.
@@ -37,6 +44,7 @@ impl Client {
             .http_status_as_error(false)
             .max_redirects(0)
             .timeout_global(Some(PATIENCE))
+            .tls_config(self.tls.clone())
             .build()
             .into();
         Connection {
@@ -56,7 +64,9 @@ impl Connection<'_> {
     /// Posts one payload and reads its answer.
     pub(super) fn post(&self, payload: &Payload) -> Posted {
         let began = Instant::now();
-        let answer = self.exchange(payload).map_err(|error| error.to_string());
+        let answer = self
+            .exchange(payload)
+            .map_err(|error| trust::no_answer(&error));
         Posted {
             kind: payload.kind,
             took: began.elapsed(),

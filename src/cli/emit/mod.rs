@@ -23,6 +23,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 pub use arguments::Args;
 
 use super::exit;
+use super::trust::TrustError;
 use answer::Posted;
 use client::Client;
 use pace::{Pace, Stop};
@@ -36,8 +37,12 @@ enum EmitError {
     TokenFile { file: String, source: io::Error },
     #[error("a token is printable ASCII")]
     Token,
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     #[error("cannot write to stdout")]
     Output(#[from] io::Error),
+    #[error("cannot start a thread for each of --concurrency")]
+    Thread(#[source] io::Error),
 }
 
 /// Runs the command.
@@ -60,7 +65,10 @@ pub fn run(args: &Args) -> ExitCode {
             eprintln!("minchat-bridge emit: {error}{source}");
             ExitCode::from(match error {
                 EmitError::Token => exit::USAGE,
-                EmitError::TokenFile { .. } | EmitError::Output(_) => exit::IO,
+                EmitError::Trust(_) => exit::CONFIGURATION,
+                EmitError::TokenFile { .. } | EmitError::Output(_) | EmitError::Thread(_) => {
+                    exit::IO
+                }
             })
         }
     }
@@ -93,6 +101,7 @@ fn emit(
         }
     });
     progress.finish_and_clear();
+    let took = took.map_err(EmitError::Thread)?;
     shown?;
     summary.write(out, &args.url, args.posts(), took)?;
     Ok(summary.verdict())
@@ -109,21 +118,28 @@ struct Posts {
 
 impl Posts {
     /// Posts all, until told to stop, and returns how long it took.
-    fn each(&self, stop: &Stop, mut act: impl FnMut(Posted)) -> Duration {
+    ///
+    /// # Errors
+    /// When a thread can't be started. The others end after the post that they are at.
+    fn each(&self, stop: &Stop, mut act: impl FnMut(Posted)) -> io::Result<Duration> {
         let start = Instant::now();
         let next = AtomicU64::new(0);
-        thread::scope(|scope| {
+        let started = thread::scope(|scope| {
             // Room for a few each, so that a slow terminal holds up no measurement.
             let (sender, answers) = mpsc::sync_channel(1024);
             for _ in 0..self.count.min(self.threads.into()) {
                 let sender = sender.clone();
                 let next = &next;
-                scope.spawn(move || self.post(start, next, stop, &sender));
+                thread::Builder::new()
+                    .name("emit".to_owned())
+                    .spawn_scoped(scope, move || self.post(start, next, stop, &sender))
+                    .inspect_err(|_| stop.stop())?;
             }
             drop(sender);
             answers.into_iter().for_each(&mut act);
+            Ok(())
         });
-        start.elapsed()
+        started.map(|()| start.elapsed())
     }
 
     /// What one thread does, over one connection of its own.

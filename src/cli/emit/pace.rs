@@ -49,11 +49,12 @@ impl Stop {
     /// Stops at the first Ctrl-C, and ends the process at the second.
     pub(super) fn on_interrupt(stop: &Arc<Self>) {
         let stop = Arc::clone(stop);
-        thread::spawn(move || {
+        let thread = thread::Builder::new().name("emit-interrupt".to_owned());
+        // Without it, Ctrl-C does what it does by itself.
+        let _ = thread.spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build();
-            // Without it, Ctrl-C does what it does by itself.
             let Ok(runtime) = runtime else { return };
             if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
                 stop.stop();

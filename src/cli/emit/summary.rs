@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn the_summary_is_a_table_of_answers_and_one_of_latencies() {
         let ok = r#"{"receipt":"published"}"#;
-        let stopping = r#"{"type":"urn:minchat-bridge:problem:stopping","title":"The bridge is stopping","detail":"try later"}"#;
+        let stopping = r#"{"type":"tag:minchat.io,2026:bridge:problem:stopping","title":"The bridge is stopping","detail":"try later"}"#;
         let posted = [
             answered(202, ok, 2),
             answered(503, stopping, 4),

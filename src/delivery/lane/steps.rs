@@ -43,12 +43,12 @@ pub struct Steps<T> {
     pub load: Option<usize>,
     /// All numbered below are answered: for the publisher to know before those who wait do.
     pub answered: Option<u64>,
-    /// To tell those who wait.
-    pub answers: Vec<(T, Answer)>,
     /// To bring to the dead letters; [`super::Lane::dead_lettered`] is told how that went.
     pub dead_letters: Vec<Condemned>,
     /// The publisher's client is of no use any more.
     pub rebuild: bool,
+    /// To tell those who wait. These go out last, after the lane's numbers and status are shown.
+    pub answers: Vec<(T, Answer)>,
 }
 
 /// An event that its destination will never take.

@@ -3,8 +3,8 @@
 //! Signed are the bytes on the wire; with a timestamp header, that header's text and a full stop
 //! before them, so that a signature can't be replayed for ever.
 
-use super::Head;
 use super::signature::{self, Keys, Signature};
+use super::{Head, is_repeated, only};
 use crate::http::settings::{HmacSettings, SignatureEncoding};
 
 /// The generic signatures of one source.
@@ -29,6 +29,18 @@ impl HmacWay {
         self.presented(head).is_some() && self.timestamp(head).is_some()
     }
 
+    /// Whether a header that it reads is there twice.
+    pub(super) fn is_ambiguous(&self, head: &Head<'_>) -> bool {
+        let headers = [
+            Some(&self.settings.header),
+            self.settings.timestamp_header.as_ref(),
+        ];
+        headers
+            .into_iter()
+            .flatten()
+            .any(|name| is_repeated(head.headers, name))
+    }
+
     /// Whether the bytes on the wire are signed.
     pub(super) fn pass(&self, head: &Head<'_>, wire: &[u8]) -> bool {
         let (Some(signature), Some(timestamp)) = (self.presented(head), self.timestamp(head))
@@ -41,7 +53,7 @@ impl HmacWay {
     }
 
     fn presented(&self, head: &Head<'_>) -> Option<Signature> {
-        let value = signature::only(head.headers, &self.settings.header)?;
+        let value = only(head.headers, &self.settings.header)?;
         let text = value.trim().strip_prefix(self.settings.prefix.as_str())?;
         match self.settings.encoding {
             SignatureEncoding::Hex => signature::from_hex(text),
@@ -54,7 +66,7 @@ impl HmacWay {
         let Some(name) = &self.settings.timestamp_header else {
             return Some("");
         };
-        let timestamp = signature::only(head.headers, name)?.trim();
+        let timestamp = only(head.headers, name)?.trim();
         signature::is_near(timestamp, head.now, self.settings.tolerance).then_some(timestamp)
     }
 }

@@ -7,9 +7,14 @@
 //! A source has a list of ways, and any one that passes is enough. A way that can tell from the head
 //! is asked before a byte of the body is read. A way that needs the body, as a signature does, is
 //! asked again once the bytes on the wire are there; a head without a signature that could pass is
-//! turned away before. Where a request comes from narrows all of it.
+//! turned away before.
+//!
+//! A request that carries twice what one of the source's ways reads (a header with a credential, a signature, an id or a
+//! timestamp, or `?token=`) is turned away, whatever else it carries: a proxy in front may have looked at the other one.
+//!
+//! Where a request comes from narrows all of it. It is looked at last, so that only who has good credentials is told that
+//! the address is the reason.
 
-pub(super) mod failures;
 mod hmac;
 mod origin;
 mod signature;
@@ -22,6 +27,7 @@ use std::time::SystemTime;
 use actix_web::HttpRequest;
 use actix_web::http::header::HeaderMap;
 
+use super::certificate_name::CertificateName;
 use super::connection::Connection;
 use super::settings::SourceSettings;
 use super::tls::ClientCertificate;
@@ -47,7 +53,7 @@ enum Way {
     /// The same, by a standard.
     StandardWebhooks(StandardWebhooks),
     /// A client certificate, made out to one of these, or to whomever if there is none.
-    Mtls(Vec<String>),
+    Mtls(Vec<CertificateName>),
 }
 
 /// What of a request's head can carry a credential.
@@ -71,8 +77,10 @@ pub(super) enum Entry {
     Granted,
     /// It carries a signature, which can be judged with the body.
     OnceSigned,
-    /// It does not.
+    /// It carries no good credential.
     Denied,
+    /// It carries a good credential, and comes from where the source takes no webhooks from.
+    Elsewhere,
 }
 
 impl<'a> Head<'a> {
@@ -121,7 +129,7 @@ impl Doors {
 
     /// What the head alone is worth.
     pub(super) fn entry(&self, head: &Head<'_>) -> Entry {
-        if !self.origin.allows(self.origin(head)) {
+        if self.ways.iter().any(|way| way.is_ambiguous(head)) {
             return Entry::Denied;
         }
         let granted = self.ways.iter().any(|way| match way {
@@ -140,7 +148,8 @@ impl Doors {
             })
         };
         match granted {
-            true => Entry::Granted,
+            true if self.allows_origin(head) => Entry::Granted,
+            true => Entry::Elsewhere,
             false if is_tried() => Entry::OnceSigned,
             false => Entry::Denied,
         }
@@ -158,10 +167,39 @@ impl Doors {
         })
     }
 
+    /// Whether the source takes webhooks from where the request comes from.
+    pub(super) fn allows_origin(&self, head: &Head<'_>) -> bool {
+        self.origin.allows(self.origin(head))
+    }
+
     /// The address that a request comes from, as far as that can be told.
     pub(super) fn origin(&self, head: &Head<'_>) -> Option<IpAddr> {
         self.origin.of(head.peer, head.headers)
     }
+}
+
+impl Way {
+    /// Whether the head has twice what this way reads.
+    fn is_ambiguous(&self, head: &Head<'_>) -> bool {
+        match self {
+            Way::Open | Way::Mtls(_) => false,
+            Way::Tokens(_) => Tokens::is_ambiguous(head),
+            Way::Hmac(hmac) => hmac.is_ambiguous(head),
+            Way::StandardWebhooks(_) => StandardWebhooks::is_ambiguous(head),
+        }
+    }
+}
+
+/// The one header of that name, if it is text. One that is there twice is none: which of them would count?
+pub(super) fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut all = headers.get_all(name);
+    let value = all.next()?.to_str().ok()?;
+    all.next().is_none().then_some(value)
+}
+
+/// Whether a header is there more than once.
+fn is_repeated(headers: &HeaderMap, name: &str) -> bool {
+    headers.get_all(name).nth(1).is_some()
 }
 
 /// What a good signature says.
@@ -196,5 +234,17 @@ mod tests {
             certificate: None,
             now,
         }
+    }
+
+    #[test]
+    fn a_header_that_is_there_twice_is_none() {
+        let once = headers(&[("x-signature", "a")]);
+        let twice = headers(&[("x-signature", "a"), ("x-signature", "a")]);
+        assert_eq!(only(&HeaderMap::new(), "x-signature"), None);
+        assert_eq!(only(&once, "X-Signature"), Some("a"));
+        assert_eq!(only(&twice, "x-signature"), None);
+        assert!(!is_repeated(&HeaderMap::new(), "x-signature"));
+        assert!(!is_repeated(&once, "X-Signature"));
+        assert!(is_repeated(&twice, "X-Signature"));
     }
 }

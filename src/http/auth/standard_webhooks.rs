@@ -7,9 +7,13 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::Head;
 use super::signature::{self, Keys, Signature};
+use super::{Head, is_repeated, only};
 use crate::http::settings::StandardWebhooksSettings;
+
+const ID: &str = "webhook-id";
+const TIMESTAMP: &str = "webhook-timestamp";
+const SIGNATURE: &str = "webhook-signature";
 
 /// Longest id that is taken, in bytes: it goes into the envelope.
 const LONGEST_ID: usize = 256;
@@ -44,6 +48,13 @@ impl StandardWebhooks {
         self.presented(head).is_some()
     }
 
+    /// Whether a header that it reads is there twice.
+    pub(super) fn is_ambiguous(head: &Head<'_>) -> bool {
+        [ID, TIMESTAMP, SIGNATURE]
+            .iter()
+            .any(|name| is_repeated(head.headers, name))
+    }
+
     /// The webhook's id, if it and the bytes on the wire are signed.
     pub(super) fn pass<'h>(&self, head: &Head<'h>, wire: &[u8]) -> Option<&'h str> {
         let Presented {
@@ -56,9 +67,9 @@ impl StandardWebhooks {
     }
 
     fn presented<'h>(&self, head: &Head<'h>) -> Option<Presented<'h>> {
-        let id = signature::only(head.headers, "webhook-id")?;
-        let timestamp = signature::only(head.headers, "webhook-timestamp")?;
-        let list = signature::only(head.headers, "webhook-signature")?;
+        let id = only(head.headers, ID)?;
+        let timestamp = only(head.headers, TIMESTAMP)?;
+        let list = only(head.headers, SIGNATURE)?;
         // `v1a`, by a public key, and whatever comes later are others' signatures: passed over.
         let signatures = list.split(' ').filter_map(|one| one.strip_prefix("v1,"));
         let presented = Presented {

@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-use super::Head;
-use crate::http::query;
+use super::{Head, is_repeated};
+use crate::http::query::{self, Parameter};
 use crate::secret::Secret;
 
 /// The tokens of one source, as digests: those have one length, so that none is told by the time
@@ -32,14 +32,23 @@ impl Tokens {
             .headers
             .get(AUTHORIZATION)
             .and_then(|value| authorization(value.as_bytes()));
-        let query = head.query.and_then(|query| query::value(query, "token"));
+        let query = match presented_by_query(head) {
+            Parameter::Once(token) => Some(token),
+            Parameter::Absent | Parameter::Repeated => None,
+        };
         let passed = self.among(header.as_deref()) | self.among(query.as_deref());
         passed.into()
     }
 
+    /// Whether one of the places that a token can stand in is there twice.
+    pub(super) fn is_ambiguous(head: &Head<'_>) -> bool {
+        is_repeated(head.headers, AUTHORIZATION.as_str())
+            || presented_by_query(head) == Parameter::Repeated
+    }
+
     /// Compares with every token, whichever is right.
     fn among(&self, presented: Option<&[u8]>) -> Choice {
-        let Some(presented) = presented else {
+        let Some(presented) = presented.filter(|token| !token.is_empty()) else {
             return Choice::from(0);
         };
         let presented = digest(presented);
@@ -47,6 +56,11 @@ impl Tokens {
             found | token.ct_eq(&presented)
         })
     }
+}
+
+/// The token in the URL.
+fn presented_by_query<'a>(head: &Head<'a>) -> Parameter<'a> {
+    query::parameter(head.query.unwrap_or_default(), "token")
 }
 
 fn digest(bytes: &[u8]) -> [u8; 32] {
@@ -101,6 +115,7 @@ mod tests {
             (None, Some("token=first")),
             (None, Some("dry_run=true&token=first")),
             (None, Some("token=s3cr%25t%2B%2f%3D")),
+            (None, Some("%74oken=first")),
             (None, Some("token=k%C3%A4se")),
             (None, Some("token=s3cr%25t+/=")), // a plus is no space: tokens are often base64
             (Some("Bearer wrong"), Some("token=first")),
@@ -131,9 +146,42 @@ mod tests {
             (None, Some("Token=first")),
             (None, Some("xtoken=first")),
             (None, Some("token=firs%74%")),
-            (None, Some("token=wrong&token=first")), // the first one counts, as in the rest of the query
+            (Some("Basic Og=="), None), // an empty password
+            (Some("Bearer first, Bearer first"), None),
+            (Some("Bearer\tfirst"), None),
+            (None, Some("token=wrong&token=first")),
+            (None, Some("token=first&token=first")),
+            (None, Some("token=first&%74oken")),
         ] {
             assert!(!pass(authorization, query), "{authorization:?} {query:?}");
         }
+    }
+
+    #[test]
+    fn an_empty_token_is_none_even_if_it_were_configured() {
+        let tokens = Tokens::new(&[Secret::new(String::new())]);
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer "));
+        assert!(!tokens.pass(&Head {
+            query: Some("token="),
+            ..head_at(&headers, 0)
+        }));
+    }
+
+    #[test]
+    fn a_place_that_is_there_twice_is_ambiguous() {
+        let mut headers = HeaderMap::new();
+        let is_ambiguous = |headers: &HeaderMap, query| {
+            Tokens::is_ambiguous(&Head {
+                query,
+                ..head_at(headers, 0)
+            })
+        };
+        headers.append(AUTHORIZATION, HeaderValue::from_static("Bearer first"));
+        assert!(!is_ambiguous(&headers, Some("token=first&tokens=first")));
+        assert!(is_ambiguous(&headers, Some("token=first&token=first")));
+        assert!(is_ambiguous(&headers, Some("token&%74oken=first")));
+        headers.append(AUTHORIZATION, HeaderValue::from_static("Bearer first"));
+        assert!(is_ambiguous(&headers, None));
     }
 }

@@ -67,7 +67,7 @@ pub fn check(input: &[u8]) {
 
 fn sealer() -> Sealer {
     let settings = Settings {
-        schema_base: "urn:minchat-bridge:schema:".to_owned(),
+        schema_base: "tag:minchat.io,2026:bridge:schema:".to_owned(),
     };
     Sealer::new(
         &settings,

@@ -99,7 +99,9 @@ fn an_alarm_holds_events_up_and_loses_none() {
         gauge.store(is, Ordering::Relaxed)
     });
     let mut lane = Lane::up(&amqp, &destination);
-    let mut other = Lane::up(&amqp, &self::destination());
+    // It has a connection of its own: lapin sends the end of a channel before what waits to be published on it, and
+    // RabbitMQ closes the connection for that.
+    let mut other = Lane::up(&self::amqp(settings(&node.url, true)), &self::destination());
     node.set_memory_limit("0");
     let began = Instant::now();
     let events: Vec<_> = (0..500).map(|_| event("chat")).collect();
@@ -122,7 +124,9 @@ fn an_alarm_holds_events_up_and_loses_none() {
     node.set_memory_limit("0.6");
     lane.await_up(2);
     lane.await_fates(events.len());
-    assert!(lane.fates().values().all(|fate| *fate == Ok(())));
+    let mut reports = lane.reports.list().into_iter();
+    let failed = reports.find(|(_, report)| matches!(report, Report::Failed { .. }));
+    assert!(failed.is_none(), "{failed:?}");
     assert!(!blocked.load(Ordering::Relaxed));
     assert_eq!(
         Client::new(&node.url)

@@ -67,7 +67,7 @@ pub fn event(chat: &str) -> Arc<Event> {
 
 pub fn sealed(body: &[u8], traceparent: Option<&str>) -> Arc<Event> {
     let settings = envelope::Settings {
-        schema_base: "urn:minchat-bridge:schema:".to_owned(),
+        schema_base: "tag:minchat.io,2026:bridge:schema:".to_owned(),
     };
     let sealer = Sealer::new(&settings, [("minchat", "/webhooks/minchat")]);
     let received = Received {

@@ -50,6 +50,21 @@ fn an_edge_that_is_not_safe_does_not_start() {
             "there is no http.tls.client_ca_file",
         ),
         (
+            "sources: {minchat: {auth: {mtls: {names: [relay.example.com, '*.example.com']}}}}",
+            "sources.minchat.auth.mtls.names",
+            "\"*.example.com\" will not do",
+        ),
+        (
+            "sources: {minchat: {auth: {mtls: {names: [Relay One]}}}}",
+            "sources.minchat.auth.mtls.names",
+            "give a DNS name such as relay.example.com",
+        ),
+        (
+            "sources: {minchat: {auth: {mtls: {names: ['relay.example.com:8443']}}}}",
+            "sources.minchat.auth.mtls.names",
+            "no port",
+        ),
+        (
             "sources: {minchat: {auth: {none: true, tokens: [0123456789abcdef]}}}",
             "sources.minchat.auth.none",
             "the credentials mean nothing",

@@ -96,7 +96,7 @@ fn sighup_reloads_at_once_what_a_source_lets_in() {
         &yaml.replace("auth:", "allow_from: [192.0.2.1], auth:"),
     );
     bridge.signal("HUP");
-    await_status(&bridge, NEW, 401);
+    await_status(&bridge, NEW, 403);
 }
 
 #[test]

@@ -34,7 +34,7 @@ sources:
 /// The key that the secret of Standard Webhooks above stands for.
 const STANDARD_KEY: &str = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-fn bridge() -> Process {
+pub(super) fn bridge() -> Process {
     let dir = std::sync::Arc::new(tempfile::tempdir().expect("a directory can be made"));
     let secrets = "from-a-file-and-long-enough\n\nand-another-one-of-them\n";
     std::fs::write(dir.path().join("secrets"), secrets).expect("it can be written");
@@ -47,19 +47,20 @@ fn mac(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-fn hex(key: &str, body: &[u8]) -> String {
+/// The signature of a body.
+pub(super) fn hex(key: &str, body: &[u8]) -> String {
     let bytes = mac(key.as_bytes(), &[body]);
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let seconds = since.expect("it is later than 1970").as_secs();
     i64::try_from(seconds).expect("it is not that late")
 }
 
 /// A request of Standard Webhooks, signed for this time.
-fn standard(id: &str, at: i64, body: &[u8]) -> Request {
+pub(super) fn standard(id: &str, at: i64, body: &[u8]) -> Request {
     let key = STANDARD.decode(STANDARD_KEY).expect("it is base64");
     let at = at.to_string();
     let signed = mac(&key, &[id.as_bytes(), b".", at.as_bytes(), b".", body]);
@@ -72,7 +73,7 @@ fn standard(id: &str, at: i64, body: &[u8]) -> Request {
         )
 }
 
-fn timed(key: &str, at: i64) -> Request {
+pub(super) fn timed(key: &str, at: i64) -> Request {
     let at = at.to_string();
     let signed = mac(key.as_bytes(), &[at.as_bytes(), b".", PAYLOAD.as_bytes()]);
     Request::post("/webhooks/timed", PAYLOAD)
@@ -80,7 +81,7 @@ fn timed(key: &str, at: i64) -> Request {
         .with("x-signed", &STANDARD.encode(signed))
 }
 
-fn signed(key: &str, body: &[u8]) -> Request {
+pub(super) fn signed(key: &str, body: &[u8]) -> Request {
     Request::post("/webhooks/minchat", body)
         .with("x-signature", &format!("sha256={}", hex(key, body)))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rcgen::{DnType, SanType};
+use rcgen::{CertificateParams, CustomExtension, DnType, DnValue, SanType};
 use tempfile::TempDir;
 
 use super::PAYLOAD;
@@ -14,7 +14,7 @@ use crate::process::{Process, program};
 const YAML: &str = "
 http: {tls: {cert_file: own.pem, key_file: own.key, client_ca_file: clients.pem}}
 sources:
-  minchat: {auth: {tokens: [a-token-that-is-long-enough], mtls: {names: [relay.example, 'spiffe://cluster/relay', Relay One]}}}
+  minchat: {auth: {tokens: [a-token-that-is-long-enough], mtls: {names: [relay.example, 'spiffe://cluster/relay', ops@example.com, 192.0.2.7]}}}
   any: {auth: {mtls: {}}}
 ";
 
@@ -125,7 +125,7 @@ fn a_client_certificate_lets_in_whom_it_is_made_out_to() {
         ),
         (
             "a common name",
-            named(&clients, "Relay One", None),
+            named(&clients, "relay.example", None),
             "/webhooks/minchat",
             202,
         ),
@@ -172,6 +172,136 @@ fn a_client_certificate_lets_in_whom_it_is_made_out_to() {
         401,
         "no certificate"
     );
+}
+
+/// The answer to a webhook with this certificate.
+fn status(setting: &Setting, certificate: &Certificate, path: &str) -> u16 {
+    let client = TlsClient::trusting(setting.own.pem()).with(certificate);
+    let mut connection = client
+        .connect(setting.bridge.webhooks())
+        .expect("the handshake is done");
+    let answer = connection.exchange(&post(path).bytes());
+    answer.expect("an answer")
+}
+
+#[test]
+fn a_name_counts_as_what_it_is_alone_and_a_common_name_only_without_others() {
+    let setting = setting();
+    let ia5 = |text: &str| text.try_into().expect("it is ASCII");
+    let dns = |text: &str| SanType::DnsName(ia5(text));
+    let uri = |text: &str| SanType::URI(ia5(text));
+    let mail = |text: &str| SanType::Rfc822Name(ia5(text));
+    let ip = |address: [u8; 4]| SanType::IpAddress(address.into());
+    let other = |text: &str| SanType::OtherName((vec![1, 3, 6, 1], text.into()));
+    let (relay, spiffe) = ("relay.example", "spiffe://cluster/relay");
+    let rows: Vec<(&str, Vec<SanType>, u16)> = vec![
+        ("x", vec![dns(relay)], 202),
+        ("x", vec![dns("Relay.EXAMPLE")], 202),
+        ("x", vec![dns("relay.example.")], 202),
+        ("x", vec![uri(spiffe)], 202),
+        ("x", vec![mail("ops@example.com")], 202),
+        ("x", vec![mail("ops@Example.COM")], 202),
+        ("x", vec![ip([192, 0, 2, 7])], 202),
+        ("x", vec![dns("other.example"), dns(relay)], 202),
+        ("x", vec![ip([127, 0, 0, 1]), uri(spiffe)], 202),
+        // As a common name: a DNS name, and nothing beside it.
+        (relay, vec![], 202),
+        ("RELAY.example", vec![], 202),
+        (spiffe, vec![], 401),
+        ("ops@example.com", vec![], 401),
+        ("192.0.2.7", vec![], 401),
+        ("*.example", vec![], 401),
+        ("relay.example\0", vec![], 401),
+        ("relay.example\0.evil.test", vec![], 401),
+        ("relay.example, other.example", vec![], 401),
+        (relay, vec![dns("someone-else.example")], 401),
+        (relay, vec![uri("spiffe://cluster/other")], 401),
+        (relay, vec![mail("mary@example.com")], 401),
+        (relay, vec![ip([127, 0, 0, 1])], 401),
+        (relay, vec![other(relay)], 401),
+        // Of another type, or another name.
+        ("x", vec![uri(relay)], 401),
+        ("x", vec![mail(relay)], 401),
+        ("x", vec![other(relay)], 401),
+        ("x", vec![dns(spiffe)], 401),
+        ("x", vec![mail(spiffe)], 401),
+        ("x", vec![dns("ops@example.com")], 401),
+        ("x", vec![uri("ops@example.com")], 401),
+        ("x", vec![dns("192.0.2.7")], 401),
+        ("x", vec![uri("192.0.2.7")], 401),
+        ("x", vec![dns("*.example")], 401),
+        ("x", vec![dns("*")], 401),
+        ("x", vec![dns("relay.example\0")], 401),
+        ("x", vec![dns("relay.example\0.evil.test")], 401),
+        ("x", vec![dns("evil.relay.example")], 401),
+        ("x", vec![dns("relay.example.evil.test")], 401),
+        ("x", vec![dns(" relay.example")], 401),
+        ("x", vec![uri("spiffe://cluster/relay/")], 401),
+        ("x", vec![uri("spiffe://cluster/Relay")], 401),
+        ("x", vec![mail("OPS@example.com")], 401),
+        ("x", vec![mail("ops@a.example.com")], 401),
+    ];
+    for (common, alternatives, expected) in rows {
+        let certificate = setting.clients.certify_with(common, |params| {
+            params.subject_alt_names = alternatives.clone();
+        });
+        assert_eq!(
+            status(&setting, &certificate, "/webhooks/minchat"),
+            expected,
+            "{common:?} {alternatives:?}"
+        );
+        assert_eq!(status(&setting, &certificate, "/webhooks/any"), 202);
+    }
+}
+
+#[test]
+fn alternative_names_that_can_t_be_read_and_several_common_names_let_nobody_in() {
+    let setting = setting();
+    let certify = |change: &dyn Fn(&mut CertificateParams)| {
+        setting.clients.certify_with("relay.example", |params| {
+            params.subject_alt_names.clear();
+            change(params);
+        })
+    };
+    let alternatives = |content: &'static [u8]| {
+        certify(&move |params| {
+            let extension = CustomExtension::from_oid_content(&[2, 5, 29, 17], content.to_vec());
+            params.custom_extensions = vec![extension];
+        })
+    };
+    let second = |name: &'static str| {
+        certify(&move |params| {
+            let common_name = DnType::CustomDnType(vec![2, 5, 4, 3]);
+            let name = DnValue::Utf8String(name.to_owned());
+            params.distinguished_name.push(common_name, name);
+        })
+    };
+    let bmp = certify(&|params| {
+        let name = "relay.example".try_into().expect("it is of the plane");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, DnValue::BmpString(name));
+    });
+    for (what, certificate) in [
+        ("no name in it", alternatives(b"\x30\x00")),
+        ("cut off", alternatives(b"\x30\x03\x82\x10a")),
+        ("not ASCII", alternatives(b"\x30\x04\x82\x02\xc3\x28")),
+        (
+            "an address of three bytes",
+            alternatives(b"\x30\x05\x87\x03\xc0\x00\x02"),
+        ),
+        ("two common names", second("other.example")),
+        ("the same twice", second("relay.example")),
+        ("in another encoding", bmp),
+    ] {
+        assert_eq!(
+            status(&setting, &certificate, "/webhooks/minchat"),
+            401,
+            "{what}"
+        );
+    }
+    let plain = certify(&|_| {});
+    assert_eq!(status(&setting, &plain, "/webhooks/minchat"), 202);
 }
 
 #[test]

@@ -1,16 +1,21 @@
 //! Clients in their thousands that do nothing, or next to nothing, and those that mean harm.
 
+use std::collections::VecDeque;
 use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::checker::{Cost, check};
-use super::scenes::Kafka;
-use super::senders::Senders;
+use super::scenes::{CREATE, Kafka};
+use super::senders::{Senders, TOKEN};
 use super::thorough;
-use crate::client::{Connection, Request};
-use crate::process::{Process, await_some};
+use crate::client::{Connection, Request, get};
+use crate::process::{Process, await_some, program};
 
 /// What the container may have.
 const MEMORY: u64 = 256 << 20;
@@ -143,5 +148,120 @@ fn row_38_what_means_harm_is_refused_and_costs_nothing() {
     before.assert_restored(&bridge);
     let peak = bridge.peak_memory();
     println!("{} MiB at most", peak >> 20);
+    scene.end(&bridge, senders);
+}
+
+/// What the chart's container may have (`resources.limits.memory`).
+const CHART_MEMORY: u64 = 512 << 20;
+
+/// How strangers hold a connection.
+fn stranger_ways() -> Vec<Vec<u8>> {
+    let whole = b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n".to_vec();
+    let half = |bytes: usize| {
+        let mut head = b"GET /x HTTP/1.1\r\nhost: a\r\nx: ".to_vec();
+        head.resize(bytes, b'x');
+        head
+    };
+    vec![
+        Vec::new(),
+        b"P".to_vec(),
+        b"nonsense\r\n\r\n".to_vec(),
+        b"\x16\x03\x01\x02\x00\x01".to_vec(),
+        whole.clone(),
+        [&whole[..], b"P"].concat(),
+        half(8_000),
+        [whole, half(8_000)].concat(),
+        half(60_000),
+    ]
+}
+
+/// Strangers who open one connection after the other, up to `count` of them at a time, until dropped.
+fn strangers(address: SocketAddr, count: usize) -> Strangers {
+    let over = Arc::new(AtomicBool::new(false));
+    let is_over = over.clone();
+    let thread = std::thread::spawn(move || {
+        let ways = stranger_ways();
+        let mut held = VecDeque::new();
+        let mut opened = 0;
+        while !is_over.load(Ordering::Relaxed) {
+            if let Ok(mut stream) = TcpStream::connect(address) {
+                let _ = stream.set_nonblocking(true);
+                // The bridge may have closed it for another already.
+                let _ = stream.write(&ways[opened % ways.len()]);
+                held.push_back(stream);
+                opened += 1;
+            }
+            if held.len() > count {
+                held.pop_front();
+            }
+        }
+        opened
+    });
+    Strangers {
+        over,
+        thread: Some(thread),
+    }
+}
+
+struct Strangers {
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<usize>>,
+}
+
+impl Strangers {
+    /// How many connections they have opened.
+    fn end(mut self) -> usize {
+        self.over.store(true, Ordering::Relaxed);
+        let thread = self.thread.take().expect("it ends once");
+        thread.join().expect("strangers do not panic")
+    }
+}
+
+impl Drop for Strangers {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn row_60_strangers_on_every_connection_are_not_noticed_by_senders_and_probes() {
+    let most = thorough(12_000, 1_000);
+    rlimit::increase_nofile_limit(u64::MAX).expect("it can be raised to the hard limit");
+    let scene = Kafka::new();
+    let yaml = scene
+        .yaml(CREATE, "")
+        .replace("{none: true}", &format!("{{tokens: [{TOKEN}]}}"));
+    let bridge = Process::start(&format!("{yaml}\nhttp: {{max_connections: {most}}}\n"));
+    bridge.await_ready();
+    let senders = Senders::start(bridge.webhooks(), 8);
+    scene.await_published(&bridge);
+    senders.await_accepted(500);
+    let connections = bridge.metric(&["http_connections "]);
+    let on_webhooks = strangers(bridge.webhooks(), most + most / 10);
+    let on_admin = strangers(bridge.admin(), 600);
+    let livez = format!("http://{}/livez", bridge.admin());
+    for _ in 0..thorough(20, 3) {
+        senders.await_accepted(500);
+        assert_eq!(get(bridge.admin(), "/readyz").status, 200);
+        let (code, said) = program(&["healthcheck", "--url", &livez], &[]);
+        assert_eq!(code, 0, "{said}");
+        let fresh = Request::post("/webhooks/minchat?dry_run=true", "{}")
+            .with("authorization", &format!("Bearer {TOKEN}"));
+        assert_eq!(bridge.send(&fresh).status, 200);
+    }
+    let evicted = || bridge.metric(&["http_connections_evicted_total "]);
+    await_some("a connection that is closed for another", || {
+        (evicted() > 0.0).then_some(())
+    });
+    let peak = bridge.peak_memory();
+    println!(
+        "{} and {} connections, {} of them closed for others, {} MiB at most",
+        on_webhooks.end(),
+        on_admin.end(),
+        evicted(),
+        peak >> 20
+    );
+    assert!(peak < CHART_MEMORY, "{peak} bytes");
+    bridge.await_metric(&["http_connections "], connections);
     scene.end(&bridge, senders);
 }

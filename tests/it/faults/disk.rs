@@ -1,6 +1,7 @@
 //! Faults of the spool's disk.
 
 use super::checker::{Consumed, OF_A_WINDOW, assert_at_rest, check, spool_files};
+use super::scenes::await_draining;
 use super::senders::Senders;
 use crate::cluster::Cluster;
 use crate::node::Node;
@@ -59,9 +60,7 @@ fn row_29_a_full_disk_is_a_503_and_recovers_by_itself() {
     ]);
     assert_eq!(bridge.ask("/readyz").0, 503, "it takes nothing");
     node.start();
-    await_some("the backlog's end", || {
-        (bridge.metric(&["spool_events", TOPIC]) == 0.0).then_some(())
-    });
+    await_draining(&bridge);
     senders.await_accepted(500);
     let ledger = senders.end();
     assert!(

@@ -1,7 +1,7 @@
 //! Faults of Kafka, and of the bridge while it publishes there.
 
 use super::checker::{Cost, OF_A_WINDOW, assert_nobody_waited, check, spool_files};
-use super::scenes::{CREATE, Kafka as Scene, MESSAGES as TOPIC};
+use super::scenes::{CREATE, Kafka as Scene, MESSAGES as TOPIC, await_draining};
 use super::senders::Senders;
 use super::thorough;
 use crate::client::{Connection, Request};
@@ -62,9 +62,7 @@ fn row_3_a_broker_that_is_killed_under_load_costs_no_sender_anything() {
     senders.await_spooled(2000);
     assert_eq!(bridge.ask("/readyz").0, 200);
     scene.node.start();
-    await_some("the backlog's end", || {
-        (bridge.metric(&["spool_events", TOPIC]) == 0.0).then_some(())
-    });
+    await_draining(&bridge);
     senders.await_accepted(500);
     let ledger = scene.end(&bridge, senders);
     assert_nobody_waited(&ledger);
@@ -133,9 +131,7 @@ fn row_14_a_topic_that_is_deleted_is_waited_for() {
     bridge.await_log(&["ERROR", TOPIC, "unknown_destination"]);
     senders.await_spooled(200);
     cluster.create(TOPIC, 3, &[]);
-    await_some("the backlog's end", || {
-        (bridge.metric(&["spool_events", TOPIC]) == 0.0).then_some(())
-    });
+    await_draining(&bridge);
     senders.await_accepted(200);
     scene.end(&bridge, senders);
 }

@@ -14,6 +14,7 @@ mod long;
 mod mock;
 mod network;
 mod panics;
+mod panics_of_threads;
 mod proxy;
 mod rabbitmq;
 mod scenes;

@@ -1,9 +1,11 @@
-//! A bug that makes one of the bridge's threads panic: within delivery that ends the process.
+//! A bug that makes one of the bridge's threads panic: anywhere but in the handler of a request, that ends the process.
+//! The bugs here are in parts that a test can put in the place of the bridge's own; `panics_of_threads` has the real binary.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,6 +17,7 @@ use minchat_bridge::publish::{
 };
 use minchat_bridge::route::{Address, Broker};
 use minchat_bridge::spool::{self, Spool, Watcher};
+use minchat_bridge::telemetry::panics;
 use minchat_bridge::units::Percent;
 use tempfile::TempDir;
 
@@ -24,10 +27,10 @@ use super::senders::Senders;
 use crate::bridge::{parts, settings, source};
 use crate::process::{Process, await_some};
 
-/// Says that this process is the bridge of a row, and in which directory.
-const BRIDGE: &str = "MINCHAT_BRIDGE_TEST_PANICS_IN";
+/// Says that this process is the one with the bug of a test, and which directory is its own.
+const HAS_THE_BUG: &str = "MINCHAT_BRIDGE_TEST_PANICS_IN";
 /// `EX_SOFTWARE` of sysexits.h.
-const EX_SOFTWARE: i32 = 70;
+pub const EX_SOFTWARE: i32 = 70;
 /// After so many calls the destination takes nothing more, so that the spool is in use when it happens.
 const TAKEN: usize = 100;
 const UNTIL_THE_PANIC: usize = 5;
@@ -103,6 +106,7 @@ impl Watcher for Watching {
 
 /// A bridge of the real parts with this bug. It listens, and says where, until it ends by itself.
 fn be_the_bridge(dir: &Path, bug: Bug) {
+    panics::end_the_process();
     let (settings, sources) = (settings(), [source("minchat", &[], None)]);
     let kept = spool::settings::Settings {
         dir: dir.join("data/spool"),
@@ -150,21 +154,32 @@ fn be_the_bridge(dir: &Path, bug: Bug) {
     unreachable!("it ended in order: {served:?}");
 }
 
-fn assert_the_process_ends_and_nothing_is_lost(bug: Bug) {
-    if let Some(dir) = std::env::var_os(BRIDGE) {
-        return be_the_bridge(Path::new(&dir), bug);
-    }
-    let dir = Arc::new(TempDir::new().expect("a directory can be made"));
+/// The directory of the process with the bug, if this is it.
+fn has_the_bug() -> Option<PathBuf> {
+    std::env::var_os(HAS_THE_BUG).map(PathBuf::from)
+}
+
+/// Starts this test again, as the process with the bug.
+fn start_with_the_bug(dir: &Path) -> Child {
     let thread = std::thread::current();
     let test = thread.name().expect("a test has a thread of its name");
     let program = std::env::current_exe().expect("it is there");
-    let mut bridge = Command::new(program)
-        .args([test, "--exact", "--nocapture"])
-        .env(BRIDGE, dir.path())
+    let mut command = Command::new(program);
+    command.args([test, "--exact", "--nocapture"]);
+    command.env(HAS_THE_BUG, dir);
+    let started = command
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("it can be started");
+        .stderr(Stdio::piped())
+        .spawn();
+    started.expect("it can be started")
+}
+
+fn assert_the_process_ends_and_nothing_is_lost(bug: Bug, thread: &str) {
+    if let Some(dir) = has_the_bug() {
+        return be_the_bridge(&dir, bug);
+    }
+    let dir = Arc::new(TempDir::new().expect("a directory can be made"));
+    let mut bridge = start_with_the_bug(dir.path());
     let lines = BufReader::new(bridge.stdout.take().expect("it is piped")).lines();
     let address = lines.map_while(Result::ok).find_map(|line| {
         let address = line.strip_prefix("listens on ")?;
@@ -175,6 +190,7 @@ fn assert_the_process_ends_and_nothing_is_lost(bug: Bug) {
         bridge.try_wait().expect("it is a child")
     });
     assert_eq!(ended.code(), Some(EX_SOFTWARE));
+    assert_names_the_thread(&mut bridge, thread);
     let yaml = "sources: {minchat: {auth: {none: true}}}\nfile: {dir: data/events}\n";
     let again = Process::start_in(dir, yaml);
     senders.turn_to(again.webhooks());
@@ -195,12 +211,154 @@ fn assert_the_process_ends_and_nothing_is_lost(bug: Bug) {
     assert_at_rest(&again);
 }
 
+fn assert_names_the_thread(process: &mut Child, thread: &str) {
+    let mut log = String::new();
+    let stderr = process.stderr.as_mut().expect("it is piped");
+    stderr.read_to_string(&mut log).expect("it is UTF-8");
+    let line = format!("minchat-bridge: a bug made the thread {thread}");
+    assert!(log.contains(&line), "{log}");
+}
+
 #[test]
 fn row_46_a_panic_in_a_lanes_owner_ends_the_process_and_loses_nothing() {
-    assert_the_process_ends_and_nothing_is_lost(Bug::Publisher);
+    assert_the_process_ends_and_nothing_is_lost(Bug::Publisher, "lane-");
 }
 
 #[test]
 fn row_46_a_panic_in_the_spools_writer_ends_the_process_and_loses_nothing() {
-    assert_the_process_ends_and_nothing_is_lost(Bug::Watcher);
+    assert_the_process_ends_and_nothing_is_lost(Bug::Watcher, "spool ");
+}
+
+/// Ends, within the patience of a test, as the bug makes it end.
+fn assert_ends_with(code: i32, bug: impl FnOnce()) -> Option<Child> {
+    if has_the_bug().is_some() {
+        panics::end_the_process();
+        bug();
+        return None;
+    }
+    let mut process = start_with_the_bug(Path::new(""));
+    let ended = await_some("the end of the process", || {
+        process.try_wait().expect("it is a child")
+    });
+    assert_eq!(ended.code(), Some(code));
+    Some(process)
+}
+
+/// Longer than a test has patience.
+fn wait_for_the_end() {
+    std::thread::sleep(Duration::from_secs(600));
+}
+
+#[test]
+fn row_46_a_panic_in_a_task_that_nobody_waits_for_ends_the_process() {
+    let process = assert_ends_with(EX_SOFTWARE, || {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime can be had");
+        drop(runtime.spawn(async { panic!("a bug, as the test has it") }));
+        wait_for_the_end();
+    });
+    if let Some(mut process) = process {
+        assert_names_the_thread(&mut process, "tokio-");
+    }
+}
+
+/// There are frames of C between the callback and the thread's start, which no panic may unwind.
+#[cfg(feature = "kafka")]
+mod callback {
+    use rdkafka::ClientContext;
+    use rdkafka::config::ClientConfig;
+    use rdkafka::message::DeliveryResult;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, Partitioner, ProducerContext};
+
+    use super::{EX_SOFTWARE, assert_ends_with, assert_names_the_thread, wait_for_the_end};
+
+    struct HasABug;
+
+    impl ClientContext for HasABug {}
+
+    impl ProducerContext<HasABug> for HasABug {
+        type DeliveryOpaque = ();
+
+        fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+
+        fn get_custom_partitioner(&self) -> Option<&HasABug> {
+            Some(self)
+        }
+    }
+
+    impl Partitioner for HasABug {
+        /// Called on a thread of librdkafka as soon as it knows the topic.
+        fn partition(&self, _: &str, _: Option<&[u8]>, _: i32, _: impl Fn(i32) -> bool) -> i32 {
+            panic!("a bug, as the test has it")
+        }
+    }
+
+    #[test]
+    fn row_46_a_panic_in_a_callback_on_a_thread_of_librdkafka_ends_the_process() {
+        let process = assert_ends_with(EX_SOFTWARE, || {
+            let mock = MockCluster::new(1).expect("a port is free");
+            mock.create_topic("topic", 2, 1).expect("it is new");
+            let mut config = ClientConfig::new();
+            config.set("bootstrap.servers", mock.bootstrap_servers());
+            // Without a setting of its topics, a client of rdkafka 0.39 has no place for a partitioner.
+            config.set("acks", "1");
+            let producer: Result<BaseProducer<HasABug, HasABug>, _> =
+                config.create_with_context(HasABug);
+            let producer = producer.expect("the client's settings are good");
+            let record = BaseRecord::to("topic").key("key").payload("payload");
+            assert!(producer.send(record).is_ok(), "it has room");
+            wait_for_the_end();
+        });
+        if let Some(mut process) = process {
+            assert_names_the_thread(&mut process, "rdk:");
+        }
+    }
+}
+
+#[test]
+fn row_46_a_panic_in_a_handler_ends_nothing() {
+    assert_ends_with(0, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let outcome = runtime.expect("a runtime can be had").block_on(async {
+            let handler = pin!(async {
+                tokio::task::yield_now().await;
+                panic!("a bug, as the test has it")
+            });
+            let outcome: Result<(), _> = panics::contained_future(handler).await;
+            outcome
+        });
+        assert!(outcome.is_err());
+        assert!(panics::contained(|| panic!("a bug, as the test has it")).is_err());
+    });
+}
+
+#[test]
+fn row_46_a_panic_while_a_handlers_stack_unwinds_ends_the_process() {
+    struct HasABug;
+    impl Drop for HasABug {
+        fn drop(&mut self) {
+            panic!("another bug")
+        }
+    }
+    assert_ends_with(EX_SOFTWARE, || {
+        let _ = panics::contained(|| {
+            let _held = HasABug;
+            panic!("a bug, as the test has it")
+        });
+    });
+}
+
+/// Another thread holds the log's lock, as it does while it waits for a reader that does not read.
+#[test]
+fn row_46_a_panic_ends_the_process_while_its_log_can_t_be_written() {
+    assert_ends_with(EX_SOFTWARE, || {
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let _writing = std::io::stderr().lock();
+            tell.send(()).expect("the test waits for it");
+            wait_for_the_end();
+        });
+        told.recv().expect("the thread runs");
+        panic!("a bug, as the test has it")
+    });
 }

@@ -1,7 +1,7 @@
 //! Faults of RabbitMQ.
 
 use super::checker::{Consumed, OF_A_WINDOW, assert_at_rest, assert_nobody_waited, check};
-use super::scenes::{MESSAGES as EXCHANGE, QUEUE, Rabbit as Scene};
+use super::scenes::{MESSAGES as EXCHANGE, QUEUE, Rabbit as Scene, await_draining};
 use super::senders::Senders;
 use crate::amqp::client::{Client, text};
 use crate::process::{Process, await_some};
@@ -32,9 +32,7 @@ fn row_18_an_alarm_sends_events_to_the_spool_until_it_ends() {
     bridge.await_metric(&["amqp_connection_blocked"], 1.0);
     senders.await_spooled(500);
     scene.node.set_memory_limit("0.6");
-    await_some("the backlog's end", || {
-        (bridge.metric(&["spool_events", EXCHANGE]) == 0.0).then_some(())
-    });
+    await_draining(&bridge);
     senders.await_accepted(300);
     let ledger = scene.assert_all_is_well(&bridge, senders, OF_A_WINDOW);
     assert_nobody_waited(&ledger);
@@ -80,9 +78,7 @@ fn row_19_what_no_queue_takes_waits_for_one() {
         "never a false confirm"
     );
     scene.bind();
-    await_some("the backlog's end", || {
-        (bridge.metric(&["spool_events", EXCHANGE]) == 0.0).then_some(())
-    });
+    await_draining(&bridge);
     senders.await_accepted(200);
     let ledger = scene.assert_all_is_well(&bridge, senders, OF_A_WINDOW);
     assert_eq!(ledger.refused, [0; 0]);

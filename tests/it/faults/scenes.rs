@@ -84,12 +84,18 @@ impl Kafka {
     }
 }
 
-/// Waits until events of the spool get through. On a small machine their senders may be faster than the broker.
+/// Waits until events of the spool get through. On a small or busy machine their senders may be faster than the
+/// broker: that the spool ends empty is seen once they are done.
 pub fn await_draining(bridge: &Process) {
-    let drained = || bridge.metric(&["spool_drained_total", MESSAGES]);
+    await_draining_to(bridge, MESSAGES);
+}
+
+/// The same for one topic, or exchange.
+pub fn await_draining_to(bridge: &Process, topic: &str) {
+    let drained = || bridge.metric(&["spool_drained_total", topic]);
     let before = drained();
     await_some("events of the spool to get through", || {
-        (drained() > before || bridge.metric(&["spool_events", MESSAGES]) == 0.0).then_some(())
+        (drained() > before || bridge.metric(&["spool_events", topic]) == 0.0).then_some(())
     });
 }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::checker::{OF_A_WINDOW, check};
-use super::scenes::{assert_all_is_well, consumed};
+use super::scenes::{assert_all_is_well, await_draining_to, consumed};
 use super::senders::{Ledger, Senders};
 use super::thorough;
 use crate::cluster::Cluster;
@@ -102,10 +102,8 @@ impl<'a> Scene<'a> {
         });
     }
 
-    fn await_drained(&self) {
-        await_some("the backlog's end", || {
-            (self.bridge.metric(&["spool_events", &self.topic]) == 0.0).then_some(())
-        });
+    fn await_draining(&self) {
+        await_draining_to(&self.bridge, &self.topic);
     }
 
     /// Ends the senders, and holds what is in the topic against what they were told.
@@ -134,7 +132,7 @@ fn row_9_a_leader_that_dies_in_a_batch_costs_no_event_and_no_order() {
             all.all(|(now, _)| now.is_some_and(|now| now != leader))
                 .then_some(())
         });
-        scene.await_drained();
+        scene.await_draining();
         scene.senders.await_accepted(200);
         scene.three.node(leader).start();
     }
@@ -166,7 +164,7 @@ fn row_10_a_partition_without_a_leader_sends_only_its_destination_to_the_spool()
     assert!(bridge.metric(&["spool_events", &scene.topic]) >= 500.0);
     assert_eq!(bridge.ask("/readyz").0, 200);
     scene.three.node(ONLY).start();
-    scene.await_drained();
+    scene.await_draining();
     scene.end();
 }
 
@@ -184,6 +182,6 @@ fn row_11_too_few_replicas_in_sync_are_no_error_to_a_sender() {
     assert_eq!(published(), before, "nothing is confirmed meanwhile");
     scene.three.node(2).start();
     scene.await_in_sync(2);
-    scene.await_drained();
+    scene.await_draining();
     scene.end();
 }

@@ -47,7 +47,11 @@ fn metrics_are_text_for_prometheus() {
 #[test]
 fn the_two_listeners_share_no_path() {
     let bridge = Bridge::start();
-    assert_eq!(get(bridge.admin(), "/elsewhere").status, 404);
+    let elsewhere = get(bridge.admin(), "/elsewhere");
+    assert_eq!(
+        (elsewhere.status, elsewhere.slug().as_deref()),
+        (404, Some("not-found"))
+    );
     assert_eq!(
         Request::post("/webhooks/open", "{}")
             .send_to(bridge.admin())

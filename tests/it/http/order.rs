@@ -5,11 +5,12 @@ use crate::bridge::{Bridge, TOKEN};
 use crate::client::{Connection, Request};
 
 /// What can be wrong, in the order of the checks.
-const FAULTS: [&str; 7] = [
+const FAULTS: [&str; 8] = [
     "unknown-source",
     "method-not-allowed",
     "unauthorized",
     "unknown-kind",
+    "invalid-parameter",
     "unsupported-encoding",
     "payload-too-large",
     "malformed-json",
@@ -29,7 +30,7 @@ fn the_first_fault_in_order_is_the_one_that_is_told() {
         connection.send(request(wrong));
         let answer = connection.answer().expect("an answer");
         let first = FAULTS[set.trailing_zeros() as usize];
-        assert_eq!(answer.slug().as_deref(), Some(first), "{set:07b}");
+        assert_eq!(answer.slug().as_deref(), Some(first), "{set:08b}");
     }
 }
 
@@ -44,7 +45,12 @@ fn request(wrong: impl Fn(&str) -> bool) -> Vec<u8> {
     } else {
         "message.sent"
     };
-    let mut request = Request::post(&format!("/webhooks/{source}/{kind}"), PAYLOAD);
+    let query = if wrong("invalid-parameter") {
+        "?dry_run=perhaps"
+    } else {
+        ""
+    };
+    let mut request = Request::post(&format!("/webhooks/{source}/{kind}{query}"), PAYLOAD);
     if wrong("method-not-allowed") {
         request.method = "PUT";
     }

@@ -23,7 +23,10 @@ fn what_is_not_json_is_refused_and_kept_as_a_dead_letter() {
         let posted = bridge.post(body);
         assert_eq!(
             (posted.status, posted.json["type"].as_str()),
-            (400, Some("urn:minchat-bridge:problem:malformed-json"))
+            (
+                400,
+                Some("tag:minchat.io,2026:bridge:problem:malformed-json")
+            )
         );
         let id = posted.json["dead_letter_id"]
             .as_str()

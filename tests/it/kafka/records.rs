@@ -65,7 +65,7 @@ fn each_kind_is_read_from_its_topic_by_a_plain_consumer() {
         assert_eq!(envelope["partitionkey"], key);
         assert_eq!(
             envelope["dataschema"],
-            format!("urn:minchat-bridge:schema:{kind}:1.0")
+            format!("tag:minchat.io,2026:bridge:schema:{kind}:1.0")
         );
         assert_eq!(
             envelope["payloadsha256"],
@@ -140,7 +140,7 @@ fn in_binary_mode_the_value_is_data_and_the_attributes_are_in_headers() {
         ("ce_subject", "chats/c1"),
         (
             "ce_dataschema",
-            "urn:minchat-bridge:schema:message.sent:1.0",
+            "tag:minchat.io,2026:bridge:schema:message.sent:1.0",
         ),
         ("ce_partitionkey", "c1"),
         ("ce_payloadsha256", &format!("{:x}", Sha256::digest(&body))),

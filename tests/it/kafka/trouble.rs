@@ -25,7 +25,10 @@ fn a_topic_that_is_missing_is_waited_for() {
     let posted = bridge.post(&message("c1", "too early"));
     assert_eq!(
         (posted.status, posted.json["type"].as_str()),
-        (503, Some("urn:minchat-bridge:problem:storage-unavailable"))
+        (
+            503,
+            Some("tag:minchat.io,2026:bridge:problem:storage-unavailable")
+        )
     );
     assert_eq!(bridge.ask("/readyz").0, 503);
     let failures = ["publish_failures_total", &topic, "unknown_destination"];
