@@ -69,11 +69,19 @@ pub fn start(settings: &Settings) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Waits until what was logged is written, but not longer than [`FLUSH`]. To be called before the process ends; any thread
-/// may, a panic hook too. Does nothing if the log was not started.
+/// Waits until what was logged is written, but not longer than [`FLUSH`]. To be called before the process ends. Does nothing
+/// if the log was not started.
 pub fn flush() {
     if let Some(queue) = QUEUE.get() {
         queue.flush(FLUSH);
+    }
+}
+
+/// Waits until what was logged is written, for ever if nobody reads it. Asks no clock, so that the panic hook can call it on a
+/// thread whose clock is what panicked.
+fn wait_until_written() {
+    if let Some(queue) = QUEUE.get() {
+        queue.wait_until_written();
     }
 }
 

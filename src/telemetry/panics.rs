@@ -53,14 +53,16 @@ pub fn end_the_process() {
             PLACE.set(Place::Unwinding);
             return tell(panicked);
         }
-        let _ = thread::Builder::new()
+        let watchdog = thread::Builder::new()
             .name("panic-exit".to_owned())
             .spawn(|| {
                 thread::sleep(LOG_WITHIN);
                 exit();
             });
         tell(panicked);
-        super::flush();
+        if watchdog.is_ok() {
+            super::wait_until_written();
+        }
         exit();
     }));
 }

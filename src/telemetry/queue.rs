@@ -84,12 +84,20 @@ impl Queue {
     pub(super) fn flush(&self, within: Duration) {
         let state = self.state();
         let queued = state.queued;
-        let is_missing = |state: &mut State| state.finished < queued;
-        drop(
-            self.finished
-                .wait_timeout_while(state, within, is_missing)
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let waited = self
+            .finished
+            .wait_timeout_while(state, within, |state| state.finished < queued);
+        drop(waited);
+    }
+
+    /// The same without a limit, and without a clock.
+    pub(super) fn wait_until_written(&self) {
+        let state = self.state();
+        let queued = state.queued;
+        let waited = self
+            .finished
+            .wait_while(state, |state| state.finished < queued);
+        drop(waited);
     }
 
     /// Returns how many lines were dropped since the last call.
