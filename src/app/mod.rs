@@ -9,6 +9,7 @@ mod drain;
 mod generation;
 mod places;
 mod probe;
+mod rejections;
 mod reload;
 mod signals;
 mod storage;
@@ -134,6 +135,7 @@ impl Application {
             reload,
             shutdown_timeout,
         } = self;
+        let metrics = Arc::clone(&reload.metrics);
         let reload = reload
             .start()
             .map_err(|source| failed("no thread to reload", source))?;
@@ -142,6 +144,7 @@ impl Application {
             let signals = signals.map_err(|source| failed("signals can't be received", source))?;
             let watching = tokio::spawn(signals.obey());
             tokio::spawn(tell_when_ready(delivery.clone()));
+            tokio::spawn(rejections::log_rejections(metrics));
             let served = bound
                 .run()
                 .await

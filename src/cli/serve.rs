@@ -42,7 +42,7 @@ pub(super) fn explain(error: &Failed) -> ExitCode {
         text.push_str(&cause.to_string());
         source = cause.source();
     }
-    eprintln!("minchat-bridge: {text}");
+    telemetry::write_line(&format!("minchat-bridge: {text}"));
     ExitCode::from(match error {
         Failed::Configuration(_) => exit::CONFIGURATION,
         Failed::Io { .. } | Failed::Spool(_) => exit::IO,

@@ -20,9 +20,11 @@ use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Connection, LINGER, Limits};
 use super::connections::{Connections, Registration};
+use super::problem;
 use super::settings::Settings;
 use super::stream::{Stream, Transport};
 use super::tls::{ClientCertificate, Tls};
+use crate::metrics::{Endpoint, Metrics};
 
 /// What a listener does with each new connection.
 #[derive(Clone)]
@@ -88,6 +90,7 @@ impl Acceptor {
                 data.insert(stream.connection().clone());
             })
             .finish(map_config(app, |()| AppConfig::default()));
+        let metrics = self.connections.metrics.clone();
         let acceptor = self.clone();
         fn_service(move |socket: TcpStream| {
             let acceptor = acceptor.clone();
@@ -98,6 +101,10 @@ impl Acceptor {
             }
         })
         .and_then(http)
+        .map_err(move |error| {
+            count(&error, &metrics);
+            error
+        })
     }
 
     async fn accept(self, socket: TcpStream) -> io::Result<Stream> {
@@ -127,10 +134,22 @@ impl Acceptor {
         registration: &Registration,
     ) -> io::Result<(Transport, Option<ClientCertificate>)> {
         let stream = tokio::select! {
-            stream = timeout(self.limits.header_timeout, acceptor.accept(socket)) => stream??,
+            stream = timeout(self.limits.header_timeout, acceptor.accept(socket)) => stream.map_err(io::Error::from).flatten(),
             () = registration.ended() => return Err(io::ErrorKind::ConnectionAborted.into()),
         };
+        let stream = stream.inspect_err(|error| {
+            tracing::debug!(%error, "a TLS handshake failed");
+            self.connections.metrics.tls_handshake_failed();
+        })?;
         let certificate = tls.certificate(stream.get_ref().1);
         Ok((Transport::Tls(Box::new(stream)), certificate))
+    }
+}
+
+/// Counts what the server has answered by itself, since it never was a request of the application.
+fn count(ended_by: &DispatchError, metrics: &Metrics) {
+    if let DispatchError::Parse(error) = ended_by {
+        tracing::debug!(%error, "what came is no HTTP request");
+        metrics.request_finished(Endpoint::Other, problem::BAD_HEAD.as_u16(), Duration::ZERO);
     }
 }

@@ -15,7 +15,7 @@ use super::problem::{self, Problem, Slug};
 use super::unread;
 use crate::delivery::{Delivery, Readiness};
 use crate::metrics::{self, Endpoint, Metrics};
-use crate::telemetry::panics;
+use crate::telemetry::{self, panics};
 
 /// What the admin listener shows.
 pub(super) struct Admin {
@@ -98,6 +98,8 @@ impl Admin {
     }
 
     fn metrics(&self) -> Result<Vec<u8>, Problem> {
+        self.metrics
+            .log_lines_dropped(telemetry::take_dropped_lines());
         self.metrics.render().map_err(|error| {
             tracing::error!(%error, "the metrics could not be written");
             Problem::new(Slug::Internal, "the metrics could not be written")

@@ -34,7 +34,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 pub(super) struct Connections {
     limit: usize,
     head_bytes: usize,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
     /// Whether the connections themselves are counted: those of the webhook listener are.
     is_counted: bool,
     table: Mutex<Table>,

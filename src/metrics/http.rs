@@ -18,7 +18,7 @@ pub enum Endpoint {
     Metrics,
     /// `/version`.
     Version,
-    /// Any other path, of either listener.
+    /// Any other path, of either listener, and what is no HTTP request.
     Other,
 }
 
@@ -66,7 +66,7 @@ impl Endpoint {
             Self::Livez | Self::Readyz => vec![200, 405, 503],
             Self::Metrics => vec![200, 405, 500],
             Self::Version => vec![200, 405],
-            Self::Other => vec![404, HEAD_TIMEOUT, HEAD_TOO_LARGE],
+            Self::Other => vec![BAD_HEAD, 404, HEAD_TIMEOUT, HEAD_TOO_LARGE],
         };
         statuses.sort_unstable();
         statuses.dedup();
@@ -74,11 +74,23 @@ impl Endpoint {
     }
 }
 
+/// What is no HTTP request is answered with this.
+const BAD_HEAD: u16 = 400;
+
 /// A head that is not complete in time is answered with this; what it asks for is not known yet.
 const HEAD_TIMEOUT: u16 = 408;
 
 /// A head that is larger than `http.head_size` allows is answered with this, whatever it asks for.
 const HEAD_TOO_LARGE: u16 = 431;
+
+/// What the listeners have rejected since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rejections {
+    /// Requests that were answered with 4xx.
+    pub requests: u64,
+    /// TLS handshakes that failed.
+    pub tls_handshakes: u64,
+}
 
 /// What the listeners count.
 pub(super) struct HttpMetrics {
@@ -90,6 +102,7 @@ pub(super) struct HttpMetrics {
     pub(super) connections: IntGauge,
     pub(super) max_connections: IntGauge,
     pub(super) connections_evicted: IntCounter,
+    pub(super) tls_handshakes_failed: IntCounter,
 }
 
 impl HttpMetrics {
@@ -112,8 +125,18 @@ impl HttpMetrics {
             in_flight_bytes: families.gauge(&table::HTTP_IN_FLIGHT_BYTES)?,
             connections: families.gauge(&table::HTTP_CONNECTIONS)?,
             max_connections: families.gauge(&table::HTTP_MAX_CONNECTIONS)?,
+            tls_handshakes_failed: families.counter(&table::TLS_HANDSHAKES_FAILED)?,
             connections_evicted: families.counter(&table::HTTP_CONNECTIONS_EVICTED)?,
         })
+    }
+
+    pub(super) fn rejections(&self) -> Rejections {
+        let answers = self.answers.iter().flatten();
+        let rejected = answers.filter(|(status, _)| (400..500).contains(status));
+        Rejections {
+            requests: rejected.map(|(_, answers)| answers.get()).sum(),
+            tls_handshakes: self.tls_handshakes_failed.get(),
+        }
     }
 
     pub(super) fn request_finished(&self, endpoint: Endpoint, status: u16, took: Duration) {

@@ -22,7 +22,7 @@ use prometheus::{Encoder, Histogram, IntCounter, IntGauge, Registry, Result, Tex
 
 pub use broker::BrokerMetrics;
 pub use destination::{DestinationMetrics, QueueMetrics};
-pub use http::Endpoint;
+pub use http::{Endpoint, Rejections};
 pub use webhooks::SourceMetrics;
 
 use crate::minchat::{DriftSet, Kind};
@@ -57,6 +57,7 @@ pub struct Metrics {
     amqp_connection_blocked: IntGauge,
     amqp_unrouted_messages: IntGauge,
     edge: edge::EdgeMetrics,
+    log_lines_dropped: IntCounter,
 }
 
 impl Metrics {
@@ -85,6 +86,7 @@ impl Metrics {
             spool_corrupt: families.counter(&table::SPOOL_CORRUPT)?,
             spool_sync_duration: families.histogram(&table::SPOOL_SYNC_DURATION)?,
             edge: edge::EdgeMetrics::new(&families)?,
+            log_lines_dropped: families.counter(&table::LOG_LINES_DROPPED)?,
             brokers: broker::Brokers::new(&families)?,
             destinations: destination::Destinations::new(&families)?,
             registry,
@@ -185,6 +187,22 @@ impl Metrics {
     /// A connection was closed since as many as allowed are open: one that was open, or the new one.
     pub fn connection_evicted(&self) {
         self.http.connections_evicted.inc();
+    }
+
+    /// A TLS handshake with the webhook listener failed.
+    pub fn tls_handshake_failed(&self) {
+        self.http.tls_handshakes_failed.inc();
+    }
+
+    /// What the listeners have rejected since the start.
+    #[must_use]
+    pub fn rejections(&self) -> Rejections {
+        self.http.rejections()
+    }
+
+    /// So many lines of the log were dropped.
+    pub fn log_lines_dropped(&self, lines: u64) {
+        self.log_lines_dropped.inc_by(lines);
     }
 
     /// A webhook whose URL names no source that is known was answered with the problem of this slug.

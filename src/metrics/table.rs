@@ -77,6 +77,10 @@ mod rows {
         "The most connections that may be open, http.max_connections.");
     pub const HTTP_CONNECTIONS_EVICTED: Row = row("http_connections_evicted_total", Counter, &[],
         "Connections closed because as many as allowed were open.");
+    pub const TLS_HANDSHAKES_FAILED: Row = row("tls_handshakes_failed_total", Counter, &[],
+        "TLS handshakes with the webhook listener that failed.");
+    pub const LOG_LINES_DROPPED: Row = row("log_lines_dropped_total", Counter, &[],
+        "Lines of the log that were dropped, since standard error was not read or could not be written.");
 
     pub const WEBHOOKS_RECEIVED: Row = row("webhooks_received_total", Counter, &["source", "kind"],
         "Webhooks that became an event.");
@@ -154,6 +158,8 @@ pub const REGISTERED: &[&Row] = &[
     &HTTP_CONNECTIONS,
     &HTTP_MAX_CONNECTIONS,
     &HTTP_CONNECTIONS_EVICTED,
+    &TLS_HANDSHAKES_FAILED,
+    &LOG_LINES_DROPPED,
     &WEBHOOKS_RECEIVED,
     &WEBHOOKS_ACCEPTED,
     &WEBHOOKS_REJECTED,

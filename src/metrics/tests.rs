@@ -212,6 +212,36 @@ fn the_certificate_is_shown_once_there_is_one() {
 }
 
 #[test]
+fn rejections_are_requests_answered_with_4xx_and_failed_handshakes() {
+    let metrics = metrics();
+    assert_eq!(metrics.rejections(), Rejections::default());
+    for (endpoint, status) in [
+        (Endpoint::Webhooks, 202),
+        (Endpoint::Webhooks, 401),
+        (Endpoint::Other, 400),
+        (Endpoint::Other, 408),
+        (Endpoint::Version, 405),
+        (Endpoint::Readyz, 503),
+    ] {
+        metrics.request_finished(endpoint, status, Duration::ZERO);
+    }
+    metrics.tls_handshake_failed();
+    let rejections = Rejections {
+        requests: 4,
+        tls_handshakes: 1,
+    };
+    assert_eq!(metrics.rejections(), rejections);
+}
+
+#[test]
+fn dropped_lines_of_the_log_are_counted() {
+    assert_eq!(
+        moved(|m| m.log_lines_dropped(1)),
+        one("log_lines_dropped_total")
+    );
+}
+
+#[test]
 fn the_last_load_of_the_configuration_is_shown() {
     let metrics = metrics();
     let shown = |metrics: &Metrics, name: &str| {

@@ -5,8 +5,7 @@ use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
-/// The fields of a line of text: the message, then `name=value` each, with control characters
-/// escaped, so that what somebody sent can neither begin a line of its own nor steer a terminal.
+/// The fields of a line of text: the message, then `name=value` each, escaped.
 pub(super) fn escaped() -> impl for<'w> FormatFields<'w> + Send + Sync + 'static {
     debug_fn(write_field).delimited(" ")
 }
@@ -15,12 +14,20 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -
     if field.name() != "message" {
         write!(writer, "{}=", field.name())?;
     }
-    for character in format!("{value:?}").chars() {
-        if character.is_control() {
-            write!(writer, "{}", character.escape_default())?;
-        } else {
-            writer.write_char(character)?;
+    writer.write_str(&escape(&format!("{value:?}")))
+}
+
+/// Escapes control characters, line separators, and what changes the direction of writing: what somebody sent can neither
+/// begin a line of its own, nor steer a terminal, nor show the line in another order.
+pub(super) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        let is_escaped = character.is_control()
+            || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        match is_escaped {
+            true => escaped.extend(character.escape_default()),
+            false => escaped.push(character),
         }
     }
-    Ok(())
+    escaped
 }

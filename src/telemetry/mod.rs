@@ -1,15 +1,20 @@
 //! Logs: one line for each thing that somebody should know, on stderr.
 //!
 //! Guarantees: what is logged is decided by the section `log` alone, not by `RUST_LOG`; a line of
-//! JSON is one object; a panic is one line, with its place and without what it was holding; a log that
-//! nobody reads any more ends nothing.
+//! JSON is one object; a panic is one line, with its place and without what it was holding. Logging never blocks, and no
+//! message is written without limit.
 //! Leaves to others: what is worth a line, and keeping bodies, secrets and people out of it.
 
 mod fields;
 pub mod panics;
+mod queue;
+mod rate_limit;
 pub mod settings;
 
 use std::io::{self, IsTerminal};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
 
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
@@ -19,22 +24,88 @@ use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry};
 
+use queue::{Occasion, Queue};
+use rate_limit::RateLimit;
 use settings::{Format, Level, Settings};
 
-/// Logs to stderr from now on.
+/// How long the end of the process waits for the last lines to be written.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// The lines on their way to stderr, once the log was started.
+static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
+
+/// Why nothing can be logged.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Logging was started before.
+    #[error("logging was started before")]
+    Again(#[from] SetGlobalDefaultError),
+    /// There is no thread to write the lines.
+    #[error("no thread for the log: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// Logs to stderr from now on. A thread of its own writes the lines.
 ///
 /// # Errors
-/// When logging was started before.
-pub fn start(settings: &Settings) -> Result<(), SetGlobalDefaultError> {
+/// When logging was started before, or no thread can be started.
+pub fn start(settings: &Settings) -> Result<(), StartError> {
     let on_terminal = io::stderr().is_terminal();
-    tracing::subscriber::set_global_default(subscriber(settings, on_terminal, io::stderr))?;
+    let queue = Arc::clone(QUEUE.get_or_init(Arc::default));
+    let limit = RateLimit::default();
+    let subscriber = subscriber(settings, on_terminal, Arc::clone(&queue), limit.clone());
+    tracing::subscriber::set_global_default(subscriber)?;
+    thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(move || {
+            queue.write_to(io::stderr(), |occasion| match occasion {
+                Occasion::Dropped(lines) => tracing::warn!(
+                    lines,
+                    "lines of the log were dropped: stderr was not read, or could not be written"
+                ),
+                Occasion::Tick => limit.end_minute(),
+            })
+        })?;
     Ok(())
+}
+
+/// Waits until what was logged is written, but not longer than [`FLUSH`]. To be called before the process ends. Does nothing
+/// if the log was not started.
+pub fn flush() {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(FLUSH);
+    }
+}
+
+/// Waits until what was logged is written, for ever if nobody reads it. Asks no clock, so that the panic hook can call it on a
+/// thread whose clock is what panicked.
+fn wait_until_written() {
+    if let Some(queue) = QUEUE.get() {
+        queue.wait_until_written();
+    }
+}
+
+/// Returns how many lines were dropped since the last call.
+#[must_use]
+pub fn take_dropped_lines() -> u64 {
+    QUEUE.get().map_or(0, |queue| queue.take_dropped())
+}
+
+/// Writes a line to stderr that is no event of the log, such as why the program ends: by way of the log if that was
+/// started, so that this never blocks either.
+pub fn write_line(text: &str) {
+    let line = fields::escape(text);
+    match QUEUE.get() {
+        Some(queue) => queue.push(format!("{line}\n").as_bytes()),
+        None => eprintln!("{line}"),
+    }
 }
 
 fn subscriber<W>(
     settings: &Settings,
     on_terminal: bool,
     writer: W,
+    limit: RateLimit,
 ) -> impl Subscriber + Send + Sync + use<W>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
@@ -56,7 +127,12 @@ where
                 .with_span_list(false)
                 .boxed()
         };
-    Registry::default().with(lines.with_filter(filter(settings.level)))
+    // Filters of the layer itself (`with_filter`) can't leave out single events: tracing-subscriber 0.3.23 then keeps their
+    // state for the thread's next event.
+    Registry::default()
+        .with(lines)
+        .with(filter(settings.level))
+        .with(limit)
 }
 
 fn is_for_people(format: Format, on_terminal: bool) -> bool {
@@ -89,6 +165,8 @@ fn filter(level: Level) -> Targets {
     Targets::new()
         .with_default(others)
         .with_targets(CLIENTS.map(|client| (client, clients)))
+        // Anybody who sends it something that is no HTTP makes it log errors. `http` counts these.
+        .with_target("actix_http", clients)
         // It logs returned messages with their bodies, at WARN.
         .with_target("lapin", L::OFF)
         .with_target(env!("CARGO_CRATE_NAME"), own)
@@ -105,7 +183,8 @@ mod tests {
         let buffer = Arc::new(Mutex::new(Vec::new()));
         let lines = Lines(Arc::clone(&buffer));
         let settings = Settings { format, level };
-        let subscriber = subscriber(&settings, on_terminal, move || lines.clone());
+        let limit = RateLimit::default();
+        let subscriber = subscriber(&settings, on_terminal, move || lines.clone(), limit);
         tracing::subscriber::with_default(subscriber, action);
         let bytes = buffer.lock().expect("nothing panicked").clone();
         String::from_utf8(bytes).expect("logs are text")
@@ -196,10 +275,57 @@ mod tests {
     }
 
     #[test]
+    fn what_strangers_make_actix_log_is_not_heard_until_debug() {
+        let garbage = || tracing::error!(target: "actix_http::h1::dispatcher", "stream error");
+        assert_eq!(logged(Format::Text, Level::Info, false, garbage), "");
+        let debug = logged(Format::Text, Level::Debug, false, garbage);
+        assert_eq!(debug.lines().count(), 1, "{debug}");
+    }
+
+    #[test]
+    fn the_same_message_is_written_a_hundred_times_a_minute_and_the_rest_is_counted() {
+        let buffer = Arc::new(Mutex::new(Vec::new()));
+        let lines = Lines(Arc::clone(&buffer));
+        let settings = Settings {
+            format: Format::Text,
+            level: Level::Debug,
+        };
+        let limit = RateLimit::default();
+        let subscriber = subscriber(&settings, false, move || lines.clone(), limit.clone());
+        let count = |text: &str| {
+            let bytes = buffer.lock().expect("nothing panicked").clone();
+            let log = String::from_utf8(bytes).expect("logs are text");
+            log.lines().filter(|line| line.contains(text)).count()
+        };
+        tracing::subscriber::with_default(subscriber, || {
+            let lose = |event: u32| tracing::warn!(event, "an event was lost");
+            (0..250).for_each(lose);
+            for _ in 0..250 {
+                tracing::debug!("each is wanted");
+            }
+            tracing::warn!("another message");
+            assert_eq!(count("an event was lost"), 100);
+            assert_eq!(count("each is wanted"), 250);
+            assert_eq!(count("another message"), 1);
+            limit.end_minute();
+            assert_eq!(count("left_out=150 of=\"an event was lost\""), 1);
+            assert_eq!(count("left_out"), 1, "only what was left out is told");
+            lose(251);
+            assert_eq!(count("an event was lost event=251"), 1);
+            limit.end_minute();
+            assert_eq!(count("left_out"), 1);
+        });
+    }
+
+    #[test]
     fn a_line_of_text_keeps_control_characters_out_of_the_terminal() {
         let text = logged(Format::Text, Level::Info, true, || {
-            tracing::info!(path = %"\x1b[2Jgone\n", "odd");
+            tracing::info!(path = %"\x1b[2Jgone\n", "odd\r\u{85}\u{2028}\u{202e}\u{9b}é");
         });
+        assert!(
+            text.contains(r"odd\r\u{85}\u{2028}\u{202e}\u{9b}é"),
+            "{text:?}"
+        );
         assert!(!text.contains("\x1b[2J"), "{text:?}");
         assert_eq!(text.lines().count(), 1, "{text:?}");
         assert!(text.contains(r"path=\u{1b}[2Jgone\n"), "{text:?}");

@@ -23,8 +23,7 @@ use std::time::Duration;
 /// `EX_SOFTWARE` of `sysexits.h`.
 const EX_SOFTWARE: i32 = 70;
 
-/// How long writing the line of a panic may take until the process ends without it. Nobody may read the log
-/// any more, and the thread that writes to it holds the lock that this line needs.
+/// How long writing the line of a panic may take until the process ends without it: nobody may read stderr any more.
 const LOG_WITHIN: Duration = Duration::from_secs(1);
 
 /// How a thread stands to the handler of a request.
@@ -54,13 +53,16 @@ pub fn end_the_process() {
             PLACE.set(Place::Unwinding);
             return tell(panicked);
         }
-        let _ = thread::Builder::new()
+        let watchdog = thread::Builder::new()
             .name("panic-exit".to_owned())
             .spawn(|| {
                 thread::sleep(LOG_WITHIN);
                 exit();
             });
         tell(panicked);
+        if watchdog.is_ok() {
+            super::wait_until_written();
+        }
         exit();
     }));
 }

@@ -8,6 +8,7 @@ mod fail_closed;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod limits;
+mod log;
 #[cfg(feature = "oauth")]
 mod oauth;
 mod origin;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -176,7 +176,14 @@ impl Process {
     }
 
     pub fn log(&self) -> String {
-        self.log.lock().expect("nobody panics with it").clone()
+        let log = self.log.lock();
+        // A test may panic while it keeps the log unread.
+        log.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The log as far as it was read. While a test holds its lock, nobody reads on.
+    pub fn log_handle(&self) -> Arc<Mutex<String>> {
+        Arc::clone(&self.log)
     }
 
     /// Waits for a line of the log that has all of these in it.

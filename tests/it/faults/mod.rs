@@ -9,6 +9,7 @@ mod crowd;
 mod disk;
 mod kafka;
 mod kafka_refusals;
+mod logging;
 mod long;
 mod mock;
 mod network;

@@ -229,8 +229,9 @@ fn a_command_that_panics_says_so_and_exits_as_for_a_bug() {
 #[cfg(all(feature = "amqp", feature = "kafka"))]
 #[test]
 fn every_thread_has_a_name_of_its_own() {
-    const NAMES: [&str; 10] = [
+    const NAMES: [&str; 11] = [
         "lane-",
+        "log",
         "spool",
         "reload",
         "kafka-",
