@@ -175,7 +175,7 @@ fn row_46_a_panic_in_the_handler_of_a_webhook_costs_that_webhook_alone() {
     let refused = bridge.post(&message("c1", "one"));
     assert_eq!(
         (refused.status, refused.json["type"].as_str()),
-        (500, Some("urn:minchat-bridge:problem:internal"))
+        (500, Some("tag:minchat.io,2026:bridge:problem:internal"))
     );
     bridge.await_log(&["ERROR", "a bug made a thread panic", "actix-server worker"]);
     assert_eq!(bridge.post(&message("c1", "two")).status, 202);
