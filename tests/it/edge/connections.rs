@@ -12,7 +12,7 @@ use super::PAYLOAD;
 use super::tls_client::TlsClient;
 use crate::authority::Authority;
 use crate::client::{Connection, Request, get};
-use crate::process::{PATIENCE, Process, await_some, program};
+use crate::process::{Process, await_some, program};
 
 const TOKEN: &str = "kJ8s2LmQ9xTz4VbN7cRw1YpE5hGd3fUa";
 
@@ -23,8 +23,8 @@ sources:
   minchat: {auth: {tokens: [kJ8s2LmQ9xTz4VbN7cRw1YpE5hGd3fUa], hmac: {secrets: [pV6tN3wX8qZk2RbM5yLs9HcJ4gDf7aUe]}}}
 ";
 
-/// The longest time a connection may stay open in these tests: three times `keep_alive`, for a busy machine.
-const CLOSED_WITHIN: Duration = Duration::from_secs(6);
+/// The longest time a connection may stay open in these tests: five times `keep_alive`, for a busy machine.
+const CLOSED_WITHIN: Duration = Duration::from_secs(10);
 
 fn good() -> Request {
     Request::post("/webhooks/minchat", PAYLOAD).with("authorization", &format!("Bearer {TOKEN}"))
@@ -73,16 +73,18 @@ fn is_waiting(error: &std::io::Error) -> bool {
     )
 }
 
-/// Sends a request, and waits for the status of its answer.
-fn exchange(wire: &mut dyn Wire, request: &[u8]) -> String {
-    wire.write_all(request).expect("the connection is open");
-    wire.flush().expect("the connection is open");
+/// Sends a request, and waits for the status of its answer. `None`: the connection was closed before.
+fn exchange(wire: &mut dyn Wire, request: &[u8]) -> Option<String> {
+    wire.write_all(request).ok()?;
+    wire.flush().ok()?;
     let mut answer = Vec::new();
     let mut buffer = [0; 16 * 1024];
-    await_some("an answer", || {
+    await_some("an answer or the end", || {
         match wire.read(&mut buffer) {
+            Ok(0) => return Some(None),
             Ok(count) => answer.extend_from_slice(&buffer[..count]),
-            Err(error) => assert!(is_waiting(&error), "{error}"),
+            Err(error) if is_waiting(&error) => {}
+            Err(_) => return Some(None),
         }
         let text = String::from_utf8_lossy(&answer);
         let (head, body) = text.split_once("\r\n\r\n")?;
@@ -90,7 +92,7 @@ fn exchange(wire: &mut dyn Wire, request: &[u8]) -> String {
             .lines()
             .find_map(|line| line.strip_prefix("content-length: "));
         let length: usize = length.map_or(0, |length| length.parse().expect("a number"));
-        (body.len() >= length).then(|| head[9..12].to_owned())
+        (body.len() >= length).then(|| Some(head[9..12].to_owned()))
     })
 }
 
@@ -123,12 +125,16 @@ fn no_way_to_hold_a_connection(
         for &before in befores {
             for (once, drip) in HOLDING {
                 threads.spawn(move || {
-                    let mut wire = connect();
-                    if !before.is_empty() {
-                        let status = exchange(&mut *wire, before);
-                        assert!(["404", "401", "405"].contains(&&*status), "{status}");
-                    }
-                    wire.write_all(once).expect("the connection is open");
+                    // On a busy machine a client may be so late with its request that it is closed rightly.
+                    let mut wire = await_some("a connection that is kept", || {
+                        let mut wire = connect();
+                        if !before.is_empty() {
+                            let status = exchange(&mut *wire, before)?;
+                            assert!(["404", "401", "405"].contains(&&*status), "{status}");
+                        }
+                        wire.write_all(once).ok()?;
+                        Some(wire)
+                    });
                     let answered = until_closed(&mut *wire, drip);
                     let is_half_a_head = once == b"P" || !drip.is_empty();
                     assert!(
@@ -184,12 +190,14 @@ fn nobody_holds_a_connection_with_tls() {
 
 #[test]
 fn a_kept_connection_serves_on_as_long_as_requests_come() {
-    let bridge = Process::start(YAML);
+    let header_timeout = Duration::from_secs(1);
+    let bridge = Process::start(&YAML.replace("keep_alive: 2s", "keep_alive: 1m"));
     let mut wire = plain(bridge.webhooks());
     let began = Instant::now();
-    while began.elapsed() < 2 * Duration::from_secs(2) {
-        assert_eq!(exchange(&mut *wire, &good().bytes()), "202");
-        assert_eq!(exchange(&mut *wire, &good().chunked(10)), "202");
+    while began.elapsed() < 3 * header_timeout {
+        for request in [good().bytes(), good().chunked(10)] {
+            assert_eq!(exchange(&mut *wire, &request).as_deref(), Some("202"));
+        }
     }
 }
 
@@ -221,6 +229,17 @@ fn hold(address: SocketAddr, count: usize, ways: &[&[u8]]) -> Vec<TcpStream> {
     held.collect()
 }
 
+/// Holds more connections than a listener of [`LONG`] takes, and waits until it has seen them all.
+fn hold_all(bridge: &Process, ways: &[&[u8]]) -> Vec<TcpStream> {
+    let evicted = || bridge.metric(&["http_connections_evicted_total "]);
+    let before = evicted();
+    let held = hold(bridge.webhooks(), 250, ways);
+    await_some("150 connections that make room", || {
+        (evicted() >= before + 150.0).then_some(())
+    });
+    held
+}
+
 const LONG: &str = "
 http: {max_connections: 100, header_timeout: 1m, keep_alive: 1m, body_timeout: 40s, body_min_rate: 0, shutdown_timeout: 1m}
 sources:
@@ -250,11 +269,13 @@ fn strangers_on_every_connection_keep_no_good_sender_out() {
         &ways[4..],
         &ways,
     ] {
-        let held = hold(bridge.webhooks(), 250, ways);
+        let held = hold_all(&bridge, ways);
         for _ in 0..20 {
             assert_eq!(bridge.send(&good()).status, 202);
         }
-        assert!(bridge.metric(&["http_connections "]) <= 101.0);
+        await_some("no more connections than allowed", || {
+            (bridge.metric(&["http_connections "]) <= 100.0).then_some(())
+        });
         kept.send(good().bytes());
         assert_eq!(
             kept.answer().expect("it was not closed for others").status,
@@ -292,7 +313,7 @@ fn tls_handshakes_that_do_not_come_keep_no_good_sender_out() {
     );
     let bridge = Process::start_in(dir, &tls);
     let client = TlsClient::trusting(authority.pem());
-    let held = hold(bridge.webhooks(), 250, &[b"", b"\x16\x03\x01\x02\x00\x01"]);
+    let held = hold_all(&bridge, &[b"", b"\x16\x03\x01\x02\x00\x01"]);
     for _ in 0..10 {
         let mut connection = client.connect(bridge.webhooks()).expect("a handshake");
         assert_eq!(
@@ -312,25 +333,25 @@ fn half_head(bytes: usize) -> Vec<u8> {
 
 #[test]
 fn heads_take_little_memory_however_many_and_large_they_are() {
-    const MEMORY: u64 = 128 << 20;
-    rlimit::increase_nofile_limit(u64::MAX).expect("it can be raised to the hard limit");
-    let bridge = Process::start(&LONG.replace("max_connections: 100", "max_connections: 3000"));
+    const COUNT: usize = 1000;
+    // Less than the heads themselves, 59 MiB. Those that are complete or closed a moment ago take memory too.
+    const GROWTH: u64 = 48 << 20;
+    let room = "max_connections: 3000, max_in_flight_bytes: 8MiB";
+    let bridge = Process::start(&LONG.replace("max_connections: 100", room));
+    assert_eq!(bridge.send(&good()).status, 202);
+    let before = bridge.peak_memory();
     let whole = [&half_head(60 << 10)[..], b"\r\n\r\n"].concat();
-    let kept_half = [
-        b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n",
-        &half_head(60 << 10)[..],
-    ]
-    .concat();
+    let kept = b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n";
+    let kept_half = [kept, &half_head(60 << 10)[..]].concat();
     let ways: [&[u8]; 3] = [&half_head(60 << 10), &kept_half, &whole];
-    let began = Instant::now();
     for way in ways {
-        let held = hold(bridge.webhooks(), 1000, &[way]);
+        let held = hold(bridge.webhooks(), COUNT, &[way]);
         assert_eq!(bridge.send(&good()).status, 202);
-        let peak = bridge.peak_memory();
-        assert!(peak < MEMORY, "{peak} bytes");
+        let growth = bridge.peak_memory() - before;
+        println!("{} MiB more", growth >> 20);
+        assert!(growth < GROWTH, "{growth} bytes");
         drop(held);
     }
-    assert!(began.elapsed() < PATIENCE);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use socket2::{Domain, Socket, Type};
 
 use super::checker::{Cost, check};
 use super::scenes::{CREATE, Kafka};
@@ -184,7 +185,7 @@ fn strangers(address: SocketAddr, count: usize) -> Strangers {
         let mut held = VecDeque::new();
         let mut opened = 0;
         while !is_over.load(Ordering::Relaxed) {
-            if let Ok(mut stream) = TcpStream::connect(address) {
+            if let Ok(mut stream) = from_elsewhere(address) {
                 let _ = stream.set_nonblocking(true);
                 // The bridge may have closed it for another already.
                 let _ = stream.write(&ways[opened % ways.len()]);
@@ -201,6 +202,14 @@ fn strangers(address: SocketAddr, count: usize) -> Strangers {
         over,
         thread: Some(thread),
     }
+}
+
+/// A connection from another address than that of the senders.
+fn from_elsewhere(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into())?;
+    socket.connect(&address.into())?;
+    Ok(socket.into())
 }
 
 struct Strangers {
