@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use super::senders::{Accepted, Ledger, payload};
+use super::senders::{Accepted, Ledger, TOKEN, payload};
+use crate::client::Request;
 use crate::process::{PATIENCE, Process, await_some};
 
 /// What may come twice after a fault: what the window holds of such small events, and what is published between two marks.
@@ -112,8 +113,9 @@ pub fn note(outcome: &str) {
 /// Check F: a fresh event arrives within 10 s, with three times the room.
 pub fn assert_a_fresh_event_arrives(bridge: &Process, arrived: impl Fn(&str) -> bool) {
     let began = Instant::now();
-    let posted =
-        bridge.post(r#"{"sent_by":{"id":"u1"},"sent_to":[],"chat_id":"fresh","text":"fresh"}"#);
+    let fresh = r#"{"sent_by":{"id":"u1"},"sent_to":[],"chat_id":"fresh","text":"fresh"}"#;
+    let request = Request::post("/webhooks/minchat", fresh);
+    let posted = bridge.send(&request.with("authorization", &format!("Bearer {TOKEN}")));
     assert_eq!(posted.status, 202, "F: {:?}", posted.json);
     let id = posted.json["id"]
         .as_str()
