@@ -14,6 +14,7 @@ mod build;
 mod certificates;
 mod changes;
 mod complete;
+mod directories;
 mod effective;
 mod files;
 mod judge;
