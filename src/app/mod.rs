@@ -37,7 +37,7 @@ use crate::metrics::{Labels, Metrics};
 use crate::publish::file;
 #[cfg(feature = "kafka")]
 use crate::publish::kafka;
-use crate::spool::Opened;
+use crate::spool::{Opened, Spool};
 
 /// How long the brokers are waited for at the end, once nothing is in flight at the edge.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -215,13 +215,14 @@ fn lanes(config: &Config, runtime: &Runtime, opened: Option<Opened>) -> Result<L
     };
     let metrics = Arc::new(metrics(config)?);
     let spool = opened.map(|opened| storage::start(opened, config, &table, &metrics));
+    let spool = spool.transpose()?;
     let parts = Parts {
         settings: config.publish.clone(),
         table,
         sealer: sealer(config),
         metrics: Arc::clone(&metrics),
-        kept: kept(config),
-        spool: spool.transpose()?,
+        kept: kept(config, spool.as_ref()),
+        spool,
     };
     let publishers = Publishers::start(config, runtime, &metrics)
         .map_err(|source| failed("no thread for a broker's client", source))?;
@@ -244,10 +245,9 @@ fn metrics(config: &Config) -> Result<Metrics, prometheus::Error> {
 }
 
 /// Where dead letters go that no destination takes; none while the spool is off.
-fn kept(config: &Config) -> Option<KeptDeadLetters> {
-    let spool = &config.spool;
-    (spool.max_size > 0)
-        .then(|| KeptDeadLetters::new(spool.dir.join("dead-letters"), spool.max_size))
+fn kept(config: &Config, spool: Option<&Spool>) -> Option<KeptDeadLetters> {
+    let spool = spool.filter(|_| config.spool.max_size > 0);
+    spool.cloned().map(KeptDeadLetters::new)
 }
 
 /// The first lines that somebody sees: where to post, where events go, and what to try next.

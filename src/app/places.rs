@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::envelope::EventType;
 use crate::publish::{Failure, Then, file};
 use crate::route::{Address, Broker};
+use crate::spool::DEAD_LETTERS;
 
 /// Where dead letters lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +52,7 @@ impl Place {
                 }
             }
         }
-        places.push(Place::Kept(config.spool.dir.join("dead-letters")));
+        places.push(Place::Kept(config.spool.dir.join(DEAD_LETTERS)));
         places
     }
 
@@ -72,7 +73,7 @@ impl Place {
             Some(("file", path)) if path.contains('/') => Ok(Place::File(path.into())),
             Some(("file", name)) => at(Broker::File).map(|()| Place::file(config, name)),
             Some(("kept", dir)) => Ok(Place::Kept(dir.into())),
-            None if text == "kept" => Ok(Place::Kept(config.spool.dir.join("dead-letters"))),
+            None if text == "kept" => Ok(Place::Kept(config.spool.dir.join(DEAD_LETTERS))),
             _ => Err(format!(
                 "{text}: not kafka:TOPIC, amqp:QUEUE, file:NAME, file:PATH (with a slash in it) or kept"
             )),

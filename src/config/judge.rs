@@ -5,7 +5,7 @@ use super::layers::Given;
 use super::path::SettingPath;
 use super::problem::Problem;
 use super::walk::Found;
-use super::{Config, certificates, listeners, properties, routes, security, timing};
+use super::{Config, certificates, directories, listeners, properties, routes, security, timing};
 
 /// Checks what the settings say together. Finds problems in `found`, gives warnings.
 pub(super) fn judge(config: &Config, given: &Given, found: &mut Found) -> Vec<String> {
@@ -21,6 +21,7 @@ pub(super) fn judge(config: &Config, given: &Given, found: &mut Found) -> Vec<St
     certificates::check(&mut judge);
     properties::check(&mut judge);
     routes::check(&mut judge);
+    directories::check(&mut judge);
     judge.warnings
 }
 

@@ -15,6 +15,7 @@ mod build;
 mod certificates;
 mod changes;
 mod complete;
+mod directories;
 mod effective;
 mod files;
 mod judge;

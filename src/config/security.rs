@@ -24,7 +24,6 @@ pub(super) fn check(judge: &mut Judge<'_>) {
     }
     check_kafka(judge);
     check_amqp(judge);
-    check_directories(judge);
 }
 
 fn check_kafka(judge: &mut Judge<'_>) {
@@ -220,19 +219,6 @@ fn check_pair(judge: &mut Judge<'_>, broker: &str, cert: Option<&PathBuf>, key: 
             ],
             "a certificate and its key come together",
             format!("give both {broker}.tls.cert_file and {broker}.tls.key_file, or neither"),
-        );
-    }
-}
-
-fn check_directories(judge: &mut Judge<'_>) {
-    let Some(file) = &judge.config.file else {
-        return;
-    };
-    if file.dir == judge.config.spool.dir {
-        judge.refuse(
-            &[at("file.dir"), at("spool.dir")],
-            "file.dir and spool.dir are one directory",
-            "give each its own",
         );
     }
 }

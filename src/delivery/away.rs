@@ -15,7 +15,7 @@ use crate::envelope::{Event, Sealer};
 use crate::metrics::{Labels, Metrics};
 use crate::publish::{Class, Failure, Handover, Publisher, Reason, Report};
 use crate::route::{Broker, Destination, Table};
-use crate::spool::disk::{DiskFile, RealDisk, Space};
+use crate::spool::disk::{DiskFile, Identity, RealDisk, Space};
 use crate::spool::settings::Settings as SpoolSettings;
 use crate::spool::{Disk, Spool, Watcher};
 use crate::units::Percent;
@@ -68,6 +68,18 @@ impl Disk for Slow {
         RealDisk.remove(path)
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+
+    fn length(&self, path: &Path) -> io::Result<u64> {
+        RealDisk.length(path)
+    }
+
+    fn identity(&self, path: &Path) -> io::Result<Identity> {
+        RealDisk.identity(path)
+    }
+
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
         RealDisk.remove_dir(dir)
     }
@@ -102,6 +114,10 @@ impl DiskFile for SlowFile {
 
     fn cut(&self, length: u64) -> io::Result<()> {
         self.file.cut(length)
+    }
+
+    fn identity(&self) -> io::Result<Identity> {
+        self.file.identity()
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -269,7 +269,7 @@ impl Owner {
             Notice::Lost(events) => tracing::error!(
                 destination = %self.destination,
                 events,
-                "these events were in the spool and can't be read back: what could be read of their segments is in its quarantine"
+                "these events were in the spool and can't be read: their place on the disk is corrupt, or gone"
             ),
             Notice::SpoolRefuses(refusal) => tracing::error!(
                 destination = %self.destination,

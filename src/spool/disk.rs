@@ -1,14 +1,14 @@
 //! The disk, as far as the spool needs one: small, so that tests can bring another that tears, loses and fails.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
 /// Files in directories. What is not synced may be lost, torn or out of order after a crash.
 pub trait Disk: Send + Sync {
-    /// Makes a directory (0700), and those above it. One that is there is no error.
+    /// Makes a directory (0700), and those above it. One that is there is no error. Nothing is synced: see [`create_synced`].
     ///
     /// # Errors
     /// As of the file system; so are those of all that follow.
@@ -33,6 +33,21 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// When it is not there.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Gives a file another name on the same file system, in one step. A file that had this name is gone.
+    ///
+    /// # Errors
+    /// When the file is not there.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// The length of the file of this name.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn length(&self, path: &Path) -> io::Result<u64>;
+    /// Which file has this name now.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn identity(&self, path: &Path) -> io::Result<Identity>;
     /// Removes an empty directory.
     ///
     /// # Errors
@@ -48,6 +63,56 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// When it can't be asked.
     fn space(&self, dir: &Path) -> io::Result<Space>;
+}
+
+/// Tells one file from all others. While a file is open, no other file has its identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The file system that it is on.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+}
+
+impl From<&Metadata> for Identity {
+    fn from(about: &Metadata) -> Self {
+        Identity {
+            device: about.dev(),
+            inode: about.ino(),
+        }
+    }
+}
+
+/// Makes a directory with all those above it, and syncs the entry of each, so that a loss of power takes none of them.
+///
+/// The directories above are synced also when they were there already: a crash may have come between making and
+/// syncing. Those that this process may not open, or whose file system can't sync a directory, were made by somebody else.
+///
+/// # Errors
+/// When a directory can't be made or synced.
+pub fn create_synced(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    disk.create_dir(dir)?;
+    for above in dir.ancestors().skip(1) {
+        let above = match above.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => above,
+        };
+        match disk.sync_dir(above) {
+            Err(error) if is_somebody_elses(error.kind()) => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
+}
+
+fn is_somebody_elses(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::PermissionDenied
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::Unsupported
+            | io::ErrorKind::ReadOnlyFilesystem
+    )
 }
 
 /// How large a disk is, in bytes.
@@ -81,6 +146,11 @@ pub trait DiskFile: Send + Sync {
     /// # Errors
     /// When it can't.
     fn cut(&self, length: u64) -> io::Result<()>;
+    /// Which file it is.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    fn identity(&self) -> io::Result<Identity>;
     /// Syncs content and length.
     ///
     /// # Errors
@@ -116,6 +186,18 @@ impl Disk for RealDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_file(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn length(&self, path: &Path) -> io::Result<u64> {
+        Ok(path.metadata()?.len())
+    }
+
+    fn identity(&self, path: &Path) -> io::Result<Identity> {
+        Ok(Identity::from(&path.metadata()?))
     }
 
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
@@ -169,6 +251,10 @@ impl DiskFile for File {
 
     fn cut(&self, length: u64) -> io::Result<()> {
         self.set_len(length)
+    }
+
+    fn identity(&self) -> io::Result<Identity> {
+        Ok(Identity::from(&self.metadata()?))
     }
 
     fn sync(&self) -> io::Result<()> {

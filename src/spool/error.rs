@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::format::VERSION;
+
 /// Why a spool can't be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -34,8 +36,14 @@ pub enum OpenError {
         /// The user of this process.
         us: u32,
     },
+    /// A file of the lock's name that this program did not make.
+    #[error("{}: this file is no lock of a spool; choose another directory for spool.dir", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
     /// A later release wrote it.
-    #[error("{}: written by a later release, in version {version} of the format; this one reads up to 1", path.display())]
+    #[error("{}: written by a later release, in version {version} of the format; this one reads up to {VERSION}", path.display())]
     Newer {
         /// The segment.
         path: PathBuf,

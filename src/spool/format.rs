@@ -1,11 +1,18 @@
 //! The bytes of a segment: see the module above.
 
-/// Where the first record stands.
-pub(super) const HEADER: usize = 4096;
+use super::queue::Name;
+use super::segment::next_record;
+
+/// The length of one copy of the header.
+pub(super) const PAGE: usize = 4096;
+/// Where the first record stands in a segment that this release writes.
+pub(super) const HEADER: usize = 2 * PAGE;
 /// What stands before a record's body.
 pub(super) const RECORD_HEAD: usize = 24;
 /// The version that is written. Older ones are read, newer ones are not.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
+/// The version whose header stands there once.
+const SINGLE: u32 = 1;
 /// Longest name of a queue, in bytes.
 pub(super) const MAX_NAME: usize = 2048;
 
@@ -20,11 +27,23 @@ pub(super) struct Header {
     pub(super) name: String,
 }
 
+/// A header as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ReadHeader {
+    pub(super) header: Header,
+    /// Where the first record stands.
+    pub(super) length: usize,
+    /// At least one copy of the header is damaged.
+    pub(super) damaged: bool,
+}
+
 /// Why a header does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BadHeader {
     /// It is damaged, or none.
     Corrupt,
+    /// It was being made when the machine went down, and no record was ever written behind it.
+    Unused,
     /// A later release wrote it.
     Version(u32),
 }
@@ -41,6 +60,13 @@ pub(super) struct RecordAt {
     pub(super) first_of_write: bool,
 }
 
+impl RecordAt {
+    /// Where it begins.
+    pub(super) fn start(&self) -> usize {
+        self.body - RECORD_HEAD
+    }
+}
+
 /// What stands at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Parsed {
@@ -55,10 +81,15 @@ pub(super) enum Parsed {
 }
 
 impl Header {
+    /// The header, with its two copies.
     pub(super) fn write(&self) -> Vec<u8> {
-        let mut page = vec![0; HEADER];
+        self.page(VERSION).repeat(2)
+    }
+
+    pub(super) fn page(&self, version: u32) -> Vec<u8> {
+        let mut page = vec![0; PAGE];
         page[..8].copy_from_slice(MAGIC);
-        page[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        page[8..12].copy_from_slice(&version.to_le_bytes());
         page[16..24].copy_from_slice(&self.salt.to_le_bytes());
         page[24..32].copy_from_slice(&self.first.to_le_bytes());
         let name = self.name.as_bytes();
@@ -70,28 +101,103 @@ impl Header {
         page
     }
 
-    pub(super) fn read(page: &[u8]) -> Result<Header, BadHeader> {
-        let holds = page.len() >= HEADER
-            && page[..8] == *MAGIC
-            && u32_at(page, 12) == header_sum(&page[..HEADER]);
-        if !holds {
+    /// Reads the header from the first bytes of a segment, from whichever copy holds.
+    pub(super) fn read(start: &[u8]) -> Result<ReadHeader, BadHeader> {
+        let copies = [Self::read_page(start, 0), Self::read_page(start, PAGE)];
+        if let Some(version) = copies.iter().find_map(|copy| match copy {
+            Err(BadHeader::Version(version)) => Some(*version),
+            _ => None,
+        }) {
+            return Err(BadHeader::Version(version));
+        }
+        let [first, second] = copies;
+        match (first, second) {
+            (Ok((header, SINGLE)), _) => Ok(ReadHeader {
+                header,
+                length: PAGE,
+                damaged: false,
+            }),
+            (Ok((header, _)), second) => Ok(ReadHeader {
+                header,
+                length: HEADER,
+                damaged: second.is_err(),
+            }),
+            // A segment of the first version has records there.
+            (Err(_), Ok((header, VERSION))) => Ok(ReadHeader {
+                header,
+                length: HEADER,
+                damaged: true,
+            }),
+            _ => Err(BadHeader::Corrupt),
+        }
+    }
+
+    fn read_page(start: &[u8], at: usize) -> Result<(Header, u32), BadHeader> {
+        let page = start.get(at..at + PAGE).ok_or(BadHeader::Corrupt)?;
+        if page[..8] != *MAGIC || u32_at(page, 12) != header_sum(page) {
             return Err(BadHeader::Corrupt);
         }
         let version = u32_at(page, 8);
         if version > VERSION {
             return Err(BadHeader::Version(version));
         }
-        let length = usize::from(u16::from_le_bytes([page[32], page[33]]));
-        if length > MAX_NAME {
-            return Err(BadHeader::Corrupt);
-        }
-        let name = std::str::from_utf8(&page[34..34 + length]).map_err(|_| BadHeader::Corrupt)?;
-        Ok(Header {
+        let header = Header {
             salt: u64_at(page, 16),
             first: u64_at(page, 24),
-            name: name.to_owned(),
+            name: name_in(page).ok_or(BadHeader::Corrupt)?.to_owned(),
+        };
+        Ok((header, version))
+    }
+
+    /// The header of a segment none of whose copies holds, if what they say is confirmed elsewhere: the name by the
+    /// checksum in the name of the queue's directory, the salt by a record. The number is that of the file's name.
+    pub(super) fn salvage(bytes: &[u8], first: u64, directory: &str) -> Option<ReadHeader> {
+        let pages = || {
+            [0, PAGE]
+                .into_iter()
+                .filter_map(|at| bytes.get(at..at + PAGE))
+        };
+        let mut names = pages().filter_map(|page| Name::new(name_in(page)?));
+        let name = names.find(|name| name.directory() == directory)?;
+        let salts = pages().map(|page| u64_at(page, 16));
+        let mut proven = salts.filter_map(|salt| {
+            let record = next_record(bytes, PAGE, salt, first, u64::MAX)?;
+            Some((salt, record))
+        });
+        let (salt, record) = proven.next()?;
+        Some(ReadHeader {
+            header: Header {
+                salt,
+                first,
+                name: name.as_str().to_owned(),
+            },
+            // Records begin behind one page or behind two, and the first may be damaged.
+            length: match record.number == first {
+                true => record.start(),
+                false => PAGE,
+            },
+            damaged: true,
         })
     }
+
+    /// Whether a file has the form of a segment that no record was ever written to: its header was never synced,
+    /// and so may be torn.
+    pub(super) fn is_unused(bytes: &[u8]) -> bool {
+        let (pages, rest) = bytes.split_at(bytes.len().min(HEADER));
+        let is_page = |page: &[u8]| {
+            let start = &page[..page.len().min(MAGIC.len())];
+            start == MAGIC || start.iter().all(|byte| *byte == 0)
+        };
+        pages.chunks(PAGE).all(is_page) && rest.iter().all(|byte| *byte == 0)
+    }
+}
+
+fn name_in(page: &[u8]) -> Option<&str> {
+    let length = usize::from(u16::from_le_bytes([page[32], page[33]]));
+    let bytes = page.get(34..34 + length.min(MAX_NAME + 1))?;
+    std::str::from_utf8(bytes)
+        .ok()
+        .filter(|name| name.len() <= MAX_NAME)
 }
 
 /// Of all that stands in a header but the sum itself, in every version: a version is believed only if it holds.

@@ -1,16 +1,18 @@
 //! A look into a spool from outside, also while a bridge works in it: nothing is changed.
 
+use std::fs::Metadata;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::OpenError;
 use super::disk::{Disk, DiskFile, ReadOnlyDisk, RealDisk};
-use super::format::{BadHeader, HEADER, Header};
-use super::mark;
+use super::format::{BadHeader, HEADER, Header, ReadHeader};
+use super::mark::{self, Marks};
+use super::names::{QUARANTINE, is_queue, segments, set_aside};
 use super::queue::Name;
-use super::recovery::{QUARANTINE, segments, whole};
-use super::segment::{Scan, scan};
+use super::recovery::{corrupt_places, header, whole};
+use super::segment::{Bounds, Scan, scan};
 
 /// What a queue holds.
 #[derive(Debug, Default)]
@@ -31,6 +33,28 @@ pub struct Inspected {
     pub segments: u64,
     /// Segments that are corrupt, each with how many places in it are.
     pub corrupt: Vec<(PathBuf, u64)>,
+    /// Records that the queue should hold before its first one or behind its last one: a segment was cut short, or removed.
+    pub missing: u64,
+}
+
+impl Inspected {
+    /// Whether all that should be there can be read.
+    pub fn is_whole(&self) -> bool {
+        self.corrupt.is_empty() && self.missing == 0
+    }
+}
+
+/// A file of the quarantine.
+#[derive(Debug)]
+pub struct SetAside {
+    /// The file.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The name of the queue that it was taken from; none if nothing in it can be read.
+    pub queue: Option<Name>,
+    /// Records of it that can be read.
+    pub events: u64,
 }
 
 /// A record that is not done.
@@ -61,7 +85,7 @@ pub fn inspect(
     names.sort_unstable();
     for name in names {
         let path = dir.join(&name);
-        if name == QUARANTINE || name == "dead-letters" || !path.is_dir() {
+        if !is_queue(&name) || !path.is_dir() {
             continue;
         }
         let mut queue = Inspected {
@@ -69,7 +93,7 @@ pub fn inspect(
             ..Inspected::default()
         };
         let enough = look(&mut queue, &mut see)?.is_break();
-        if queue.segments > 0 || !queue.corrupt.is_empty() {
+        if queue.segments > 0 || !queue.is_whole() {
             queues.push(queue);
         }
         if enough {
@@ -79,95 +103,181 @@ pub fn inspect(
     Ok(queues)
 }
 
-/// What recovery set aside because it was corrupt: each file with its size in bytes.
+/// What was set aside because it was corrupt, by the names of the files. Each record that can be read is shown, until
+/// `see` wants no more. A copy holds also what is still in its queue, or was published from it.
 ///
 /// # Errors
-/// When it can't be read.
-pub fn quarantine(dir: &Path) -> Result<Vec<(PathBuf, u64)>, OpenError> {
+/// When a file can't be read.
+pub fn quarantine(
+    dir: &Path,
+    mut see: impl FnMut(Record<'_>) -> ControlFlow<()>,
+) -> Result<Vec<SetAside>, OpenError> {
     let dir = dir.join(QUARANTINE);
     let mut files = Vec::new();
-    for name in there(RealDisk.list(&dir), &dir)?.unwrap_or_default() {
-        let path = dir.join(name);
-        if let Some(about) = there(path.metadata(), &path)? {
-            files.push((path, about.len()));
+    let mut names = there(RealDisk.list(&dir), &dir)?.unwrap_or_default();
+    names.sort_unstable();
+    for name in names {
+        let path = dir.join(&name);
+        let Some(about) = there(path.metadata(), &path)?.filter(Metadata::is_file) else {
+            continue;
+        };
+        let mut file = SetAside {
+            path,
+            bytes: about.len(),
+            queue: None,
+            events: 0,
+        };
+        let enough = file.look(&name, &mut see)?.is_break();
+        files.push(file);
+        if enough {
+            break;
         }
     }
-    files.sort_unstable();
     Ok(files)
+}
+
+impl SetAside {
+    fn look(
+        &mut self,
+        name: &str,
+        see: &mut impl FnMut(Record<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, OpenError> {
+        let bytes = there(std::fs::read(&self.path), &self.path)?.unwrap_or_default();
+        let start = &bytes[..bytes.len().min(HEADER)];
+        let salvaged = || Header::salvage(&bytes, set_aside(name)?.1, set_aside(name)?.0);
+        let Some(read) = Header::read(start).ok().or_else(salvaged) else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        let Some(queue) = Name::new(read.header.name.clone()) else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        // All that is whole was written once.
+        let bounds = Bounds {
+            until: Some(u64::MAX),
+            synced: 0,
+        };
+        let queue = &*self.queue.insert(queue);
+        for record in scan(&bytes, &read, bounds).records {
+            self.events += 1;
+            let shown = see(Record {
+                queue,
+                number: record.number,
+                received: record.received,
+                body: &bytes[record.body..record.end],
+            });
+            if shown.is_break() {
+                return Ok(shown);
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
 }
 
 fn look(
     queue: &mut Inspected,
     see: &mut impl FnMut(Record<'_>) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, OpenError> {
-    let Some(listed) = there(segments(&RealDisk, &queue.dir), &queue.dir)? else {
+    // The mark first: what it passes while the segments are read is shown all the same, and what it says is synced is there.
+    let marks = marks(&queue.dir)?;
+    let Some(names) = there(RealDisk.list(&queue.dir), &queue.dir)? else {
         return Ok(ControlFlow::Continue(()));
     };
-    // The mark first: what it passes while the segments are read is shown all the same.
-    let path = queue.dir.join(mark::FILE);
-    let mark = match there(ReadOnlyDisk::open(&path), &path)? {
-        Some(file) => mark::read(&*file)
-            .map_err(|error| OpenError::io(&path, error))?
-            .unwrap_or(0),
-        None => 0,
-    };
-    for (place, (_, path)) in listed.iter().enumerate() {
-        let until = listed.get(place + 1).map(|(first, _)| *first);
+    let listed = segments(&names, &queue.dir);
+    let mut next = marks.done.unwrap_or(0);
+    let first = listed.first().map_or(next, |(first, _)| *first);
+    let before = marks.done.map_or(0, |done| first.saturating_sub(done));
+    for (place, (first, path)) in listed.iter().enumerate() {
+        let bounds = Bounds {
+            until: listed.get(place + 1).map(|(first, _)| *first),
+            synced: marks.synced,
+        };
         let Some(file) = there(ReadOnlyDisk::open(path), path)? else {
             continue;
         };
-        if queue.look_at(&*file, path, until, mark, see)?.is_break() {
+        let segment = Segment {
+            file: &*file,
+            path,
+            first: *first,
+            bounds,
+            mark: marks.done.unwrap_or(0),
+        };
+        if queue.look_at(&segment, &mut next, see)?.is_break() {
             return Ok(ControlFlow::Break(()));
         }
     }
+    // A bridge that works there may have removed what was done meanwhile, and begun the queue anew.
+    let missing = before + marks.synced.saturating_sub(next);
+    if missing > 0 && self::marks(&queue.dir)? == marks {
+        queue.missing = missing;
+    }
     Ok(ControlFlow::Continue(()))
+}
+
+fn marks(dir: &Path) -> Result<Marks, OpenError> {
+    let path = dir.join(mark::FILE);
+    match there(ReadOnlyDisk::open(&path), &path)? {
+        Some(file) => mark::read(&*file).map_err(|error| OpenError::io(&path, error)),
+        None => Ok(Marks::default()),
+    }
+}
+
+/// A segment to look at.
+struct Segment<'a> {
+    file: &'a dyn DiskFile,
+    path: &'a Path,
+    first: u64,
+    bounds: Bounds,
+    /// All records below this number are done.
+    mark: u64,
 }
 
 impl Inspected {
     fn look_at(
         &mut self,
-        file: &dyn DiskFile,
-        path: &Path,
-        until: Option<u64>,
-        mark: u64,
+        segment: &Segment<'_>,
+        next: &mut u64,
         see: &mut impl FnMut(Record<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, OpenError> {
+        let Segment { file, path, .. } = *segment;
         let io = |error| OpenError::io(path, error);
-        let mut bytes = whole(file).map_err(io)?;
-        let header = match header(&bytes) {
-            Err(BadHeader::Corrupt) => {
-                // It may have been being made.
-                bytes = whole(file).map_err(io)?;
-                header(&bytes)
-            }
-            read => read,
-        };
-        let header = match header {
-            Ok(header) => header,
+        let directory = self.dir.file_name().unwrap_or_default().to_string_lossy();
+        let mut found = header(file, segment.first, &directory).map_err(io)?;
+        if matches!(found, Err(BadHeader::Corrupt)) {
+            // It may have been being made.
+            found = header(file, segment.first, &directory).map_err(io)?;
+        }
+        let read = match found {
+            Ok(read) => read,
             Err(BadHeader::Version(version)) => {
                 return Err(OpenError::Newer {
                     path: path.to_owned(),
                     version,
                 });
             }
+            Err(BadHeader::Unused) => return Ok(ControlFlow::Continue(())),
             Err(BadHeader::Corrupt) => {
-                if bytes.iter().any(|byte| *byte != 0) {
-                    self.corrupt.push((path.to_owned(), 1));
-                }
+                self.corrupt.push((path.to_owned(), 1));
                 return Ok(ControlFlow::Continue(()));
             }
         };
-        let Some(name) = Name::new(header.name.clone()) else {
+        let Some(name) = Name::new(read.header.name.clone()) else {
             return Ok(ControlFlow::Continue(()));
         };
+        let mut bytes = whole(file).map_err(io)?;
         self.segments += 1;
         self.bytes += bytes.len() as u64;
-        let scan = settled(file, &mut bytes, &header, until).map_err(io)?;
-        if scan.corrupt > 0 {
-            self.corrupt.push((path.to_owned(), scan.corrupt));
+        let scan = settled(file, &mut bytes, &read, segment.bounds).map_err(io)?;
+        let corrupt = corrupt_places(&read, &scan);
+        if corrupt > 0 {
+            self.corrupt.push((path.to_owned(), corrupt));
         }
+        *next = (*next).max(scan.next);
         let name = &*self.name.insert(name);
-        for record in scan.records.iter().filter(|record| record.number >= mark) {
+        for record in scan
+            .records
+            .iter()
+            .filter(|record| record.number >= segment.mark)
+        {
             self.events += 1;
             self.oldest = self.oldest.or(Some(record.received));
             self.newest = Some(record.received);
@@ -185,22 +295,16 @@ impl Inspected {
     }
 }
 
-fn header(bytes: &[u8]) -> Result<Header, BadHeader> {
-    let mut page = bytes[..bytes.len().min(HEADER)].to_vec();
-    page.resize(HEADER, 0);
-    Header::read(&page)
-}
-
 /// The records of a segment that a bridge may be appending to. A reader that is overtaken sees what
 /// was written behind a place and not what was written in it: what looks corrupt is read once more,
 /// as far as the first look reached.
 fn settled(
     file: &dyn DiskFile,
     bytes: &mut Vec<u8>,
-    header: &Header,
-    until: Option<u64>,
+    read: &ReadHeader,
+    bounds: Bounds,
 ) -> io::Result<Scan> {
-    let first = scan(bytes, header, until);
+    let first = scan(bytes, read, bounds);
     if first.corrupt == 0 {
         return Ok(first);
     }
@@ -208,7 +312,7 @@ fn settled(
     // Cut by the bridge, since its disk failed: nobody was told of what stood there.
     again.truncate(first.end);
     *bytes = again;
-    Ok(scan(bytes, header, until))
+    Ok(scan(bytes, read, bounds))
 }
 
 /// What is not there any more is no error: the bridge removes what is done.
@@ -224,6 +328,7 @@ fn there<T>(result: io::Result<T>, path: &Path) -> Result<Option<T>, OpenError> 
 mod tests {
     use std::sync::Mutex;
 
+    use super::super::disk::Identity;
     use super::super::format::{RECORD_HEAD, begin_record, record_len, seal_record};
     use super::*;
 
@@ -238,12 +343,18 @@ mod tests {
         fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
             assert_eq!(at, 0, "it is read whole");
             let mut views = self.0.lock().expect("nobody panics with it");
-            let view = match views.len() {
-                1 => views[0].clone(),
-                _ => views.remove(0),
+            // The header alone is read before.
+            let view = match views.len() == 1 || buffer.len() == HEADER {
+                true => views[0].clone(),
+                false => views.remove(0),
             };
-            buffer.copy_from_slice(&view[..buffer.len()]);
-            Ok(buffer.len())
+            let length = buffer.len().min(view.len());
+            buffer[..length].copy_from_slice(&view[..length]);
+            Ok(length)
+        }
+
+        fn identity(&self) -> io::Result<Identity> {
+            unreachable!("a look asks for no identity")
         }
 
         fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
@@ -259,6 +370,8 @@ mod tests {
         }
     }
 
+    const NAME: &str = "kafka\0topic";
+
     const HEAD: Header = Header {
         salt: 7,
         first: 0,
@@ -267,7 +380,7 @@ mod tests {
 
     fn three_writes() -> Vec<u8> {
         let mut bytes = Header {
-            name: "kafka\0topic".to_owned(),
+            name: NAME.to_owned(),
             ..HEAD
         }
         .write();
@@ -282,11 +395,21 @@ mod tests {
     }
 
     fn looked_at(views: Vec<Vec<u8>>) -> Inspected {
-        let mut queue = Inspected::default();
+        let name = Name::new(NAME).expect("it is short");
+        let mut queue = Inspected {
+            dir: Path::new("/spool").join(name.directory()),
+            ..Inspected::default()
+        };
         let file = Written(Mutex::new(views));
-        let looked = queue.look_at(&file, Path::new("segment"), None, 0, &mut |_| {
-            ControlFlow::Continue(())
-        });
+        let segment = Segment {
+            file: &file,
+            path: Path::new("segment"),
+            first: 0,
+            bounds: Bounds::default(),
+            mark: 0,
+        };
+        let mut see = |_: Record<'_>| ControlFlow::Continue(());
+        let looked = queue.look_at(&segment, &mut 0, &mut see);
         assert!(looked.is_ok_and(|more| more.is_continue()));
         queue
     }

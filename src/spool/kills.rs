@@ -9,13 +9,16 @@ use std::time::Instant;
 use fastrand::Rng;
 
 use super::Batch;
-use super::disk::{Disk, DiskFile, Space};
+use super::disk::{Disk, DiskFile, Identity, Space};
+use super::names::QUARANTINE;
 use super::queue::{Cursor, Name, Queue};
-use super::recovery::QUARANTINE;
 use super::settings::Settings;
 use super::simulated::SimulatedDisk;
 use super::store::{Found, Sizes, Store};
 use crate::units::Percent;
+
+/// Not one of its directories is there at first.
+const ROOT: &str = "/data/bridge/spool";
 
 const SIZES: Sizes = Sizes {
     segment: 16 * 1024,
@@ -99,6 +102,19 @@ impl Disk for Mortal {
         self.disk.remove(path)
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.step("rename", from)?;
+        self.disk.rename(from, to)
+    }
+
+    fn length(&self, path: &Path) -> io::Result<u64> {
+        self.disk.length(path)
+    }
+
+    fn identity(&self, path: &Path) -> io::Result<Identity> {
+        self.disk.identity(path)
+    }
+
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
         self.step("unlink", Path::new("directory"))?;
         self.disk.remove_dir(dir)
@@ -142,6 +158,10 @@ impl DiskFile for MortalFile {
         self.file.cut(length)
     }
 
+    fn identity(&self) -> io::Result<Identity> {
+        self.file.identity()
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.disk.step("sync", &self.path)?;
         self.file.sync()
@@ -175,7 +195,7 @@ impl Open {
     /// Opens what is there; none if it was killed meanwhile.
     fn new(disk: &Mortal) -> Option<(Self, Option<Found>)> {
         let settings = Settings {
-            dir: PathBuf::from("/spool"),
+            dir: PathBuf::from(ROOT),
             max_size: 1 << 20,
             keep_free: Percent::new(0),
         };
@@ -277,7 +297,7 @@ fn assert_all_is_there(disk: &SimulatedDisk, mut promised: Promised, what: &str)
     open.append(3, &mut promised);
     open.drain(u64::MAX, &mut promised);
     assert!(open.store.is_empty(), "{what}");
-    let left = disk.files_outside(&Path::new("/spool").join(QUARANTINE));
+    let left = disk.files_outside(&Path::new(ROOT).join(QUARANTINE));
     assert!(left.is_empty(), "{what}: {left:?}");
 }
 

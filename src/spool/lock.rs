@@ -1,16 +1,21 @@
-//! One owner for a directory.
+//! One owner for a directory, which stays where it is.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::OpenError;
-use super::disk::{Disk, RealDisk};
+use super::disk::{Disk, Identity, RealDisk};
 
 /// Held as long as it lives; the system lets go of it when the process ends, however that is.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "the open file is the lock")] File);
+pub(super) struct Lock {
+    _file: File,
+    path: PathBuf,
+    /// Open, so that no other directory gets its identity.
+    dir: File,
+}
 
 impl Lock {
     /// Makes the directory its own, and the lock. A directory may belong to another user, as that
@@ -34,11 +39,10 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut by = String::new();
-                let by = file
-                    .read_to_string(&mut by)
-                    .ok()
-                    .and_then(|_| by.trim().parse().ok());
+                let by = match read_pid(&mut file) {
+                    Ok(Pid::Of(pid)) => Some(pid),
+                    _ => None,
+                };
                 return Err(OpenError::InUse {
                     dir: dir.to_owned(),
                     by,
@@ -46,12 +50,64 @@ impl Lock {
             }
             Err(TryLockError::Error(error)) => return Err(OpenError::io(&path, error)),
         }
+        let held_before = read_pid(&mut file).map_err(|error| OpenError::io(&path, error))?;
+        if held_before == Pid::Foreign {
+            return Err(OpenError::Foreign { path });
+        }
         // For whoever is refused. That it could not be written costs them the number alone.
         let _ = file
             .set_len(0)
-            .and_then(|()| writeln!(file, "{}", std::process::id()));
-        Ok(Lock(file))
+            .and_then(|()| file.seek(SeekFrom::Start(0)))
+            .and_then(|_| writeln!(file, "{}", std::process::id()));
+        Ok(Lock {
+            _file: file,
+            path: dir.to_owned(),
+            dir: File::open(dir).map_err(|error| OpenError::io(dir, error))?,
+        })
     }
+
+    /// Whether the directory still has its name. Nothing that is written into it would be found again otherwise.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub(super) fn check_in_place(&self) -> io::Result<()> {
+        let ours = Identity::from(&self.dir.metadata()?);
+        match RealDisk.identity(&self.path) {
+            Ok(there) if there == ours => Ok(()),
+            Ok(_) => Err(io::Error::other(format!(
+                "{} is another directory than at the start: put the first one back, or restart the bridge",
+                self.path.display()
+            ))),
+            Err(error) => Err(io::Error::new(
+                error.kind(),
+                format!(
+                    "{} is gone ({error}): put it back, or restart the bridge",
+                    self.path.display()
+                ),
+            )),
+        }
+    }
+}
+
+/// What a lock says of the process that took it last.
+#[derive(PartialEq, Eq)]
+enum Pid {
+    Of(u32),
+    Unknown,
+    /// It says something else: this program did not make it.
+    Foreign,
+}
+
+fn read_pid(file: &mut File) -> io::Result<Pid> {
+    let mut bytes = Vec::new();
+    file.take(64).read_to_end(&mut bytes)?;
+    // A loss of power may leave zeros.
+    if bytes.iter().all(|byte| *byte == 0) {
+        return Ok(Pid::Unknown);
+    }
+    let pid = std::str::from_utf8(&bytes).ok();
+    let pid = pid.and_then(|text| text.trim_end().parse().ok());
+    Ok(pid.map_or(Pid::Foreign, Pid::Of))
 }
 
 /// Whose the files are that this process makes there: on some file systems always the same user's.

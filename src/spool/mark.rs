@@ -1,10 +1,10 @@
-//! How far a queue is done: a number in a file of two slots.
+//! How far a queue is done, and how far it reaches: two numbers in a file of three slots.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, Identity};
 use super::format::u64_at;
 
 /// The name of the file.
@@ -12,6 +12,19 @@ pub(super) const FILE: &str = "mark";
 
 const SLOT: u64 = 4096;
 const LENGTH: usize = 20;
+/// The slot of the number that the queue reaches to. Files of earlier releases end before it.
+const REACH: u64 = 2 * SLOT;
+/// The length of the file, in bytes.
+const WHOLE: usize = 3 * SLOT as usize;
+
+/// What the file of a mark says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Marks {
+    /// All records below this number are done. None if neither slot holds.
+    pub(super) done: Option<u64>,
+    /// All records below this number were synced once; there may be more. 0 if that is not known.
+    pub(super) synced: u64,
+}
 
 /// The file of a mark, open for writing.
 pub(super) struct MarkFile {
@@ -25,11 +38,15 @@ impl MarkFile {
         let path = dir.join(FILE);
         let file = disk.create(&path)?;
         let made = (|| {
-            file.write_at(&vec![0; 2 * SLOT as usize], 0)?;
-            let mut made = MarkFile { file, writes: 0 };
-            made.write(mark)?;
+            let mut bytes = vec![0; WHOLE];
+            // Both slots, so that no damage of one place takes the mark.
+            for (writes, at) in [(1, SLOT as usize), (2, 0)] {
+                bytes[at..at + LENGTH].copy_from_slice(&slot(writes, mark));
+            }
+            file.write_at(&bytes, 0)?;
+            file.sync()?;
             disk.sync_dir(dir)?;
-            Ok(made)
+            Ok(MarkFile { file, writes: 2 })
         })();
         if made.is_err() {
             // Without it nothing is lost: what is done would be read again.
@@ -38,45 +55,78 @@ impl MarkFile {
         made
     }
 
-    /// Opens the file, and reads the mark: none if neither slot holds.
-    pub(super) fn open(disk: &dyn Disk, dir: &Path) -> io::Result<(Self, Option<u64>)> {
+    /// Opens the file, and reads what it says.
+    pub(super) fn open(disk: &dyn Disk, dir: &Path) -> io::Result<(Self, Marks)> {
         let file = disk.open(&dir.join(FILE))?;
-        let (writes, mark) = match newest(&*file)? {
-            Some((writes, mark)) => (writes, Some(mark)),
-            None => (0, None),
-        };
-        Ok((MarkFile { file, writes }, mark))
+        let (writes, marks) = both(&*file)?;
+        Ok((MarkFile { file, writes }, marks))
     }
 
     /// Writes the mark into the slot that holds the older one, and syncs it.
     pub(super) fn write(&mut self, mark: u64) -> io::Result<()> {
         self.writes += 1;
-        let mut slot = [0; LENGTH];
-        slot[..8].copy_from_slice(&self.writes.to_le_bytes());
-        slot[8..16].copy_from_slice(&mark.to_le_bytes());
-        let sum = crc32c::crc32c(&slot[..16]);
-        slot[16..].copy_from_slice(&sum.to_le_bytes());
+        let slot = slot(self.writes, mark);
         self.file.write_at(&slot, self.writes % 2 * SLOT)?;
         self.file.sync()
     }
-}
 
-/// The mark in a file that somebody else may be writing.
-pub(super) fn read(file: &dyn DiskFile) -> io::Result<Option<u64>> {
-    Ok(newest(file)?.map(|(_, mark)| mark))
-}
-
-fn newest(file: &dyn DiskFile) -> io::Result<Option<(u64, u64)>> {
-    let mut newest = None;
-    for place in [0, SLOT] {
-        let mut slot = [0; LENGTH];
-        if file.read_at(&mut slot, place)? < LENGTH {
-            continue;
-        }
-        let sum = crc32c::crc32c(&slot[..16]).to_le_bytes();
-        if slot[16..] == sum {
-            newest = newest.max(Some((u64_at(&slot, 0), u64_at(&slot, 8))));
-        }
+    /// Writes down that all records below this number are synced. This itself is not synced: a loss of power may
+    /// take it, and then less is known. A process that is killed does not.
+    pub(super) fn reaches(&self, synced: u64) -> io::Result<()> {
+        self.file.write_at(&slot(0, synced), REACH)
     }
-    Ok(newest)
+
+    /// Syncs what [`Self::reaches`] wrote.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+
+    pub(super) fn identity(&self) -> io::Result<Identity> {
+        self.file.identity()
+    }
+}
+
+/// What a file says that somebody else may be writing.
+pub(super) fn read(file: &dyn DiskFile) -> io::Result<Marks> {
+    Ok(both(file)?.1)
+}
+
+/// Whether a file has the form of one of these in which no slot holds: it was being made when the machine went down.
+pub(super) fn is_unfinished(file: &dyn DiskFile) -> io::Result<bool> {
+    let mut bytes = vec![0; WHOLE + 1];
+    let length = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(length);
+    let outside = |slot: &[u8]| slot.iter().skip(LENGTH).all(|byte| *byte == 0);
+    let is_form = length <= WHOLE && bytes.chunks(SLOT as usize).all(outside);
+    Ok(is_form && both(file)?.1.done.is_none())
+}
+
+fn slot(writes: u64, number: u64) -> [u8; LENGTH] {
+    let mut slot = [0; LENGTH];
+    slot[..8].copy_from_slice(&writes.to_le_bytes());
+    slot[8..16].copy_from_slice(&number.to_le_bytes());
+    let sum = crc32c::crc32c(&slot[..16]);
+    slot[16..].copy_from_slice(&sum.to_le_bytes());
+    slot
+}
+
+/// The count of the writes besides.
+fn both(file: &dyn DiskFile) -> io::Result<(u64, Marks)> {
+    let newest = slot_at(file, 0)?.max(slot_at(file, SLOT)?);
+    let (writes, done) = newest.unzip();
+    let marks = Marks {
+        done,
+        synced: slot_at(file, REACH)?.map_or(0, |(_, synced)| synced),
+    };
+    Ok((writes.unwrap_or(0), marks))
+}
+
+/// The count and the number in a slot, if it holds.
+fn slot_at(file: &dyn DiskFile, at: u64) -> io::Result<Option<(u64, u64)>> {
+    let mut slot = [0; LENGTH];
+    if file.read_at(&mut slot, at)? < LENGTH {
+        return Ok(None);
+    }
+    let sum = crc32c::crc32c(&slot[..16]).to_le_bytes();
+    Ok((slot[16..] == sum).then(|| (u64_at(&slot, 0), u64_at(&slot, 8))))
 }

@@ -1,8 +1,10 @@
 //! Durable, ordered storage on disk: for each destination a queue of records in segments, bounded in size.
 //!
-//! Guarantees: a record that was reported as appended is on disk, synced, and comes back after any
-//! crash, in the order of appending, until it is marked as done; what is corrupt is found, set aside
-//! and counted, and never stops the start; all queues together stay within `spool.max_size`.
+//! Guarantees: a record that was reported as appended is on disk, synced, in a file that had its name at that moment,
+//! and comes back after any crash, in the order of appending, until it is marked as done; what is corrupt or missing is
+//! found, set aside and counted, and never stops the start; damage costs the record that it hit; all files together
+//! stay within `spool.max_size`; only files that have the exact form of a queue that this program made are ever changed
+//! or removed, one by one.
 //! Leaves to others: what a record means, and why it is kept (`delivery`).
 //!
 //! # On disk
@@ -13,18 +15,19 @@
 //!   <broker>-<name>-<checksum>/      one directory a queue, made at its first record
 //!     00000000000000000000.seg       0600, named by the number of its first record
 //!     mark                           all records below this number are done
-//!   quarantine/                      segments in which something was corrupt, as they were found
+//!   quarantine/                      segments in which something was corrupt, as they were found:
+//!     <queue's directory>-<salt>-<segment's name>
 //!   dead-letters/                    what no destination takes
 //! ```
 //!
-//! A **segment** is a header of 4 KiB and then records, one behind the other, each at a multiple of 8.
-//! It grows by zeros that are written ahead, so that a sync has no length to write. All numbers are
-//! little-endian.
+//! A **segment** is a header of 8 KiB, two copies of 4 KiB, and then records, one behind the other, each at a multiple
+//! of 8. It grows by zeros that are written ahead, so that a sync has no length to write. All numbers are
+//! little-endian. In version 1, which is still read, there is one copy of the header.
 //!
-//! | header, at | |
+//! | copy of the header, at | |
 //! |---|---|
 //! | 0 | `MCBSPOOL` |
-//! | 8 | version of the format, `u32`: 1 |
+//! | 8 | version of the format, `u32`: 2 |
 //! | 12 | CRC-32C of the 12 bytes before it and the 4,080 behind it, `u32`; so in every version |
 //! | 16 | salt, `u64`: random, so that a record of another segment is none here |
 //! | 24 | number of the first record, `u64` |
@@ -40,20 +43,25 @@
 //!
 //! A **mark** is two slots of 4 KiB, written in turn, so that a torn write leaves the other one: a
 //! count of the writes (`u64`), the mark (`u64`) and a CRC-32C of both (`u32`). The valid slot with the
-//! higher count holds. Its file is made before the first segment, so that a full disk takes marks too.
+//! higher count holds. Its file is made before the first segment, so that a full disk takes marks too. A third slot of
+//! the same form, with a count of 0, has the number behind the last record that was synced. It is written after each sync, and is
+//! not synced itself before the spool is closed: it tells what is missing when somebody cut or removed the last segment.
 //!
 //! # Invariants
 //!
-//! - A segment's header and the entry of its directory are synced before its first record is written.
-//! - A record is reported as appended after the sync that covers it, never before.
+//! - A segment's header, its entry in its directory and the entries of all directories above it are synced before its
+//!   first record is written.
+//! - A record is reported as appended after the sync that covers it, never before, and only if the segment and
+//!   `spool.dir` still have their names then. In a directory that took the place of `spool.dir`, nothing is made or removed.
 //! - What a failed write or sync leaves behind is not written again: the segment ends where the last
 //!   good sync ended, and the next record begins another.
 //! - A mark is synced before a segment that it makes needless is unlinked.
 //! - A queue that is empty leaves no file, and the removal of its mark is synced before the queue can begin anew.
 //! - Recovery takes the records up to the first that does not hold. If a whole one follows that was
-//!   written later, so something was corrupt: the segment is copied to the quarantine, and the whole
-//!   ones are kept. Else the end is a torn write that was never reported. (What is damaged in the very
-//!   last write can't be told from that.)
+//!   written later, or the mark's file says that more was synced, something was corrupt: the segment is copied to the
+//!   quarantine, and the whole ones are kept. Else the end is a torn write that was never reported.
+//! - A segment of which nothing can be read is moved to the quarantine, in a directory whose mark or whose other segments
+//!   say that this program made it. Any other directory stays as it is.
 
 mod batch;
 mod claim;
@@ -63,6 +71,7 @@ mod format;
 mod inspect;
 mod lock;
 mod mark;
+mod names;
 mod owned;
 mod queue;
 mod recovery;
@@ -70,6 +79,7 @@ mod segment;
 pub mod settings;
 mod store;
 mod tidy;
+mod usage;
 mod writer;
 
 #[cfg(test)]
@@ -83,7 +93,8 @@ pub use batch::Batch;
 pub use claim::Claim;
 pub use disk::Disk;
 pub use error::{OpenError, Refusal};
-pub use inspect::{Inspected, Record, inspect, quarantine};
+pub use inspect::{Inspected, Record, SetAside, inspect, quarantine};
+pub use names::DEAD_LETTERS;
 pub use queue::{Cursor, Name, Queue, Read};
 pub use store::{Found, Sizes, Store};
 pub use writer::{Appended, Opened, Spool, Watcher};

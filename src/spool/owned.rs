@@ -6,12 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, Identity};
 use super::error::Refusal;
 use super::format::HEADER;
 use super::mark::{self, MarkFile};
 use super::queue::Queue;
-use super::recovery::SUFFIX;
 
 /// How long a queue rests after the disk failed, so that a sick disk is not worked to death.
 const REST: Duration = Duration::from_secs(1);
@@ -39,6 +38,7 @@ pub(super) struct Owned {
 pub(super) struct Active {
     pub(super) path: PathBuf,
     pub(super) file: Arc<dyn DiskFile>,
+    pub(super) identity: Identity,
     pub(super) salt: u64,
     pub(super) synced: u64,
     pub(super) written: u64,
@@ -64,15 +64,24 @@ impl Owned {
         }
     }
 
-    /// Persists the mark, in a file that is made if there is none that is open.
+    /// Persists the mark, in a file that is made if there is none that is open and has its name.
     pub(super) fn write_mark(&mut self, disk: &dyn Disk, mark: u64) -> io::Result<()> {
+        let there = disk.identity(&self.dir.join(mark::FILE)).ok();
+        let is_there = |file: &MarkFile| file.identity().is_ok_and(|ours| Some(ours) == there);
         match &mut self.mark_file {
-            Some(file) => file.write(mark)?,
+            Some(file) if is_there(file) => file.write(mark)?,
             none => {
-                if disk.list(&self.dir)?.iter().any(|name| name == mark::FILE) {
-                    disk.remove(&self.dir.join(mark::FILE))?;
+                *none = None;
+                match disk.list(&self.dir) {
+                    // Somebody removed the directory: there is nothing that a mark could be about.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    names => {
+                        if names?.iter().any(|name| name == mark::FILE) {
+                            disk.remove(&self.dir.join(mark::FILE))?;
+                        }
+                        *none = Some(MarkFile::create(disk, &self.dir, mark)?);
+                    }
                 }
-                *none = Some(MarkFile::create(disk, &self.dir, mark)?);
             }
         }
         self.persisted = mark;
@@ -94,17 +103,28 @@ impl Owned {
         Ok(())
     }
 
-    pub(super) fn sync(&mut self) -> io::Result<()> {
+    /// Syncs what was written, and believes it only if the file still has its name.
+    pub(super) fn sync(&mut self, disk: &dyn Disk) -> io::Result<()> {
         let Some(active) = self.active.as_mut() else {
             return Ok(());
         };
         if active.written > active.synced {
             active.file.sync()?;
+            if disk.identity(&active.path).ok() != Some(active.identity) {
+                return Err(io::Error::other(format!(
+                    "{} was removed, renamed or replaced while it was written to",
+                    active.path.display()
+                )));
+            }
             active.synced = active.written;
             active.synced_next = active.written_next;
             if let Some(view) = self.queue.index().back_mut() {
                 view.end = active.synced;
                 view.next = active.synced_next;
+            }
+            if let Some(mark_file) = &self.mark_file {
+                // Without it nothing is lost: less is known after a crash.
+                let _ = mark_file.reaches(active.synced_next);
             }
         }
         Ok(())
@@ -122,8 +142,10 @@ impl Owned {
         if let Some(mut active) = self.active.take() {
             if active.synced == HEADER as u64 {
                 // It holds nothing. If it can't be removed now, the segment that takes its number
-                // removes it, or the next start.
-                let _ = disk.remove(&active.path);
+                // moves it away.
+                if disk.identity(&active.path).ok() == Some(active.identity) {
+                    let _ = disk.remove(&active.path);
+                }
                 self.queue.index().pop_back();
             } else {
                 if active.file.cut(active.synced).is_ok() {
@@ -148,8 +170,4 @@ impl Owned {
         let active = self.active.as_ref().map_or(0, |active| active.allocated);
         self.queue.occupies(sealed + active);
     }
-}
-
-pub(super) fn segment_name(first: u64) -> String {
-    format!("{first:020}{SUFFIX}")
 }

@@ -3,12 +3,15 @@
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::disk::DiskFile;
-use super::format::{HEADER, MAX_NAME, Parsed, parse};
+use super::disk::{Disk, DiskFile};
+use super::format::{MAX_NAME, Parsed, parse};
+use super::names::segment_name;
 use super::segment::next_record;
+use super::usage::Usage;
 
 /// What a queue is called: not empty, and at most 2,048 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,30 +34,57 @@ impl Name {
         let readable: String = self
             .0
             .chars()
-            .map(|c| match c {
-                'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '_' => c,
-                _ => '-',
+            .map(|c| match is_readable(c) {
+                true => c,
+                false => '-',
             })
-            .take(80)
+            .take(READABLE)
             .collect();
         format!("{readable}-{:08x}", crc32c::crc32c(self.0.as_bytes()))
     }
 }
 
+/// How many characters of a name its directory shows.
+const READABLE: usize = 80;
+
+fn is_readable(c: char) -> bool {
+    matches!(c, 'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '_')
+}
+
+/// Whether a directory's name has the form that [`Name::directory`] gives.
+pub(super) fn is_directory(name: &str) -> bool {
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    name.rsplit_once('-').is_some_and(|(readable, sum)| {
+        (1..=READABLE).contains(&readable.len())
+            && readable.chars().all(|c| is_readable(c) || c == '-')
+            && sum.len() == 8
+            && sum.bytes().all(is_hex)
+    })
+}
+
 /// A queue of the spool. Its writer and its reader share it.
 pub struct Queue {
     name: Name,
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
     index: Mutex<VecDeque<View>>,
     mark: AtomicU64,
     bytes: AtomicU64,
+    usage: Arc<Usage>,
+    corrupt: AtomicU64,
 }
 
-/// A segment as far as it is synced.
-#[derive(Clone)]
+/// A segment as far as it is synced. Who reads it opens it, so that a long queue does not hold thousands of files open.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct View {
     pub(super) first: u64,
-    pub(super) file: Arc<dyn DiskFile>,
     pub(super) salt: u64,
+    /// Where the first record stands.
+    pub(super) start: u64,
+    /// A reader found a corrupt place in it.
+    pub(super) corrupt: bool,
+    /// A reader found no file of its name.
+    pub(super) missing: bool,
     /// Where the last synced record ends.
     pub(super) end: u64,
     /// The number behind the last synced record.
@@ -62,12 +92,22 @@ pub(super) struct View {
 }
 
 impl Queue {
-    pub(super) fn new(name: Name, mark: u64) -> Arc<Self> {
+    pub(super) fn new(
+        name: Name,
+        mark: u64,
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        usage: Arc<Usage>,
+    ) -> Arc<Self> {
         Arc::new(Queue {
             name,
+            disk,
+            dir,
             index: Mutex::default(),
             mark: AtomicU64::new(mark),
             bytes: AtomicU64::new(0),
+            usage,
+            corrupt: AtomicU64::new(0),
         })
     }
 
@@ -91,8 +131,22 @@ impl Queue {
         self.mark.load(Ordering::Acquire)
     }
 
+    /// Only its writer calls this.
     pub(super) fn occupies(&self, bytes: u64) {
-        self.bytes.store(bytes, Ordering::Relaxed);
+        let before = self.bytes.swap(bytes, Ordering::Relaxed);
+        self.usage.changed(before, bytes);
+    }
+
+    /// How many corrupt places its reader found since this was asked before.
+    pub(super) fn take_corrupt(&self) -> u64 {
+        self.corrupt.swap(0, Ordering::Relaxed)
+    }
+
+    /// Notes something about a segment that a reader found.
+    fn note(&self, segment: u64, note: impl FnOnce(&mut View)) {
+        if let Some(view) = self.index().iter_mut().find(|view| view.first == segment) {
+            note(view);
+        }
     }
 
     pub(super) fn index(&self) -> MutexGuard<'_, VecDeque<View>> {
@@ -106,6 +160,8 @@ pub struct Cursor {
     /// The number of the next record to give.
     from: u64,
     place: Option<Place>,
+    /// The segment that was read last.
+    open: Option<(u64, Arc<dyn DiskFile>)>,
     buffer: Vec<u8>,
 }
 
@@ -140,6 +196,7 @@ impl Cursor {
             queue,
             from,
             place: None,
+            open: None,
             buffer: Vec::new(),
         }
     }
@@ -178,15 +235,23 @@ impl Cursor {
             let Some((view, at)) = self.place() else {
                 break;
             };
-            self.fill(&view, at, most)?;
-            let at = self.take(&view, at, below, &mut found)?;
+            let at = match at < view.end {
+                true => {
+                    let file = self.file(&view)?;
+                    self.fill(&*file, &view, at, most)?;
+                    self.take(&*file, &view, at, below, &mut found)?
+                }
+                false => view.end,
+            };
             self.place = Some(Place {
                 segment: view.first,
                 at,
             });
-            if at >= view.end && self.from < view.next {
-                found.lost += view.next - self.from;
-                self.from = view.next;
+            // At the end with records still to come: what should be here can't be read.
+            let reached = view.next.min(below);
+            if at >= view.end && self.from < reached {
+                found.lost += reached - self.from;
+                self.from = reached;
             }
         }
         let buffer = &self.buffer;
@@ -203,38 +268,68 @@ impl Cursor {
     /// The segment that the next record is in, and where to go on there.
     fn place(&self) -> Option<(View, u64)> {
         let index = self.queue.index();
-        let view = index.iter().find(|view| view.next > self.from)?.clone();
+        let view = *index.iter().find(|view| view.next > self.from)?;
         drop(index);
         let at = match self.place {
             Some(place) if place.segment == view.first => place.at,
-            _ => HEADER as u64,
+            _ => view.start,
         };
-        // At the end with records still to come: what should be here can't be read.
         Some((view, at))
     }
 
-    fn fill(&mut self, view: &View, at: u64, most: usize) -> io::Result<()> {
+    /// The file of a segment, which stays open until another one is read.
+    fn file(&mut self, view: &View) -> io::Result<Arc<dyn DiskFile>> {
+        if let Some((first, file)) = &self.open
+            && *first == view.first
+        {
+            return Ok(Arc::clone(file));
+        }
+        let path = self.queue.dir.join(segment_name(view.first));
+        let file = self.queue.disk.open(&path).inspect_err(|error| {
+            if error.kind() == io::ErrorKind::NotFound {
+                // The writer finds out whether it is gone for good.
+                self.queue.note(view.first, |view| view.missing = true);
+            }
+        })?;
+        self.open = Some((view.first, Arc::clone(&file)));
+        Ok(file)
+    }
+
+    fn fill(&mut self, file: &dyn DiskFile, view: &View, at: u64, most: usize) -> io::Result<()> {
         let rest = usize::try_from(view.end.saturating_sub(at)).unwrap_or(usize::MAX);
         self.buffer.resize(rest.min(most.max(64 * 1024)), 0);
-        let read = view.file.read_at(&mut self.buffer, at)?;
+        let read = file.read_at(&mut self.buffer, at)?;
         self.buffer.truncate(read);
         if let Parsed::Cut(whole) = parse(&self.buffer, 0, view.salt)
             && whole > self.buffer.len()
             && whole <= rest
         {
             self.buffer.resize(whole, 0);
-            let read = view.file.read_at(&mut self.buffer, at)?;
+            let read = file.read_at(&mut self.buffer, at)?;
             self.buffer.truncate(read);
         }
         Ok(())
     }
 
-    /// Takes the records out of the buffer, which begins at `start` in the file. Gives where to go on.
-    fn take(&mut self, view: &View, start: u64, below: u64, found: &mut Found) -> io::Result<u64> {
+    /// Takes the records out of the buffer, which begins at `start` in the file. Gives where to go on: further on than
+    /// `start`, or with `self.from` further on than before, so that reading always ends.
+    fn take(
+        &mut self,
+        file: &dyn DiskFile,
+        view: &View,
+        start: u64,
+        below: u64,
+        found: &mut Found,
+    ) -> io::Result<u64> {
         let mut at = 0;
         loop {
             match parse(&self.buffer, at, view.salt) {
-                Parsed::Record(record) if record.number >= below => return Ok(start + at as u64),
+                Parsed::Record(record) if record.number >= below => {
+                    // What should stand before it can't be read.
+                    found.lost += below.saturating_sub(self.from);
+                    self.from = self.from.max(below);
+                    return Ok(start + at as u64);
+                }
                 Parsed::Record(record) => {
                     if record.number >= self.from {
                         found.lost += record.number - self.from;
@@ -250,10 +345,12 @@ impl Cursor {
                 _ => {
                     let rest = usize::try_from(view.end.saturating_sub(start + at as u64));
                     let mut bytes = vec![0; rest.unwrap_or(0)];
-                    let read = view.file.read_at(&mut bytes, start + at as u64)?;
+                    let read = file.read_at(&mut bytes, start + at as u64)?;
                     bytes.truncate(read);
                     let next = next_record(&bytes, 8, view.salt, self.from, view.next);
-                    let on = next.map(|record| record.body - super::format::RECORD_HEAD);
+                    let on = next.map(|record| record.start());
+                    self.queue.corrupt.fetch_add(1, Ordering::Relaxed);
+                    self.queue.note(view.first, |view| view.corrupt = true);
                     tracing::error!(
                         queue = self.queue.name.as_str(),
                         segment = view.first,

@@ -1,20 +1,16 @@
-//! What was left on disk: read, mended as far as it can be, and told.
+//! What was left on disk: read, repaired as far as it can be, and reported.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile};
 use super::error::OpenError;
-use super::format::{BadHeader, HEADER, Header};
-use super::mark::{self, MarkFile};
+use super::format::{BadHeader, HEADER, Header, ReadHeader, u64_at};
+use super::mark::{self, MarkFile, Marks};
+use super::names::{QUARANTINE, is_queue, segments, set_aside_name};
 use super::queue::{Name, View};
-use super::segment::scan;
-
-/// The directory that corrupt segments are copied to.
-pub(super) const QUARANTINE: &str = "quarantine";
-/// What a segment's file is called behind the number of its first record.
-pub(super) const SUFFIX: &str = ".seg";
+use super::segment::{Bounds, Scan, scan};
+use super::usage::Usage;
 
 /// A queue that was left on disk.
 pub(super) struct Recovered {
@@ -29,132 +25,284 @@ pub(super) struct Recovered {
     pub(super) oldest: Option<u64>,
 }
 
-/// The segments of a directory, by the numbers of their first records.
-pub(super) fn segments(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
-    let names = disk.list(dir)?;
-    let segments = names.iter().filter_map(|name| {
-        let first = name.strip_suffix(SUFFIX)?.parse().ok()?;
-        Some((first, dir.join(name)))
-    });
-    let mut segments: Vec<_> = segments.collect();
-    segments.sort_unstable();
-    Ok(segments)
+/// Recovers one queue after the other.
+pub(super) struct Recovery<'a> {
+    pub(super) disk: &'a dyn Disk,
+    pub(super) root: &'a Path,
+    pub(super) usage: &'a Usage,
+    /// How many corrupt places were found.
+    pub(super) corrupt: u64,
 }
 
-/// Reads what a directory holds: none if that is no queue, or nothing that could be read. Gives
-/// besides how many corrupt places there were.
-pub(super) fn recover(
-    disk: &dyn Disk,
-    root: &Path,
-    dir: PathBuf,
-) -> Result<(Option<Recovered>, u64), OpenError> {
-    let failed = |path: &Path, source| OpenError::io(path, source);
-    let listed = segments(disk, &dir).map_err(|error| failed(&dir, error))?;
-    let mut corrupt = 0;
-    let mut readable: Vec<(Header, Arc<dyn DiskFile>, PathBuf)> = Vec::new();
-    for (first, path) in listed {
-        let file = disk.open(&path).map_err(|error| failed(&path, error))?;
-        // A header that was torn lacks zeros at its end at most: it holds.
-        let mut page = vec![0; HEADER];
-        file.read_at(&mut page, 0)
-            .map_err(|error| failed(&path, error))?;
-        match Header::read(&page) {
-            Ok(header) if header.first == first => readable.push((header, file, path)),
-            Err(BadHeader::Version(version)) => return Err(OpenError::Newer { path, version }),
-            // It was being made when the machine went down, and was never used.
-            _ if page.iter().all(|byte| *byte == 0) && holds_nothing(&*file) => {
-                disk.remove(&path).map_err(|error| failed(&path, error))?;
-            }
-            _ => {
-                corrupt += 1;
-                if set_aside(disk, root, &dir, &path, &*file) {
-                    disk.remove(&path).map_err(|error| failed(&path, error))?;
-                }
-            }
-        }
-    }
-    let (mark_file, mark) = match MarkFile::open(disk, &dir) {
-        Ok((file, mark)) => (Some(file), mark.unwrap_or(0)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (None, 0),
-        Err(error) => return Err(failed(&dir.join(mark::FILE), error)),
-    };
-    let name = readable
-        .first()
-        .and_then(|(header, ..)| Name::new(header.name.clone()));
-    let Some(name) = name else {
-        let is_done = segments(disk, &dir).is_ok_and(|left| left.is_empty());
-        if is_done {
-            clear(disk, root, &dir).map_err(|error| failed(&dir, error))?;
-        }
-        return Ok((None, corrupt));
-    };
-    let mut recovered = Recovered {
-        name,
-        dir,
-        views: Vec::new(),
-        mark,
-        mark_file,
-        bytes: 0,
-        oldest: None,
-    };
-    let firsts: Vec<u64> = readable.iter().map(|(header, ..)| header.first).collect();
-    for (place, (header, file, path)) in readable.into_iter().enumerate() {
-        if firsts.get(place + 1).is_some_and(|next| *next <= mark) {
-            // It is done. A crash brought it back; if it can't be removed now, the next start tries.
-            let _ = disk.remove(&path);
-            continue;
-        }
-        corrupt += recovered
-            .take(
-                disk,
-                root,
-                header,
-                file,
-                &path,
-                firsts.get(place + 1).copied(),
-            )
-            .map_err(|error| failed(&path, error))?;
-    }
-    Ok((Some(recovered), corrupt))
+/// A directory whose name is that of a queue.
+struct Directory {
+    name: String,
+    path: PathBuf,
+    /// Segments that can be read, by the numbers of their first records.
+    readable: Vec<(ReadHeader, PathBuf)>,
+    /// Segments without a header that holds.
+    unreadable: Vec<(u64, PathBuf)>,
+    /// Segments that were being made when the machine went down.
+    unused: Vec<PathBuf>,
+    mark_file: Option<MarkFile>,
+    marks: Marks,
 }
 
-impl Recovered {
-    /// Takes what a segment holds. Gives how many corrupt places it has.
+impl Recovery<'_> {
+    /// Reads what a directory holds: none if that is no queue of this program, or nothing that could be read.
+    pub(super) fn queue(&mut self, name: &str) -> Result<Option<Recovered>, OpenError> {
+        if !is_queue(name) {
+            return Ok(None);
+        }
+        let Some(directory) = self.look(name)? else {
+            return Ok(None);
+        };
+        // Only this program writes a header that names the directory it is in, and a mark with its checksum.
+        if directory.readable.is_empty() && directory.marks.done.is_none() {
+            self.leave(&directory);
+            return Ok(None);
+        }
+        for path in &directory.unused {
+            let removed = self.disk.remove(path);
+            removed.map_err(|error| OpenError::io(path, error))?;
+        }
+        for (first, path) in &directory.unreadable {
+            self.corrupt += 1;
+            self.move_aside(&directory, *first, path);
+        }
+        if directory.readable.is_empty() {
+            self.nothing_left(&directory)?;
+            return Ok(None);
+        }
+        self.read(directory).map(Some)
+    }
+
+    /// Sorts what is there, and changes nothing.
+    fn look(&self, name: &str) -> Result<Option<Directory>, OpenError> {
+        let path = self.root.join(name);
+        let names = match self.disk.list(&path) {
+            Err(error) if is_no_directory(error.kind()) => return Ok(None),
+            names => names.map_err(|error| OpenError::io(&path, error))?,
+        };
+        let mut directory = Directory {
+            name: name.to_owned(),
+            path: path.clone(),
+            readable: Vec::new(),
+            unreadable: Vec::new(),
+            unused: Vec::new(),
+            mark_file: None,
+            marks: Marks::default(),
+        };
+        for (first, path) in segments(&names, &path) {
+            let failed = |error| OpenError::io(&path, error);
+            let file = self.disk.open(&path).map_err(failed)?;
+            match header(&*file, first, name).map_err(failed)? {
+                Ok(read) => directory.readable.push((read, path)),
+                Err(BadHeader::Version(version)) => return Err(OpenError::Newer { path, version }),
+                Err(BadHeader::Unused) => directory.unused.push(path),
+                Err(BadHeader::Corrupt) => directory.unreadable.push((first, path)),
+            }
+        }
+        match MarkFile::open(self.disk, &path) {
+            Ok((file, marks)) => (directory.mark_file, directory.marks) = (Some(file), marks),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(OpenError::io(&path.join(mark::FILE), error)),
+        }
+        Ok(Some(directory))
+    }
+
+    /// A directory in which nothing says that this program made it stays as it is, but for a mark that was
+    /// being made when the machine went down.
+    fn leave(&mut self, directory: &Directory) {
+        if !directory.unreadable.is_empty() {
+            self.corrupt += 1;
+            tracing::error!(
+                dir = %directory.path.display(),
+                "the spool is corrupt here, or this is no queue of it: nothing in this directory can be read; it stays as it is"
+            );
+        }
+        let is_unfinished = || {
+            let file = self.disk.open(&directory.path.join(mark::FILE))?;
+            mark::is_unfinished(&*file)
+        };
+        let is_alone = directory.unreadable.is_empty() && directory.unused.is_empty();
+        if is_alone && directory.mark_file.is_some() && is_unfinished().unwrap_or(false) {
+            // What can't be removed now is removed when the queue is used.
+            let _ = clear(self.disk, self.root, &directory.path);
+        }
+    }
+
+    /// No segment of the queue is left that can be read.
+    fn nothing_left(&mut self, directory: &Directory) -> Result<(), OpenError> {
+        let Marks { done, synced } = directory.marks;
+        let lost = synced.saturating_sub(done.unwrap_or(0));
+        if lost > 0 {
+            self.corrupt += u64::from(directory.unreadable.is_empty());
+            tracing::error!(
+                dir = %directory.path.display(),
+                events = lost,
+                "the spool is corrupt here: the segments with these events are missing or can't be read"
+            );
+        }
+        clear(self.disk, self.root, &directory.path)
+            .map_err(|error| OpenError::io(&directory.path, error))
+    }
+
+    fn read(&mut self, directory: Directory) -> Result<Recovered, OpenError> {
+        let name = Name::new(directory.readable[0].0.header.name.clone());
+        let mut recovered = Recovered {
+            name: name.expect("its header names the directory that it is in"),
+            dir: directory.path.clone(),
+            views: Vec::new(),
+            mark: directory.marks.done.unwrap_or(0),
+            mark_file: directory.mark_file,
+            bytes: 0,
+            oldest: None,
+        };
+        let synced = match directory.marks.synced {
+            synced if synced > recovered.mark => synced,
+            _ => 0,
+        };
+        let firsts = directory.readable.iter().map(|(read, _)| read.header.first);
+        let firsts: Vec<u64> = firsts.collect();
+        if let Some(done) = directory.marks.done.filter(|done| *done < firsts[0]) {
+            self.corrupt += 1;
+            tracing::error!(
+                dir = %directory.path.display(),
+                events = firsts[0] - done,
+                "the spool begins later than it should: these events were in it and are not there any more"
+            );
+        }
+        for (place, (read, path)) in directory.readable.into_iter().enumerate() {
+            let until = firsts.get(place + 1).copied();
+            if until.is_some_and(|next| next <= recovered.mark) {
+                // It is done. A crash brought it back; if it can't be removed now, the next start tries.
+                let _ = self.disk.remove(&path);
+                continue;
+            }
+            let bounds = Bounds { until, synced };
+            self.take(&mut recovered, &read, &path, bounds)
+                .map_err(|error| OpenError::io(&path, error))?;
+        }
+        Ok(recovered)
+    }
+
+    /// Takes what a segment holds.
     fn take(
         &mut self,
-        disk: &dyn Disk,
-        root: &Path,
-        header: Header,
-        file: Arc<dyn DiskFile>,
+        recovered: &mut Recovered,
+        read: &ReadHeader,
         path: &Path,
-        until: Option<u64>,
-    ) -> io::Result<u64> {
+        bounds: Bounds,
+    ) -> io::Result<()> {
+        let file = self.disk.open(path)?;
         let bytes = whole(&*file)?;
-        let scan = scan(&bytes, &header, until);
-        if scan.corrupt > 0 {
-            set_aside(disk, root, &self.dir, path, &*file);
+        let scan = scan(&bytes, read, bounds);
+        self.corrupt += corrupt_places(read, &scan);
+        if read.damaged && !scan.records.is_empty() {
+            tracing::error!(segment = %path.display(), "the spool is corrupt here: the segment's header is damaged; what it says is known from elsewhere");
         }
-        let undone = scan
-            .records
-            .iter()
-            .find(|record| record.number >= self.mark);
-        self.oldest = self.oldest.or(undone.map(|record| record.received));
+        let reached = scan.next.max(recovered.mark);
+        let missing = match bounds.until {
+            Some(_) => 0,
+            None => bounds.synced.saturating_sub(reached),
+        };
+        if scan.corrupt > 0 || missing > 0 {
+            set_aside(self.usage, &read.header, path, &bytes);
+        }
+        if missing > 0 {
+            self.corrupt += 1;
+            tracing::error!(
+                segment = %path.display(),
+                events = missing,
+                "the spool ends before it should: these events were in it and are not there any more"
+            );
+        }
+        let undone = scan.records.iter();
+        let mut undone = undone.filter(|record| record.number >= recovered.mark);
+        recovered.oldest = recovered
+            .oldest
+            .or(undone.next().map(|record| record.received));
         let end = scan.end as u64;
         if (bytes.len() as u64) > end {
             // What was torn must not be taken for a record by anybody later.
             file.cut(end)?;
             file.sync()?;
         }
-        self.bytes += end;
-        self.views.push(View {
-            first: header.first,
-            file,
-            salt: header.salt,
+        recovered.bytes += end;
+        recovered.views.push(View {
+            first: read.header.first,
+            salt: read.header.salt,
+            start: first_record(read, &scan),
             end,
-            next: scan.next.max(until.unwrap_or(0)),
+            next: scan.next.max(bounds.until.unwrap_or(bounds.synced)),
+            corrupt: false,
+            missing: false,
         });
-        Ok(scan.corrupt)
+        Ok(())
     }
+
+    /// Moves a segment of which nothing can be read to the quarantine.
+    fn move_aside(&self, directory: &Directory, first: u64, path: &Path) {
+        let salt = self.disk.open(path).and_then(|file| {
+            let mut page = [0; 24];
+            file.read_at(&mut page, 0)?;
+            Ok(u64_at(&page, 16))
+        });
+        let name = set_aside_name(&directory.name, salt.unwrap_or(0), first);
+        match self.usage.move_aside(path, &name) {
+            Ok(to) => tracing::error!(
+                segment = %path.display(),
+                to = %to.display(),
+                "the spool is corrupt here: nothing of this segment can be read; it is moved to the quarantine"
+            ),
+            Err(error) => tracing::error!(
+                segment = %path.display(),
+                %error,
+                "the spool is corrupt here: nothing of this segment can be read, and it can't be moved to the quarantine"
+            ),
+        }
+    }
+}
+
+/// How many places of a segment are corrupt. A header that was torn before it was synced has no records behind it.
+pub(super) fn corrupt_places(read: &ReadHeader, scan: &Scan) -> u64 {
+    scan.corrupt + u64::from(read.damaged && !scan.records.is_empty())
+}
+
+/// Where reading begins. Behind a damaged header there may be bytes that are no record.
+fn first_record(read: &ReadHeader, scan: &Scan) -> u64 {
+    let first = scan.records.first().filter(|_| read.damaged);
+    first.map_or(read.length, |record| record.start()) as u64
+}
+
+/// The header of a segment whose file's name has this number, in the directory of this name.
+pub(super) fn header(
+    file: &dyn DiskFile,
+    first: u64,
+    directory: &str,
+) -> io::Result<Result<ReadHeader, BadHeader>> {
+    let mut start = vec![0; HEADER];
+    let length = file.read_at(&mut start, 0)?;
+    start.truncate(length);
+    let belongs = |header: &Header| {
+        let name = Name::new(header.name.clone());
+        header.first == first && name.is_some_and(|name| name.directory() == directory)
+    };
+    match Header::read(&start) {
+        Ok(read) if belongs(&read.header) => return Ok(Ok(read)),
+        Err(BadHeader::Version(version)) => return Ok(Err(BadHeader::Version(version))),
+        _ => {}
+    }
+    let bytes = whole(file)?;
+    if Header::is_unused(&bytes) {
+        return Ok(Err(BadHeader::Unused));
+    }
+    Ok(Header::salvage(&bytes, first, directory).ok_or(BadHeader::Corrupt))
+}
+
+fn is_no_directory(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// The bytes of a file.
@@ -166,62 +314,51 @@ pub(super) fn whole(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn holds_nothing(file: &dyn DiskFile) -> bool {
-    whole(file).is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 0))
-}
-
-/// Removes a queue's directory with all that is in it: segments first, in their order, then the
-/// rest. What an earlier call removed before it failed is no error.
+/// Removes what this program made in a queue's directory, file by file: segments first, in their order, then the mark,
+/// then the directory if nothing else is in it. What an earlier call removed before it failed is no error.
 pub(super) fn clear(disk: &dyn Disk, root: &Path, dir: &Path) -> io::Result<()> {
-    let listed = match segments(disk, dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return disk.sync_dir(root),
-        listed => listed?,
+    let names = match disk.list(dir) {
+        Err(error) if is_no_directory(error.kind()) => return disk.sync_dir(root),
+        names => names?,
     };
-    for (_, path) in listed {
+    for (_, path) in segments(&names, dir) {
         disk.remove(&path)?;
     }
     disk.sync_dir(dir)?;
-    for name in disk.list(dir)? {
-        disk.remove(&dir.join(name))?;
+    if names.iter().any(|name| name == mark::FILE) {
+        disk.remove(&dir.join(mark::FILE))?;
+        disk.sync_dir(dir)?;
     }
-    disk.sync_dir(dir)?;
-    disk.remove_dir(dir)?;
+    match disk.remove_dir(dir) {
+        // Somebody else put something there.
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
+        removed => removed?,
+    }
     disk.sync_dir(root)
 }
 
-/// Copies a segment to the quarantine. That it can't be copied is told and stops nothing.
-fn set_aside(disk: &dyn Disk, root: &Path, dir: &Path, path: &Path, file: &dyn DiskFile) -> bool {
-    let quarantine = root.join(QUARANTINE);
-    let name = |part: &Path| {
-        let name = part.file_name().unwrap_or_default();
-        name.to_string_lossy().into_owned()
-    };
-    let copy = quarantine.join(format!("{}-{}", name(dir), name(path)));
-    let copied = (|| {
-        disk.create_dir(&quarantine)?;
-        let bytes = whole(file)?;
-        let to = match disk.create(&copy) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => disk.open(&copy)?,
-            other => other?,
-        };
-        to.cut(0)?;
-        to.write_at(&bytes, 0)?;
-        to.sync()?;
-        disk.sync_dir(&quarantine)?;
-        disk.sync_dir(root)
-    })();
-    let is_copied = copied.is_ok();
-    match copied {
-        Ok(()) => tracing::error!(
+/// Copies a segment to the quarantine, unless it is there already. That it can't be copied is logged and stops nothing.
+pub(super) fn set_aside(usage: &Usage, header: &Header, path: &Path, bytes: &[u8]) {
+    let directory = path.parent().and_then(Path::file_name).unwrap_or_default();
+    let name = set_aside_name(&directory.to_string_lossy(), header.salt, header.first);
+    if usage.has(QUARANTINE, &name) {
+        tracing::error!(
+            segment = %path.display(),
+            "the spool is corrupt here: what can be read of the segment is kept; the quarantine has a copy of it from before"
+        );
+        return;
+    }
+    match usage.put(QUARANTINE, &name, bytes) {
+        Ok(copy) => tracing::error!(
             segment = %path.display(),
             copy = %copy.display(),
-            "the spool is corrupt here: a copy of the segment is set aside, what can be read of it is kept"
+            "the spool is corrupt here: what can be read of the segment is kept; a copy of it as it was found is in the quarantine"
         ),
         Err(error) => tracing::error!(
             segment = %path.display(),
             %error,
-            "the spool is corrupt here, and a copy of the segment can't be set aside; what can be read of it is kept"
+            "the spool is corrupt here: what can be read of the segment is kept; no copy of it can be put into the quarantine"
         ),
     }
-    is_copied
 }

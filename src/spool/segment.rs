@@ -1,6 +1,6 @@
 //! Reading a whole segment: which of its bytes are records.
 
-use super::format::{HEADER, Header, Parsed, RecordAt, parse, u64_at};
+use super::format::{Parsed, ReadHeader, RecordAt, parse, u64_at};
 
 /// How far numbers may jump for a record behind a hole to be believed.
 const PLAUSIBLE: u64 = 1 << 24;
@@ -18,24 +18,32 @@ pub(super) struct Scan {
     pub(super) next: u64,
 }
 
-/// Reads the records of a segment, the header included in `bytes`. `until` is the first number of
-/// the segment that follows, if one does: what has it or a higher one here was never reported.
-pub(super) fn scan(bytes: &[u8], header: &Header, until: Option<u64>) -> Scan {
-    let limit = until.unwrap_or(u64::MAX);
+/// What is known from elsewhere about where a segment ends.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Bounds {
+    /// The first number of the segment that follows, if one does: what has it or a higher one here was never reported.
+    pub(super) until: Option<u64>,
+    /// All records below this number were synced, in this segment or before it.
+    pub(super) synced: u64,
+}
+
+/// Reads the records of a segment, the header included in `bytes`.
+pub(super) fn scan(bytes: &[u8], read: &ReadHeader, bounds: Bounds) -> Scan {
+    let (salt, limit) = (read.header.salt, bounds.until.unwrap_or(u64::MAX));
     let mut scan = Scan {
-        end: HEADER,
-        next: header.first,
+        end: read.length,
+        next: read.header.first,
         ..Scan::default()
     };
-    let mut at = HEADER;
+    let mut at = read.length;
     loop {
-        match parse(bytes, at, header.salt) {
+        match parse(bytes, at, salt) {
             Parsed::Record(record) if record.number >= limit => break,
             Parsed::Record(record) if record.number == scan.next => {
                 scan.take(record);
                 at = record.next;
             }
-            _ => match scan.beyond(bytes, at, header, until) {
+            _ => match scan.beyond(bytes, at, salt, bounds) {
                 Some(record) => {
                     scan.corrupt += 1;
                     scan.take(record);
@@ -45,7 +53,7 @@ pub(super) fn scan(bytes: &[u8], header: &Header, until: Option<u64>) -> Scan {
             },
         }
     }
-    if until.is_some_and(|until| scan.next < until) {
+    if bounds.until.is_some_and(|until| scan.next < until) {
         scan.corrupt += 1;
     }
     scan
@@ -59,17 +67,11 @@ impl Scan {
     }
 
     /// The next record at or behind a place that does not hold the one that is due, if that was whole once: when something
-    /// was written after it, in another write or in another segment.
-    fn beyond(
-        &self,
-        bytes: &[u8],
-        at: usize,
-        header: &Header,
-        until: Option<u64>,
-    ) -> Option<RecordAt> {
-        let limit = until.unwrap_or(u64::MAX);
-        let found = next_record(bytes, at, header.salt, self.next, limit)?;
-        if until.is_some() {
+    /// was written after it, in another write or in another segment, or when it is known to have been synced.
+    fn beyond(&self, bytes: &[u8], at: usize, salt: u64, bounds: Bounds) -> Option<RecordAt> {
+        let limit = bounds.until.unwrap_or(u64::MAX);
+        let found = next_record(bytes, at, salt, self.next, limit)?;
+        if bounds.until.is_some() || found.number < bounds.synced {
             return Some(found);
         }
         let mut record = found;
@@ -79,7 +81,7 @@ impl Scan {
                 return Some(found);
             }
             least = least.max(record.number + 1);
-            record = next_record(bytes, record.next, header.salt, least, limit)?;
+            record = next_record(bytes, record.next, salt, least, limit)?;
         }
     }
 }
@@ -108,7 +110,7 @@ pub(super) fn next_record(
 
 #[cfg(test)]
 mod tests {
-    use super::super::format::{begin_record, record_len, seal_record};
+    use super::super::format::{HEADER, Header, begin_record, record_len, seal_record};
     use super::*;
 
     /// As fuzzing found it: the record that told that the one before it is no torn write was passed over and cut off,
@@ -129,13 +131,14 @@ mod tests {
             bytes.resize(start + record_len(4), 0);
             seal_record(&mut bytes[start..], 4, header.salt, first_of_write);
         }
-        let first = scan(&bytes, &header, None);
+        let read = Header::read(&bytes).expect("it was just written");
+        let first = scan(&bytes, &read, Bounds::default());
         let numbers = |scan: &Scan| {
             let records = scan.records.iter();
             records.map(|record| record.number).collect::<Vec<_>>()
         };
         assert_eq!((numbers(&first), first.corrupt), (vec![12, 266], 2));
-        let second = scan(&bytes[..first.end], &header, None);
+        let second = scan(&bytes[..first.end], &read, Bounds::default());
         assert_eq!(numbers(&second), [12, 266]);
     }
 }

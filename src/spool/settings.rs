@@ -11,7 +11,7 @@ use crate::units::{Percent, size_setting};
 pub struct Settings {
     /// Where the segments are. `./data/spool`
     pub dir: PathBuf,
-    /// Bytes on disk, of which one destination may hold half. 1 GiB; 0 turns the spool off.
+    /// Bytes on disk, the quarantine and the kept dead letters included; one destination may hold half. 1 GiB; 0 turns the spool off.
     #[serde(deserialize_with = "size_setting")]
     pub max_size: u64,
     /// Part of the disk that stays free; under it the spool counts as full. 5 %.

@@ -5,18 +5,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use fastrand::Rng;
 
-use super::disk::{Disk, DiskFile, Space};
+use super::disk::{Disk, DiskFile, Identity, Space};
 
 /// The least that a disk writes whole, in bytes.
 const SECTOR: usize = 512;
 
 /// See the module. A clone is the same disk.
 #[derive(Clone)]
-pub(crate) struct SimulatedDisk(Arc<Mutex<State>>);
+pub(crate) struct SimulatedDisk(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    open_files: AtomicUsize,
+}
 
 struct State {
     rng: Rng,
@@ -43,6 +49,8 @@ enum Entry {
     NoDir(PathBuf),
     File(PathBuf, u64),
     NoFile(PathBuf),
+    /// In one step: both names change, or neither.
+    Renamed(PathBuf, PathBuf, u64),
 }
 
 #[derive(Default)]
@@ -67,7 +75,7 @@ pub(crate) struct Faults {
 
 impl SimulatedDisk {
     pub(crate) fn new(seed: u64, total: u64) -> Self {
-        SimulatedDisk(Arc::new(Mutex::new(State {
+        let state = Mutex::new(State {
             rng: Rng::with_seed(seed),
             files: BTreeMap::new(),
             next_file: 0,
@@ -77,7 +85,16 @@ impl SimulatedDisk {
             faults: Faults::default(),
             has_forgotten: false,
             total,
-        })))
+        });
+        SimulatedDisk(Arc::new(Shared {
+            state,
+            open_files: AtomicUsize::new(0),
+        }))
+    }
+
+    /// How many files are open now.
+    pub(crate) fn open_files(&self) -> usize {
+        self.0.open_files.load(Ordering::Relaxed)
     }
 
     pub(crate) fn fail(&self, faults: Faults) {
@@ -99,6 +116,11 @@ impl SimulatedDisk {
         self.lock().flip_bits()
     }
 
+    /// Flips one bit of some file. Which file, and which of its bytes.
+    pub(crate) fn flip_a_bit(&self) -> (PathBuf, usize) {
+        self.lock().flip_a_bit()
+    }
+
     /// Whether a sync has failed: what it should have written may be read, and be gone after a crash
     /// all the same.
     pub(crate) fn has_forgotten(&self) -> bool {
@@ -116,7 +138,7 @@ impl SimulatedDisk {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().expect("nobody panics with it")
+        self.0.state.lock().expect("nobody panics with it")
     }
 }
 
@@ -163,16 +185,39 @@ impl State {
                 self.durable.enter(&entry);
             }
         }
-        let dirs = self.durable.dirs.clone();
-        self.durable
-            .files
-            .retain(|path, _| path.parent().is_some_and(|dir| dirs.contains(dir)));
+        // Without its entry in the directory above, nothing below a directory is found again.
+        let Names { dirs, files } = &mut self.durable;
+        let known = dirs.clone();
+        let is_found = |path: &Path| {
+            let mut above = path.ancestors().skip(1);
+            above.all(|dir| dir == Path::new("/") || known.contains(dir))
+        };
+        dirs.retain(|dir| is_found(dir));
+        files.retain(|path, _| is_found(path));
         self.live = self.durable.clone();
         let named: BTreeSet<u64> = self.live.files.values().copied().collect();
         self.files.retain(|file, _| named.contains(file));
         for content in self.files.values_mut() {
             content.lose_power(&mut self.rng);
         }
+    }
+
+    fn flip_a_bit(&mut self) -> (PathBuf, usize) {
+        let bytes = |file: &u64| self.files[file].live.len();
+        let all: usize = self.live.files.values().map(bytes).sum();
+        let mut at = self.rng.usize(..all);
+        let bit = self.rng.u32(..8);
+        for (path, file) in &self.live.files {
+            let content = self.files.get_mut(file).expect("it has a name");
+            if at < content.live.len() {
+                content.live[at] ^= 1 << bit;
+                content.durable.clone_from(&content.live);
+                content.unsynced.clear();
+                return (path.clone(), at);
+            }
+            at -= content.live.len();
+        }
+        unreachable!("the place is within all of them")
     }
 
     fn flip_bits(&mut self) -> Option<PathBuf> {
@@ -208,6 +253,10 @@ impl Names {
             Entry::NoDir(path) => drop(self.dirs.remove(path)),
             Entry::File(path, file) => drop(self.files.insert(path.clone(), *file)),
             Entry::NoFile(path) => drop(self.files.remove(path)),
+            Entry::Renamed(from, to, file) => {
+                self.files.remove(from);
+                self.files.insert(to.clone(), *file);
+            }
         }
     }
 }
@@ -277,8 +326,11 @@ impl Disk for SimulatedDisk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.lock();
         state.others_break()?;
-        if !state.live.dirs.contains(dir) {
-            state.enter(parent(dir), Entry::Dir(dir.to_owned()));
+        let above: Vec<&Path> = dir.ancestors().collect();
+        for dir in above.into_iter().rev().skip(1) {
+            if !state.live.dirs.contains(dir) {
+                state.enter(parent(dir), Entry::Dir(dir.to_owned()));
+            }
         }
         Ok(())
     }
@@ -308,10 +360,7 @@ impl Disk for SimulatedDisk {
         state.next_file += 1;
         state.files.insert(file, Content::default());
         state.enter(parent(path), Entry::File(path.to_owned(), file));
-        Ok(Arc::new(SimulatedFile {
-            disk: self.clone(),
-            file,
-        }))
+        Ok(SimulatedFile::new(self, file))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
@@ -322,10 +371,7 @@ impl Disk for SimulatedDisk {
             .get(path)
             .copied()
             .ok_or_else(not_there)?;
-        Ok(Arc::new(SimulatedFile {
-            disk: self.clone(),
-            file,
-        }))
+        Ok(SimulatedFile::new(self, file))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -336,6 +382,26 @@ impl Disk for SimulatedDisk {
         }
         state.enter(parent(path), Entry::NoFile(path.to_owned()));
         Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        state.others_break()?;
+        let file = *state.live.files.get(from).ok_or_else(not_there)?;
+        if !state.live.dirs.contains(parent(to)) {
+            return Err(not_there());
+        }
+        let entry = Entry::Renamed(from.to_owned(), to.to_owned(), file);
+        state.enter(parent(to), entry);
+        Ok(())
+    }
+
+    fn length(&self, path: &Path) -> io::Result<u64> {
+        self.open(path)?.length()
+    }
+
+    fn identity(&self, path: &Path) -> io::Result<Identity> {
+        self.open(path)?.identity()
     }
 
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
@@ -372,6 +438,22 @@ impl Disk for SimulatedDisk {
 struct SimulatedFile {
     disk: SimulatedDisk,
     file: u64,
+}
+
+impl SimulatedFile {
+    fn new(disk: &SimulatedDisk, file: u64) -> Arc<Self> {
+        disk.0.open_files.fetch_add(1, Ordering::Relaxed);
+        Arc::new(SimulatedFile {
+            disk: disk.clone(),
+            file,
+        })
+    }
+}
+
+impl Drop for SimulatedFile {
+    fn drop(&mut self) {
+        self.disk.0.open_files.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl DiskFile for SimulatedFile {
@@ -418,6 +500,13 @@ impl DiskFile for SimulatedFile {
         let length = usize::try_from(length).expect("the disk is small");
         state.content(self.file).change(Change::Cut(length));
         Ok(())
+    }
+
+    fn identity(&self) -> io::Result<Identity> {
+        Ok(Identity {
+            device: 0,
+            inode: self.file,
+        })
     }
 
     fn sync(&self) -> io::Result<()> {

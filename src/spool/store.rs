@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::batch::Batch;
-use super::disk::Disk;
+use super::disk::{Disk, create_synced};
 use super::error::{OpenError, Refusal};
 use super::format::{HEADER, seal_record};
-use super::owned::{Owned, segment_name};
+use super::lock::Lock;
+use super::names::{is_queue, segment_name, segments};
+use super::owned::Owned;
 use super::queue::{Name, Queue};
-use super::recovery::{Recovered, recover};
+use super::recovery::{Recovered, Recovery};
 use super::settings::Settings;
+use super::usage::Usage;
 
 /// How the disk is used, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +59,9 @@ pub struct Store {
     pub(super) queues: Vec<Owned>,
     pub(super) salt: u64,
     pub(super) corrupt: u64,
+    pub(super) usage: Arc<Usage>,
+    /// None in tests, whose disk is in memory.
+    pub(super) lock: Option<Arc<Lock>>,
 }
 
 impl Store {
@@ -70,8 +76,8 @@ impl Store {
         salt: u64,
     ) -> Result<(Self, Vec<Found>), OpenError> {
         let dir = settings.dir.clone();
-        disk.create_dir(&dir)
-            .map_err(|error| OpenError::io(&dir, error))?;
+        create_synced(&*disk, &dir).map_err(|error| OpenError::io(&dir, error))?;
+        let usage = Usage::new(Arc::clone(&disk), dir.clone(), settings.max_size);
         let mut store = Store {
             disk,
             dir,
@@ -80,21 +86,58 @@ impl Store {
             queues: Vec::new(),
             salt,
             corrupt: 0,
+            usage,
+            lock: None,
         };
-        let mut found = Vec::new();
-        let listed = store.disk.list(&store.dir);
-        for name in listed.map_err(|error| OpenError::io(&store.dir, error))? {
-            let path = store.dir.join(&name);
-            let is_queue = store.disk.list(&path).is_ok()
-                && ![super::recovery::QUARANTINE, "dead-letters"].contains(&name.as_str());
-            if is_queue {
-                let (recovered, corrupt) = recover(&*store.disk, &store.dir, path)?;
-                store.corrupt += corrupt;
-                found.extend(recovered.map(|recovered| store.adopt(recovered)));
-            }
+        let mut found: Vec<Found> = Vec::new();
+        for recovered in store.recover()? {
+            found.push(store.adopt(recovered));
         }
         found.sort_by(|a, b| a.name.cmp(&b.name));
         Ok((store, found))
+    }
+
+    /// Reads what is there.
+    fn recover(&mut self) -> Result<Vec<Recovered>, OpenError> {
+        let names = self.disk.list(&self.dir);
+        let mut names = names.map_err(|error| OpenError::io(&self.dir, error))?;
+        names.retain(|name| is_queue(name));
+        // What is set aside must leave room for all that is there.
+        let there = names.iter().map(|name| self.length_of(name)).sum();
+        self.usage.changed(0, there);
+        let mut recovery = Recovery {
+            disk: &*self.disk,
+            root: &self.dir,
+            usage: &self.usage,
+            corrupt: 0,
+        };
+        let mut recovered = Vec::new();
+        for name in names {
+            recovered.extend(recovery.queue(&name)?);
+        }
+        self.corrupt = recovery.corrupt;
+        self.usage.changed(there, 0);
+        Ok(recovered)
+    }
+
+    /// The bytes of a queue's segments. What can't be asked counts as nothing.
+    fn length_of(&self, name: &str) -> u64 {
+        let dir = self.dir.join(name);
+        let names = self.disk.list(&dir).unwrap_or_default();
+        let segments = segments(&names, &dir).into_iter();
+        segments
+            .map(|(_, path)| self.disk.length(&path).unwrap_or(0))
+            .sum()
+    }
+
+    /// Whether the spool's directory still has its name.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub(super) fn check_in_place(&self) -> io::Result<()> {
+        self.lock
+            .as_ref()
+            .map_or(Ok(()), |lock| lock.check_in_place())
     }
 
     /// A queue that was recovered. Gives what is left in it, which may be nothing.
@@ -106,7 +149,7 @@ impl Store {
             .map_or(0, |view| view.next)
             .max(recovered.mark);
         let mark = recovered.mark.max(first);
-        let queue = Queue::new(recovered.name.clone(), mark);
+        let queue = self.new_queue(recovered.name.clone(), mark, recovered.dir.clone());
         queue.occupies(recovered.bytes);
         let sealed = recovered.views.iter().map(|view| {
             let path = recovered.dir.join(segment_name(view.first));
@@ -129,6 +172,16 @@ impl Store {
         }
     }
 
+    fn new_queue(&self, name: Name, mark: u64, dir: PathBuf) -> Arc<Queue> {
+        Queue::new(
+            name,
+            mark,
+            Arc::clone(&self.disk),
+            dir,
+            Arc::clone(&self.usage),
+        )
+    }
+
     /// How many corrupt places were found so far.
     pub fn corrupt(&self) -> u64 {
         self.corrupt
@@ -142,8 +195,8 @@ impl Store {
             .position(|owned| owned.queue.name() == name);
         let place = known.unwrap_or_else(|| {
             let dir = self.dir.join(name.directory());
-            self.queues
-                .push(Owned::new(Queue::new(name.clone(), 0), dir));
+            let queue = self.new_queue(name.clone(), 0, dir.clone());
+            self.queues.push(Owned::new(queue, dir));
             self.queues.len() - 1
         });
         (place, Arc::clone(&self.queues[place].queue))
@@ -173,7 +226,11 @@ impl Store {
         synced
             .map(|((place, batch), refusal)| {
                 let owned = &mut self.queues[*place];
-                let synced = owned.sync();
+                let in_place = self
+                    .lock
+                    .as_ref()
+                    .map_or(Ok(()), |lock| lock.check_in_place());
+                let synced = in_place.and_then(|()| owned.sync(&*self.disk));
                 let refusal = match synced {
                     Ok(()) => refusal,
                     Err(error) => Some(owned.failed(&*self.disk, now, &error)),
@@ -192,6 +249,10 @@ impl Store {
             && now < *until
         {
             return Some(refusal.clone());
+        }
+        if let Err(error) = self.check_in_place() {
+            // Nothing may be made or removed in a directory that is not this spool's.
+            return Some(Refusal::Disk(error.to_string()));
         }
         let mut from = 0;
         while from < batch.records.len() {
@@ -265,8 +326,7 @@ impl Store {
     /// How many more bytes a queue may take up, if it is as many as it needs.
     fn allowance(&self, place: usize, needed: u64) -> io::Result<Result<u64, Refusal>> {
         let (settings, owned) = (&self.settings, &self.queues[place]);
-        let all: u64 = self.queues.iter().map(|owned| owned.queue.bytes()).sum();
-        let of_all = settings.max_size.saturating_sub(all);
+        let of_all = self.usage.room(needed);
         let of_one = (settings.max_size / 2).saturating_sub(owned.queue.bytes());
         let space = self.disk.space(&self.dir)?;
         let of_disk = space
@@ -286,7 +346,9 @@ impl Store {
                 "this destination holds half of spool.max_size".to_owned(),
             ))
         } else {
-            Err(Refusal::Full("spool.max_size is reached".to_owned()))
+            Err(Refusal::Full(
+                "spool.max_size is reached, with what is in quarantine and dead-letters".to_owned(),
+            ))
         })
     }
 }

@@ -7,15 +7,19 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use super::disk::Disk;
+use super::disk::{Disk, create_synced};
+use super::format::{HEADER, Header, PAGE, record_len};
+use super::names::{DEAD_LETTERS, QUARANTINE, segments};
 use super::queue::{Cursor, Name, Queue};
-use super::recovery::QUARANTINE;
+use super::recovery::whole;
 use super::settings::Settings;
 use super::simulated::{Faults, SimulatedDisk};
-use super::store::{Sizes, Store};
+use super::store::{Found, Sizes, Store};
 use super::{Batch, Refusal};
 use crate::units::Percent;
 
+/// Not one of its directories is there at first.
+const ROOT: &str = "/data/bridge/spool";
 const RUNS: u64 = 10_000;
 const SIZES: Sizes = Sizes {
     segment: 16 * 1024,
@@ -55,7 +59,7 @@ struct Scene {
 
 fn settings() -> Settings {
     Settings {
-        dir: PathBuf::from("/spool"),
+        dir: PathBuf::from(ROOT),
         max_size: 512 * 1024,
         keep_free: Percent::new(0),
     }
@@ -297,9 +301,7 @@ impl Scene {
         }
         self.store().tick(true).expect("the disk is well");
         assert!(self.store().is_empty());
-        let left = self
-            .disk
-            .files_outside(&Path::new("/spool").join(QUARANTINE));
+        let left = self.disk.files_outside(&Path::new(ROOT).join(QUARANTINE));
         assert!(left.is_empty(), "{left:?}");
     }
 }
@@ -362,4 +364,306 @@ fn what_is_to_stay_free_of_the_disk_stays_free() {
         (number + 1, None),
         "it goes on by itself"
     );
+}
+
+/// A spool with one queue, and what it needs to be used.
+struct OneQueue {
+    disk: SimulatedDisk,
+    store: Store,
+    place: usize,
+    queue: Arc<Queue>,
+    found: Option<Found>,
+}
+
+impl OneQueue {
+    fn open(disk: &SimulatedDisk) -> Self {
+        let opened = Store::open(Arc::new(disk.clone()), &settings(), SIZES, 7);
+        let (mut store, found) = opened.expect("recovery always starts");
+        let (place, queue) = store.queue(&name(0));
+        OneQueue {
+            disk: disk.clone(),
+            store,
+            place,
+            queue,
+            found: found.into_iter().next(),
+        }
+    }
+
+    /// Appends records whose bodies have this length.
+    fn append(&mut self, numbers: std::ops::Range<u64>, body: usize) {
+        let mut batch = Batch::new();
+        for number in numbers.clone() {
+            batch.push(number, number, |bytes| bytes.resize(bytes.len() + body, 7));
+        }
+        let appended = self
+            .store
+            .append(Instant::now(), &mut [(self.place, batch)]);
+        assert_eq!(appended, [(numbers.end, None)]);
+    }
+
+    /// The numbers that can be read from this one on, and how many others there should be.
+    fn read(&self, from: u64) -> (BTreeSet<u64>, u64) {
+        let mut cursor = Cursor::new(Arc::clone(&self.queue), from);
+        let (mut numbers, mut lost) = (BTreeSet::new(), 0);
+        loop {
+            let read = cursor.read(3000, u64::MAX).expect("reads don't fail here");
+            lost += read.lost;
+            if read.records.is_empty() && read.lost == 0 {
+                return (numbers, lost);
+            }
+            numbers.extend(read.records.iter().map(|record| record.0));
+        }
+    }
+}
+
+const RECORDS: u64 = 40;
+
+/// What is left after a run that ended in order.
+fn left_behind(seed: u64) -> SimulatedDisk {
+    let disk = SimulatedDisk::new(seed, u64::MAX / 4);
+    let mut run = OneQueue::open(&disk);
+    for first in (0..RECORDS).step_by(4) {
+        run.append(first..first + 4, 500);
+    }
+    run.store.tick(true).expect("the disk is well");
+    disk
+}
+
+#[test]
+fn a_flipped_bit_costs_at_most_the_record_that_it_hit_and_is_counted() {
+    for seed in 0..3000 {
+        let disk = left_behind(seed);
+        let (path, at) = disk.flip_a_bit();
+        let next = OneQueue::open(&disk);
+        let (numbers, lost) = next.read(0);
+        let missing = RECORDS - numbers.len() as u64;
+        let what = format!("seed {seed}, {} at {at}", path.display());
+        assert_eq!(lost, missing, "{what}");
+        let in_a_record = path.extension().is_some_and(|it| it == "seg") && at >= HEADER;
+        assert!(
+            missing <= u64::from(in_a_record),
+            "{what}: {missing} are missing"
+        );
+        let is_header = path.extension().is_some_and(|it| it == "seg") && at < HEADER;
+        let is_counted = missing > 0 || is_header;
+        assert_eq!(next.store.corrupt() > 0, is_counted, "{what}");
+        assert_eq!(next.found.map(|found| found.next), Some(RECORDS), "{what}");
+    }
+}
+
+#[test]
+fn a_bit_that_flips_in_a_segment_of_the_first_version_costs_no_more_than_it_must() {
+    for seed in 0..1000 {
+        let disk = left_behind(seed);
+        to_first_version(&disk);
+        let dir = Path::new(ROOT).join(name(0).directory());
+        let names = disk.list(&dir).expect("it is there");
+        let (_, last) = segments(&names, &dir).pop().expect("there are some");
+        let (path, at) = disk.flip_a_bit();
+        let is_segment = path.extension().is_some_and(|it| it == "seg");
+        // Its salt and its name stand nowhere else, and nothing says that the last write was whole.
+        let is_last = path == last;
+        let is_alone = (16..24).contains(&at) || (32..34 + QUEUES[0].len()).contains(&at);
+        if is_segment && is_alone {
+            continue;
+        }
+        let (numbers, _) = OneQueue::open(&disk).read(0);
+        let missing = RECORDS - numbers.len() as u64;
+        let what = format!("seed {seed}, {} at {at}", path.display());
+        let most = if is_last { 4 } else { 1 };
+        assert!(missing <= most, "{what}: {missing} are missing");
+        assert!(missing == 0 || at >= PAGE, "{what}");
+    }
+}
+
+/// Makes the segments and marks of a queue what earlier releases wrote.
+fn to_first_version(disk: &SimulatedDisk) {
+    let dir = Path::new(ROOT).join(name(0).directory());
+    for file in disk.list(&dir).expect("it is there") {
+        let file = disk.open(&dir.join(&file)).expect("it is there");
+        let bytes = whole(&*file).expect("it can be read");
+        let bytes = match Header::read(&bytes) {
+            Ok(read) => [&read.header.page(1), &bytes[HEADER..]].concat(),
+            Err(_) => bytes[..2 * PAGE].to_vec(),
+        };
+        file.cut(0).expect("the disk is well");
+        file.write_at(&bytes, 0).expect("the disk is well");
+        file.sync().expect("the disk is well");
+    }
+}
+
+#[test]
+fn a_spool_of_the_first_version_is_read_and_goes_on() {
+    let disk = left_behind(1);
+    to_first_version(&disk);
+    let mut next = OneQueue::open(&disk);
+    assert_eq!(next.store.corrupt(), 0);
+    assert_eq!(next.read(0), ((0..RECORDS).collect(), 0));
+    next.append(RECORDS..RECORDS + 9, 500);
+    assert_eq!(next.read(0), ((0..RECORDS + 9).collect(), 0));
+    let last = OneQueue::open(&disk);
+    assert_eq!(last.store.corrupt(), 0);
+    assert_eq!(last.read(7), ((7..RECORDS + 9).collect(), 0));
+}
+
+#[test]
+fn what_is_cut_off_or_removed_at_the_end_between_two_runs_is_counted_and_read_as_lost() {
+    for cut in [false, true] {
+        let disk = left_behind(2);
+        let dir = Path::new(ROOT).join(name(0).directory());
+        let names = disk.list(&dir).expect("it is there");
+        let (first, path) = segments(&names, &dir).pop().expect("there are some");
+        match cut {
+            true => {
+                let file = disk.open(&path).expect("it is there");
+                file.cut(HEADER as u64 + 600).expect("the disk is well");
+            }
+            false => disk.remove(&path).expect("the disk is well"),
+        }
+        let kept = first + u64::from(cut);
+        let mut next = OneQueue::open(&disk);
+        assert!(next.store.corrupt() > 0, "cut {cut}");
+        let found = next.found.clone().expect("most of it is there");
+        assert_eq!((found.first, found.next), (0, RECORDS), "cut {cut}");
+        assert_eq!(
+            next.read(0),
+            ((0..kept).collect(), RECORDS - kept),
+            "cut {cut}"
+        );
+        next.append(RECORDS..RECORDS + 1, 500);
+        let (numbers, _) = next.read(kept);
+        assert_eq!(numbers, BTreeSet::from([RECORDS]), "cut {cut}");
+    }
+}
+
+#[test]
+fn a_segment_that_is_removed_between_two_runs_is_counted_wherever_it_stood() {
+    for place in 0..3 {
+        let disk = left_behind(5);
+        let dir = Path::new(ROOT).join(name(0).directory());
+        let all = segments(&disk.list(&dir).expect("it is there"), &dir);
+        let end = all.get(place + 1).map_or(RECORDS, |(first, _)| *first);
+        disk.remove(&all[place].1).expect("the disk is well");
+        let next = OneQueue::open(&disk);
+        assert!(next.store.corrupt() > 0, "{place}");
+        let expected = (0..RECORDS).filter(|number| !(all[place].0..end).contains(number));
+        assert_eq!(next.read(0).0, expected.collect(), "{place}");
+    }
+}
+
+#[test]
+fn reading_ends_and_tells_each_lost_record_once_whatever_is_corrupt() {
+    for seed in 0..2000 {
+        let mut rng = Rng::with_seed(seed);
+        let disk = SimulatedDisk::new(seed, u64::MAX / 4);
+        let mut run = OneQueue::open(&disk);
+        let mut cursor = Cursor::new(Arc::clone(&run.queue), 0);
+        let (mut next, mut through, mut read, mut lost) = (0, 0, 0, 0);
+        for _ in 0..rng.u32(1..30) {
+            let more = rng.u64(0..6);
+            run.append(next..next + more, rng.usize(1..900));
+            next += more;
+            let flips = if next > 0 { rng.u32(0..3) } else { 0 };
+            for _ in 0..flips {
+                run.disk.flip_a_bit();
+            }
+            let below = rng.u64(through..=next);
+            let some = cursor.read(rng.usize(1..4000), below);
+            let some = some.expect("reads don't fail here");
+            assert!(
+                (through..=below.max(through)).contains(&some.through),
+                "seed {seed}"
+            );
+            let numbers = some.records.iter().map(|record| record.0);
+            assert!(numbers.is_sorted(), "seed {seed}");
+            through = some.through;
+            read += some.records.len() as u64;
+            lost += some.lost;
+            assert_eq!(read + lost, through, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_finds_only_corrupt_records_below_its_bound_goes_on_behind_them() {
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let disk = SimulatedDisk::new(3, u64::MAX / 4);
+        let mut run = OneQueue::open(&disk);
+        run.append(0..3, 64);
+        let dir = Path::new(ROOT).join(name(0).directory());
+        let names = disk.list(&dir).expect("it is there");
+        let (_, path) = segments(&names, &dir).pop().expect("there is one");
+        let file = disk.open(&path).expect("it is there");
+        let second = HEADER + record_len(64);
+        file.write_at(&vec![0xaa; 2 * record_len(64)], second as u64)
+            .expect("the disk is well");
+        // Synced and in the index, and the lane has not heard of it yet.
+        run.append(3..4, 64);
+        let mut cursor = Cursor::new(Arc::clone(&run.queue), 1);
+        let read = cursor.read(4096, 3).expect("reads don't fail here");
+        let _ = done.send((read.records.len(), read.lost, read.through));
+    });
+    let read = ended.recv_timeout(Duration::from_secs(30));
+    assert_eq!(read, Ok((0, 2, 3)), "it loops");
+}
+
+#[test]
+fn a_directory_whose_parents_were_made_with_it_survives_a_loss_of_power() {
+    for seed in 0..50 {
+        let disk = SimulatedDisk::new(seed, u64::MAX / 4);
+        let dir = Path::new("/data/bridge/events");
+        create_synced(&disk, dir).expect("the disk is well");
+        disk.crash();
+        assert!(disk.list(dir).is_ok(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_dead_letter_that_was_kept_survives_a_loss_of_power_and_counts_in_the_size_of_the_spool() {
+    for seed in 0..50 {
+        let mut run = OneQueue::open(&SimulatedDisk::new(seed, u64::MAX / 4));
+        let kept = run
+            .store
+            .usage
+            .put(DEAD_LETTERS, "one.json", &[b'x'; 400 << 10]);
+        let kept = kept.expect("there is room");
+        let more = run
+            .store
+            .usage
+            .put(DEAD_LETTERS, "two.json", &[b'x'; 200 << 10]);
+        let full = more.map_err(|error| error.kind());
+        assert_eq!(full, Err(std::io::ErrorKind::QuotaExceeded));
+        let mut batch = Batch::new();
+        batch.push(0, 0, |bytes| bytes.resize(bytes.len() + (150 << 10), 1));
+        let refused = run.store.append(Instant::now(), &mut [(run.place, batch)]);
+        assert!(
+            matches!(&refused[..], [(0, Some(Refusal::Full(_)))]),
+            "{refused:?}"
+        );
+        run.disk.crash();
+        assert!(
+            run.disk
+                .length(&kept)
+                .is_ok_and(|length| length == 400 << 10)
+        );
+        let next = OneQueue::open(&run.disk);
+        assert!(
+            next.store.usage.room(0) < 200 << 10,
+            "it is counted at the start too"
+        );
+    }
+}
+
+#[test]
+fn segments_that_wait_are_not_held_open() {
+    let disk = left_behind(4);
+    let next = OneQueue::open(&disk);
+    let mut cursor = Cursor::new(Arc::clone(&next.queue), 0);
+    cursor.read(1, u64::MAX).expect("reads don't fail here");
+    assert!(next.queue.index().len() > 2);
+    // The mark, and the segment that is read.
+    assert_eq!(disk.open_files(), 2);
+    drop((next, cursor));
+    assert_eq!(disk.open_files(), 0);
 }

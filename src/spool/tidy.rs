@@ -1,13 +1,16 @@
 //! Segments come and go: a new one is begun, and what the marks make needless is removed.
 
 use std::io;
-use std::sync::Arc;
+use std::path::Path;
 
+use super::disk::Disk;
 use super::format::{HEADER, Header};
-use super::owned::{Active, segment_name};
-use super::queue::View;
-use super::recovery::clear;
+use super::names::{segment_name, set_aside_name};
+use super::owned::Active;
+use super::queue::{Name, View};
+use super::recovery::{clear, set_aside, whole};
 use super::store::Store;
+use super::usage::Usage;
 
 impl Store {
     /// Closes the active segment, synced, and begins another at this number.
@@ -15,12 +18,13 @@ impl Store {
         self.salt = splitmix(self.salt);
         let (disk, salt, root) = (&*self.disk, self.salt, &self.dir);
         let owned = &mut self.queues[place];
-        owned.sync()?;
+        owned.sync(disk)?;
         owned.seal();
-        if !owned.exists {
+        if !owned.exists || disk.list(&owned.dir).is_err() {
             disk.create_dir(&owned.dir)?;
             disk.sync_dir(root)?;
             owned.exists = true;
+            owned.mark_file = None;
         }
         if owned.mark_file.is_none() {
             // Before the disk is full: marks are what makes room on it.
@@ -36,9 +40,17 @@ impl Store {
         drop(index);
         let path = owned.dir.join(segment_name(first));
         let file = match disk.create(&path) {
-            // One that was given up before it held anything, and could not be unlinked then.
+            // One that was given up before it held anything, and could not be unlinked then; or one of which nothing
+            // could be read at the start.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                disk.remove(&path)?;
+                match Header::is_unused(&whole(&*disk.open(&path)?)?) {
+                    true => disk.remove(&path)?,
+                    false => {
+                        let directory = owned.queue.name().directory();
+                        let name = set_aside_name(&directory, salt, first);
+                        drop(self.usage.move_aside(&path, &name)?);
+                    }
+                }
                 disk.create(&path)?
             }
             made => made?,
@@ -51,22 +63,25 @@ impl Store {
         let made = (|| {
             file.write_at(&header.write(), 0)?;
             file.sync()?;
-            disk.sync_dir(&owned.dir)
+            disk.sync_dir(&owned.dir)?;
+            file.identity()
         })();
-        if let Err(error) = made {
+        let identity = made.inspect_err(|_| {
             // It holds nothing; what can't be removed is removed by the next start.
             let _ = disk.remove(&path);
-            return Err(error);
-        }
+        })?;
         owned.queue.index().push_back(View {
             first,
-            file: Arc::clone(&file),
             salt,
+            start: HEADER as u64,
             end: HEADER as u64,
             next: first,
+            corrupt: false,
+            missing: false,
         });
         owned.active = Some(Active {
             path,
+            identity,
             file,
             salt,
             synced: HEADER as u64,
@@ -85,11 +100,36 @@ impl Store {
     /// # Errors
     /// When the disk fails; what is left is done the next time.
     pub fn tick(&mut self, all: bool) -> io::Result<()> {
+        // Nothing may be removed from a directory that is not this spool's.
+        self.check_in_place()?;
         let mut outcome = Ok(());
         for place in 0..self.queues.len() {
+            self.corrupt += self.queues[place].queue.take_corrupt();
+            self.give_up_missing(place);
             outcome = outcome.and(self.tidy(place, all));
         }
         outcome
+    }
+
+    /// A reader found no file for some segment. If there is none while the spool's directory is there, nobody will
+    /// bring it back: what it held is lost, and the reader goes on behind it.
+    fn give_up_missing(&mut self, place: usize) {
+        let owned = &self.queues[place];
+        let mut index = owned.queue.index();
+        for view in index.iter_mut().filter(|view| view.missing) {
+            view.missing = false;
+            let path = owned.dir.join(segment_name(view.first));
+            let is_gone = self.disk.identity(&path);
+            let is_gone = is_gone.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+            if is_gone && view.end > view.start {
+                self.corrupt += 1;
+                view.end = view.start;
+                tracing::error!(
+                    segment = %path.display(),
+                    "somebody removed this segment of the spool: the events in it that were not read yet are lost"
+                );
+            }
+        }
     }
 
     /// Whether there is anything on disk.
@@ -98,7 +138,7 @@ impl Store {
     }
 
     fn tidy(&mut self, place: usize, all: bool) -> io::Result<()> {
-        let (disk, root) = (&*self.disk, &self.dir);
+        let (disk, root, usage) = (&*self.disk, &self.dir, &*self.usage);
         let owned = &mut self.queues[place];
         if !owned.exists {
             return Ok(());
@@ -120,7 +160,16 @@ impl Store {
                 .front()
                 .is_some_and(|oldest| oldest.next <= mark)
         {
-            disk.remove(&owned.sealed[0].0)?;
+            let path = &owned.sealed[0].0;
+            let oldest = owned.queue.index().front().copied();
+            if let Some(view) = oldest.filter(|view| view.corrupt) {
+                keep_copy(disk, usage, owned.queue.name(), &view, path);
+            }
+            match disk.remove(path) {
+                // Somebody else removed it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed?,
+            }
             owned.sealed.pop_front();
             owned.queue.index().pop_front();
             owned.count();
@@ -134,8 +183,24 @@ impl Store {
         } else if unlinked {
             disk.sync_dir(&owned.dir)?;
         }
+        if all && let Some(mark_file) = &owned.mark_file {
+            mark_file.sync()?;
+        }
         Ok(())
     }
+}
+
+/// Something in a segment was corrupt when it was read: a copy is kept when the segment goes.
+fn keep_copy(disk: &dyn Disk, usage: &Usage, name: &Name, view: &View, path: &Path) {
+    let Ok(bytes) = disk.open(path).and_then(|file| whole(&*file)) else {
+        return;
+    };
+    let header = Header {
+        salt: view.salt,
+        first: view.first,
+        name: name.as_str().to_owned(),
+    };
+    set_aside(usage, &header, path, &bytes);
 }
 
 /// A step of the SplitMix64 generator.

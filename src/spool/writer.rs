@@ -14,9 +14,11 @@ use super::batch::Batch;
 use super::disk::{Disk, RealDisk};
 use super::error::{OpenError, Refusal};
 use super::lock::Lock;
+use super::names::DEAD_LETTERS;
 use super::queue::{Name, Queue};
 use super::settings::Settings;
 use super::store::{Found, Sizes, Store};
+use super::usage::Usage;
 
 /// How often marks are written.
 const TICK: Duration = Duration::from_secs(1);
@@ -36,7 +38,7 @@ pub struct Appended {
 pub trait Watcher: Send + Sync {
     /// An append was written and synced, within this time.
     fn synced(&self, took: Duration);
-    /// So many corrupt places were found since the start.
+    /// So many more corrupt places were found.
     fn corrupt(&self, places: u64);
 }
 
@@ -62,6 +64,8 @@ pub struct Spool(Arc<Shared>);
 struct Shared {
     dir: PathBuf,
     max_size: u64,
+    usage: Arc<Usage>,
+    lock: Option<Arc<Lock>>,
     commands: Mutex<Sender<Command>>,
     found: Vec<Found>,
     start: Instant,
@@ -74,7 +78,6 @@ pub struct Opened {
     dir: PathBuf,
     store: Store,
     found: Vec<Found>,
-    lock: Lock,
 }
 
 impl Opened {
@@ -95,17 +98,14 @@ impl Opened {
     /// # Errors
     /// When no thread can be started.
     pub fn start(self, watcher: Arc<dyn Watcher>) -> io::Result<Spool> {
-        let Opened {
-            dir,
-            store,
-            found,
-            lock,
-        } = self;
+        let Opened { dir, store, found } = self;
         watcher.corrupt(store.corrupt());
         let (commands, receiver) = channel();
         let shared = Arc::new(Shared {
             dir,
             max_size: store.settings.max_size,
+            usage: Arc::clone(&store.usage),
+            lock: store.lock.clone(),
             commands: Mutex::new(commands),
             found,
             start: Instant::now(),
@@ -113,13 +113,13 @@ impl Opened {
             thread: Mutex::default(),
         });
         let writer = Writer {
+            told: store.corrupt(),
             store,
             receiver,
             watcher,
             shared: Arc::clone(&shared),
             next_tick: Instant::now() + TICK,
             failing: false,
-            _lock: lock,
         };
         let thread = std::thread::Builder::new().name("spool".to_owned());
         let thread = thread.spawn(move || writer.run())?;
@@ -144,12 +144,12 @@ impl Spool {
             use std::hash::{BuildHasher, Hasher};
             std::hash::RandomState::new().build_hasher().finish()
         };
-        let (store, found) = Store::open(disk, settings, Sizes::USUAL, salt)?;
+        let (mut store, found) = Store::open(disk, settings, Sizes::USUAL, salt)?;
+        store.lock = Some(Arc::new(lock));
         Ok(Opened {
             dir: settings.dir.clone(),
             store,
             found,
-            lock,
         })
     }
 
@@ -196,6 +196,17 @@ impl Spool {
         }
     }
 
+    /// Keeps a dead letter that no destination takes, as a file of this name, whole and synced.
+    ///
+    /// # Errors
+    /// When there is no room for it, or the disk fails.
+    pub fn keep_dead_letter(&self, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
+        if let Some(lock) = &self.0.lock {
+            lock.check_in_place()?;
+        }
+        self.0.usage.put(DEAD_LETTERS, name, bytes)
+    }
+
     /// Whether the writer answered lately.
     pub fn lives(&self) -> bool {
         let beat = Duration::from_millis(self.0.beat.load(Ordering::Relaxed));
@@ -232,7 +243,8 @@ struct Writer {
     shared: Arc<Shared>,
     next_tick: Instant,
     failing: bool,
-    _lock: Lock,
+    /// How many corrupt places the watcher knows of.
+    told: u64,
 }
 
 impl Writer {
@@ -288,7 +300,13 @@ impl Writer {
     }
 
     fn tick(&mut self, closing: bool) {
-        match self.store.tick(closing) {
+        let outcome = self.store.tick(closing);
+        let corrupt = self.store.corrupt();
+        if corrupt > self.told {
+            self.watcher.corrupt(corrupt - self.told);
+            self.told = corrupt;
+        }
+        match outcome {
             Ok(()) if self.failing => {
                 self.failing = false;
                 tracing::info!(dir = %self.shared.dir.display(), "the spool's marks can be written again");

@@ -323,3 +323,90 @@ fn a_source_with_a_token_file_lets_nobody_else_in() {
         4.0
     );
 }
+
+/// The ids in the file that has the name now.
+fn ids_in(file: &std::path::Path) -> Vec<String> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let lines = text.lines().map(|line| {
+        let envelope: Value = serde_json::from_str(line).expect("each line is JSON");
+        envelope["id"].as_str().expect("it has an id").to_owned()
+    });
+    lines.collect()
+}
+
+#[test]
+fn row_54_an_event_is_published_into_the_file_that_has_the_name() {
+    let mut bridge = Process::start(NOTHING);
+    bridge.await_ready();
+    let dir = bridge.path().join("data/events");
+    let file = dir.join("minchat.message.sent.v1.ndjson");
+    let published = |what: &str| {
+        let posted = bridge.post(sample("message-sent.current"));
+        assert_eq!(
+            (posted.status, posted.json["receipt"].as_str()),
+            (202, Some("published")),
+            "{what}"
+        );
+        let id = posted.json["id"].as_str().expect("it has an id").to_owned();
+        assert!(
+            ids_in(&file).contains(&id),
+            "{what}: it is in no file of that name"
+        );
+    };
+    published("at first");
+    std::fs::remove_file(&file).expect("it is there");
+    published("it was removed");
+    let rotated = file.with_extension("1");
+    std::fs::rename(&file, &rotated).expect("it is there");
+    published("it was renamed");
+    assert_eq!(
+        (ids_in(&rotated).len(), ids_in(&file).len()),
+        (1, 1),
+        "none is there twice"
+    );
+    std::fs::write(dir.join("new"), "").expect("there is room");
+    std::fs::rename(dir.join("new"), &file).expect("it is there");
+    published("another one was moved over it");
+    std::fs::remove_dir_all(&dir).expect("it is there");
+    published("its directory was removed");
+    std::fs::rename(&dir, dir.with_extension("old")).expect("it is there");
+    published("its directory was renamed");
+    let real = dir.with_extension("real");
+    std::fs::rename(&dir, &real).expect("it is there");
+    std::os::unix::fs::symlink(&real, &dir).expect("there is room");
+    published("its directory is behind a link");
+    std::fs::File::create(&file).expect("it is cut, as logrotate's copytruncate does");
+    published("it was cut");
+    bridge.await_log(&["WARN", "the file was removed, renamed or replaced"]);
+    bridge.assert_the_books_balance();
+    bridge.stop();
+}
+
+#[test]
+fn row_54_under_load_every_event_is_in_some_file_however_often_it_is_rotated() {
+    let mut bridge = Process::start(NOTHING);
+    bridge.await_ready();
+    let file = bridge
+        .path()
+        .join("data/events/minchat.message.sent.v1.ndjson");
+    let load = crate::load::Load::start(&bridge, 8);
+    let mut rotated = Vec::new();
+    for turn in 0..20 {
+        await_some("some events", || (ids_in(&file).len() > 5).then_some(()));
+        let to = file.with_extension(turn.to_string());
+        std::fs::rename(&file, &to).expect("it is there");
+        rotated.push(to);
+        if turn % 2 == 0 {
+            bridge.signal("HUP");
+        }
+    }
+    let (accepted, refused) = load.end();
+    assert!(refused.is_empty(), "{refused:?}");
+    bridge.await_metric(&["lane_pending_events"], 0.0);
+    rotated.push(file);
+    let there: std::collections::HashSet<String> =
+        rotated.iter().flat_map(|file| ids_in(file)).collect();
+    let lost = accepted.iter().filter(|id| !there.contains(*id)).count();
+    assert_eq!(lost, 0, "of {}", accepted.len());
+    bridge.stop();
+}

@@ -36,6 +36,8 @@ mod readme;
 mod scripted;
 #[cfg(feature = "kafka")]
 mod spool_commands;
+#[cfg(feature = "kafka")]
+mod spool_files;
 #[cfg(all(feature = "amqp", feature = "kafka"))]
 mod spool_left;
 mod start;

@@ -176,7 +176,11 @@ fn what_is_corrupt_is_told_and_the_rest_is_still_exported() {
     let mut bridge = Process::start_in(bridge.dir(), AWAY);
     bridge.await_metric(&["spool_corrupt_total"], 1.0);
     bridge.stop();
-    run(bridge.path(), &["spool", "verify"]).says(&["set aside at a start", &path]);
+    run(bridge.path(), &["spool", "verify"]).says(&[
+        "set aside",
+        &path,
+        "4 events in it can be read",
+    ]);
 }
 
 #[test]

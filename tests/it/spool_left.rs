@@ -206,13 +206,13 @@ fn a_spool_of_a_later_release_is_refused_by_everything_and_stays_as_it_is() {
     let dir = bridge.path();
     let segment = segment(dir);
     let mut bytes = std::fs::read(&segment).expect("it is there");
-    assert_eq!(bytes[8], 1, "the version of the format");
+    assert_eq!(bytes[8], 2, "the version of the format");
     let before = bytes.clone();
-    bytes[8] = 2;
+    bytes[8] = 3;
     let sum = crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), &bytes[16..4096]);
     bytes[12..16].copy_from_slice(&sum.to_le_bytes());
     std::fs::write(&segment, &bytes).expect("it can be written");
-    let later = "written by a later release, in version 2 of the format";
+    let later = "written by a later release, in version 3 of the format";
     refused(serve(dir)).with(74).says(&[later]);
     for verb in ["list", "verify", "export", "drain"] {
         refused(command(dir, &["spool", verb]))

@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, ExitCode> {
     let config = args.settings.load()?.config;
     let mut queues = inspect(&config, |_| ControlFlow::Continue(()))?;
     // What is published already is about to be removed.
-    queues.retain(|queue| queue.events > 0 || !queue.corrupt.is_empty());
+    queues.retain(|queue| queue.events > 0 || !queue.is_whole());
     if args.json {
         let lines: Vec<Line> = queues.iter().map(|queue| line(&config, queue)).collect();
         return Ok(output::print_lines(&lines));

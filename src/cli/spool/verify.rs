@@ -11,13 +11,14 @@ use super::{inspect, name, refuse};
 use crate::app;
 use crate::cli::settings::SettingsArgs;
 use crate::cli::{exit, output};
+use crate::route;
 use crate::spool::{self, Inspected};
 
 /// Check every queue: what is whole, what is corrupt, what stands in the quarantine.
 ///
-/// Exits with 0, or with 74 if something in a queue is corrupt. The quarantine holds copies of
-/// what was found corrupt at a start; what could be read of it is in its queue, and it does not
-/// change the exit code.
+/// Exits with 0, or with 74 if something in a queue is corrupt or missing. The quarantine holds
+/// segments in which something was found corrupt, and does not change the exit code. What could be read
+/// of them stayed in its queue; `spool export --quarantine` writes what can be read of them here.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -38,11 +39,17 @@ enum Line {
         segments: u64,
         /// Events that are whole records and can't be read.
         unreadable_events: u64,
+        /// Events that should be there besides: a segment was cut short or removed.
+        missing_events: u64,
         corrupt: Vec<Corrupt>,
     },
     Quarantine {
         quarantine: PathBuf,
+        /// None if nothing in it can be read.
+        destination: Option<String>,
         bytes: u64,
+        /// Events in it that can be read.
+        events: u64,
     },
 }
 
@@ -78,11 +85,17 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, ExitCode> {
         .into_iter()
         .map(|queue| line(unreadable_in(&queue), queue));
     let mut lines: Vec<Line> = queued.collect();
-    let set_aside = spool::quarantine(&config.spool.dir).map_err(refuse)?;
+    let set_aside = spool::quarantine(&config.spool.dir, |_| ControlFlow::Continue(()));
     lines.extend(
         set_aside
+            .map_err(refuse)?
             .into_iter()
-            .map(|(quarantine, bytes)| Line::Quarantine { quarantine, bytes }),
+            .map(|file| Line::Quarantine {
+                quarantine: file.path,
+                destination: file.queue.map(|name| route::shown(name.as_str())),
+                bytes: file.bytes,
+                events: file.events,
+            }),
     );
     let printed = match args.json {
         true => output::print_lines(&lines),
@@ -104,10 +117,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, ExitCode> {
 fn line(unreadable_events: u64, queue: Inspected) -> Line {
     Line::Queue {
         destination: name(&queue),
-        whole: queue.corrupt.is_empty() && unreadable_events == 0,
+        whole: queue.is_whole() && unreadable_events == 0,
         events: queue.events,
         segments: queue.segments,
         unreadable_events,
+        missing_events: queue.missing,
         corrupt: queue
             .corrupt
             .into_iter()
@@ -134,6 +148,7 @@ fn text(lines: &[Line]) -> String {
                 destination,
                 events,
                 unreadable_events,
+                missing_events,
                 corrupt,
                 ..
             } => {
@@ -144,14 +159,25 @@ fn text(lines: &[Line]) -> String {
                 if *unreadable_events > 0 {
                     let _ = writeln!(text, "    {unreadable_events} of them are no event");
                 }
+                if *missing_events > 0 {
+                    let _ = writeln!(
+                        text,
+                        "    {missing_events} more are missing: a segment was cut short or removed"
+                    );
+                }
                 corrupt.iter().try_for_each(|Corrupt { segment, places }| {
                     let segment = segment.display();
                     writeln!(text, "    {segment}: {places} corrupt places")
                 })
             }
-            Line::Quarantine { quarantine, bytes } => writeln!(
+            Line::Quarantine {
+                quarantine,
+                bytes,
+                events,
+                ..
+            } => writeln!(
                 text,
-                "[i] set aside at a start: {}, {}",
+                "[i] set aside: {}, {}, {events} events in it can be read",
                 quarantine.display(),
                 BinaryBytes(*bytes)
             ),

@@ -370,6 +370,9 @@ fn sizes_that_do_not_fit_one_another_are_told() {
         ("spool: {max_size: 10MiB}", &["spool.max_size (config.yaml:1): 10485760 bytes are too few for segments of 16 MiB, of which one destination may fill half; give at least 64MiB, or 0"]),
         ("spool: {max_size: 64MiB}", &[]),
         ("spool: {dir: /x}\nfile: {dir: /x}", &["file.dir (config.yaml:2): file.dir and spool.dir are one directory"]),
+        ("spool: {dir: ./x/y/../z/}\nfile: {dir: x/z}", &["file.dir (config.yaml:2): file.dir and spool.dir are one directory"]),
+        ("spool: {dir: ./data}", &["spool.dir (config.yaml:1): file.dir is inside spool.dir"]),
+        ("file: {dir: ./data}", &["file.dir (config.yaml:1): spool.dir is inside file.dir"]),
     ]);
 }
 

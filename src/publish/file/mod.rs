@@ -1,14 +1,16 @@
 //! Publishing to files: JSON Lines, one file a destination.
 //!
-//! Guarantees: an event is confirmed when its line is whole on disk, synced; what a failed write or
-//! a crash left of a line is cut off before the next one is appended; one process writes a file.
-//! Leaves to others: rotation (the file is opened anew when asked to), and deletion.
+//! Guarantees: an event is confirmed when its line is whole on disk, synced, in the file that has the name at that
+//! moment; what a failed write or a crash left of a line is cut off before the next one is appended; one process writes
+//! a file. A file that was removed, renamed or replaced is opened anew by its name.
+//! Leaves to others: rotation, and deletion.
 
 mod dead_letters;
 pub mod settings;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ pub use dead_letters::{read as read_dead_letters, read_kept as read_kept_dead_le
 use settings::Settings;
 
 use crate::publish::{Class, Failure, Handover, Publisher, Reason, Report, Reporter};
+use crate::spool::disk::{Disk, Identity, RealDisk, create_synced};
 
 /// How much is read at once while the end of a file's last line is looked for, in bytes.
 const STEP: u64 = 64 * 1024;
@@ -58,7 +61,7 @@ pub fn path(settings: &Settings, name: &str) -> PathBuf {
 pub fn check(settings: &Settings) -> io::Result<()> {
     fs::create_dir_all(&settings.dir)?;
     let probe = settings.dir.join(format!(".probe-{}", std::process::id()));
-    File::create(&probe)?.sync_all()?;
+    File::create_new(&probe)?.sync_all()?;
     fs::remove_file(&probe)
 }
 
@@ -103,9 +106,13 @@ impl FilePublisher {
         let FilePublisher {
             path, open, buffer, ..
         } = self;
+        if open.as_ref().is_some_and(|lines| !lines.is_at(path)) {
+            tracing::warn!(path = %path.display(), "the file was removed, renamed or replaced: opening it anew by its name");
+            *open = None;
+        }
         let appended = match open {
-            Some(open) => open.append(buffer),
-            None => Lines::open(path).and_then(|opened| open.insert(opened).append(buffer)),
+            Some(open) => open.append(path, buffer),
+            None => Lines::open(path).and_then(|opened| open.insert(opened).append(path, buffer)),
         };
         appended.map_err(|error| {
             // What a failed sync left of the data is unknown: only another file handle may be trusted.
@@ -121,7 +128,6 @@ impl Lines {
     fn open(path: &Path) -> io::Result<Self> {
         let dir = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(dir)?;
-        let is_new = !path.exists();
         let mut file = OpenOptions::new()
             .create(true)
             .read(true)
@@ -139,22 +145,47 @@ impl Lines {
             tracing::warn!(path = %path.display(), bytes = length - end, "cut off a line that was never finished");
             file.set_len(end)?;
         }
-        if is_new {
-            File::open(dir)?.sync_all()?;
-        }
+        // Also where the file was there already: whoever made it may not have synced its entry, or those above.
+        create_synced(&RealDisk, dir)?;
+        RealDisk.sync_dir(dir)?;
         Ok(Lines { file, end })
     }
 
-    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+    /// Whether the file still has its name, and all the lines that were appended.
+    fn is_at(&self, path: &Path) -> bool {
+        let Ok(ours) = self.file.metadata() else {
+            return false;
+        };
+        let has_name = ours.nlink() > 0
+            && RealDisk
+                .identity(path)
+                .is_ok_and(|named| named == Identity::from(&ours));
+        // A device has no length.
+        has_name && (!ours.is_file() || ours.len() >= self.end)
+    }
+
+    fn append(&mut self, path: &Path, lines: &[u8]) -> io::Result<()> {
         self.file.write_all(lines)?;
         self.file.sync_data()?;
-        self.end += lines.len() as u64;
+        let end = self.end + lines.len() as u64;
+        let before = std::mem::replace(&mut self.end, end);
+        if !self.is_at(path) {
+            self.end = before;
+            return Err(io::Error::other(
+                "the file was removed, renamed or replaced while it was written to",
+            ));
+        }
         Ok(())
     }
 
-    /// Takes back what was appended and not synced. If that fails too, the next opening cuts at least a torn line.
+    /// Takes back what was appended and not believed. If that fails too, the next opening cuts at least a torn line.
     fn cut(self) {
-        if let Err(error) = self.file.set_len(self.end) {
+        // Never makes the file longer: somebody else may have cut it.
+        let is_longer = self
+            .file
+            .metadata()
+            .is_ok_and(|about| about.len() > self.end);
+        if is_longer && let Err(error) = self.file.set_len(self.end) {
             tracing::debug!(%error, "what was not synced could not be cut off");
         }
     }

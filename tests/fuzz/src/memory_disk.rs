@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use minchat_bridge::spool::Disk;
-use minchat_bridge::spool::disk::{DiskFile, Space};
+use minchat_bridge::spool::disk::{DiskFile, Identity, Space};
 
 type Bytes = Arc<Mutex<Vec<u8>>>;
 
@@ -71,6 +71,21 @@ impl Disk for MemoryDisk {
         removed.map(drop).ok_or(ErrorKind::NotFound.into())
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut files = self.locked_files();
+        let bytes = files.remove(from).ok_or(ErrorKind::NotFound)?;
+        files.insert(to.to_owned(), bytes);
+        Ok(())
+    }
+
+    fn length(&self, path: &Path) -> io::Result<u64> {
+        self.open(path)?.length()
+    }
+
+    fn identity(&self, path: &Path) -> io::Result<Identity> {
+        self.open(path)?.identity()
+    }
+
     fn remove_dir(&self, dir: &Path) -> io::Result<()> {
         self.locked_dirs().remove(dir);
         Ok(())
@@ -120,6 +135,12 @@ impl DiskFile for MemoryFile {
         let length = usize::try_from(length).map_err(io::Error::other)?;
         self.bytes().resize(length, 0);
         Ok(())
+    }
+
+    fn identity(&self) -> io::Result<Identity> {
+        // The address of what is shared: another file has another one as long as this is open.
+        let inode = Arc::as_ptr(&self.0).addr() as u64;
+        Ok(Identity { device: 0, inode })
     }
 
     fn sync(&self) -> io::Result<()> {

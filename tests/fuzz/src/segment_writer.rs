@@ -2,8 +2,8 @@
 
 use arbitrary::Arbitrary;
 
-/// Where the first record stands.
-pub const HEADER: usize = 4096;
+/// One copy of the header, and one slot of a mark.
+pub const PAGE: usize = 4096;
 const HEAD: usize = 24;
 const FIRST_OF_WRITE: u32 = 1 << 31;
 
@@ -105,9 +105,9 @@ fn damage(segment: &mut Vec<u8>, part: &Part) {
 }
 
 fn header(name: &str, salt: u64, first: u64) -> Vec<u8> {
-    let mut page = vec![0; HEADER];
+    let mut page = vec![0; PAGE];
     page[..8].copy_from_slice(b"MCBSPOOL");
-    page[8..12].copy_from_slice(&1_u32.to_le_bytes());
+    page[8..12].copy_from_slice(&2_u32.to_le_bytes());
     page[16..24].copy_from_slice(&salt.to_le_bytes());
     page[24..32].copy_from_slice(&first.to_le_bytes());
     let length = u16::try_from(name.len()).expect("the name is short");
@@ -115,7 +115,7 @@ fn header(name: &str, salt: u64, first: u64) -> Vec<u8> {
     page[34..34 + name.len()].copy_from_slice(name.as_bytes());
     let sum = crc32c::crc32c_append(crc32c::crc32c(&page[..12]), &page[16..]);
     page[12..16].copy_from_slice(&sum.to_le_bytes());
-    page
+    page.repeat(2)
 }
 
 fn append(segment: &mut Vec<u8>, salt: u64, first_of_write: bool, record: &Whole) {
@@ -137,9 +137,9 @@ fn sum(salt: u64, length: u32, rest: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c_append(sum, &length.to_le_bytes()), rest)
 }
 
-/// Every record that stands whole at any multiple of 8 behind the header, in the order of the bytes.
+/// Every record that stands whole at any multiple of 8 behind the first page, in the order of the bytes.
 pub fn whole_records(segment: &[u8], salt: u64) -> Vec<Whole> {
-    let places = (HEADER..segment.len()).step_by(8);
+    let places = (PAGE..segment.len()).step_by(8);
     places
         .filter_map(|at| whole_record(&segment[at..], salt))
         .collect()
@@ -161,9 +161,9 @@ fn whole_record(bytes: &[u8], salt: u64) -> Option<Whole> {
 
 /// A mark as it is after its first write.
 pub fn mark(number: u64) -> Vec<u8> {
-    let mut file = vec![0; 2 * HEADER];
+    let mut file = vec![0; 3 * PAGE];
     let mut slot = [1_u64.to_le_bytes(), number.to_le_bytes()].concat();
     slot.extend_from_slice(&crc32c::crc32c(&slot).to_le_bytes());
-    file[HEADER..HEADER + slot.len()].copy_from_slice(&slot);
+    file[PAGE..PAGE + slot.len()].copy_from_slice(&slot);
     file
 }

@@ -98,7 +98,9 @@ fn stand_there(left: &Written, records: &[Whole]) {
     assert!(records.is_sorted_by(|one, next| one.number < next.number));
     let mut there: Vec<Whole> = Vec::new();
     for (_, segment) in &left.segments {
-        there.extend(segment_writer::whole_records(segment, salt(segment)));
+        for copy in [0, segment_writer::PAGE] {
+            there.extend(segment_writer::whole_records(segment, salt(segment, copy)));
+        }
     }
     there.sort_unstable();
     for record in records {
@@ -106,9 +108,9 @@ fn stand_there(left: &Written, records: &[Whole]) {
     }
 }
 
-/// The salt that a header says.
-fn salt(segment: &[u8]) -> u64 {
-    let bytes = segment.get(16..24).and_then(|bytes| bytes.try_into().ok());
+/// The salt that a copy of the header says.
+fn salt(segment: &[u8], copy: usize) -> u64 {
+    let bytes = segment.get(copy + 16..copy + 24).and_then(|bytes| bytes.try_into().ok());
     bytes.map_or(0, u64::from_le_bytes)
 }
 
@@ -179,7 +181,9 @@ fn look(left: &Written, mark: Option<&[u8]>) {
 }
 
 fn files(root: &Path, left: &Written, mark: Option<&[u8]>) -> Vec<(PathBuf, Vec<u8>)> {
-    let dir = root.join("queue");
+    // As the queue's name has it: what is called otherwise is nothing of the spool's.
+    let sum = crc32c::crc32c(NAME.as_bytes());
+    let dir = root.join(format!("kafka-minchat.message.sent.v1-{sum:08x}"));
     let segments = left.segments.iter();
     let segments =
         segments.map(|(first, bytes)| (dir.join(format!("{first:020}.seg")), bytes.clone()));

@@ -1,0 +1,53 @@
+//! What the files and directories of a spool are called. Nothing that is called otherwise is ever touched.
+
+use std::path::{Path, PathBuf};
+
+use super::queue;
+
+/// The directory of segments in which something was corrupt.
+pub(super) const QUARANTINE: &str = "quarantine";
+/// The directory of dead letters that no destination takes.
+pub const DEAD_LETTERS: &str = "dead-letters";
+/// What the name of a segment's file ends in.
+const SUFFIX: &str = ".seg";
+/// How many digits the number of its first record has there.
+const DIGITS: usize = 20;
+
+/// Whether this may be the directory of a queue.
+pub(super) fn is_queue(name: &str) -> bool {
+    queue::is_directory(name)
+}
+
+/// The name of a segment's file.
+pub(super) fn segment_name(first: u64) -> String {
+    format!("{first:020}{SUFFIX}")
+}
+
+/// The segments among the names in a directory, by the numbers of their first records.
+pub(super) fn segments(names: &[String], dir: &Path) -> Vec<(u64, PathBuf)> {
+    let segments = names.iter().filter_map(|name| {
+        let digits = name.strip_suffix(SUFFIX)?;
+        let is_form = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let first = digits.parse().ok().filter(|_| is_form)?;
+        Some((first, dir.join(name)))
+    });
+    let mut segments: Vec<_> = segments.collect();
+    segments.sort_unstable();
+    segments
+}
+
+/// What a segment is called in the quarantine. Its salt is in the name, since a queue that begins anew uses numbers again.
+pub(super) fn set_aside_name(directory: &str, salt: u64, first: u64) -> String {
+    format!("{directory}-{salt:016x}-{}", segment_name(first))
+}
+
+/// The directory of the queue and the number of the first record of a segment in the quarantine, by its name there;
+/// also by the name that earlier releases gave, without the salt.
+pub(super) fn set_aside(name: &str) -> Option<(&str, u64)> {
+    let (rest, digits) = name.strip_suffix(SUFFIX)?.rsplit_once('-')?;
+    let first = digits.parse().ok()?;
+    let with_salt = rest.rsplit_once('-').map(|(directory, _)| directory);
+    let directories = [Some(rest), with_salt].into_iter().flatten();
+    let mut known = directories.filter(|directory| is_queue(directory));
+    known.next().map(|directory| (directory, first))
+}
