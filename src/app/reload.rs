@@ -100,8 +100,8 @@ impl Reload {
         let left_out = self.narrowing.left_out(&would);
         if !left_out.is_empty() {
             return Err(format!(
-                "{} was given and is left out, as in a file that was cut: more would be let in. Give it again, with another \
-                 value if need be (every network is [0.0.0.0/0, \"::/0\"]), or restart",
+                "{} was given and is left out, as in a file that was cut. If it is left out on purpose, write a \
+                 wider value (for allow_from [0.0.0.0/0, \"::/0\"]), or restart with the whole file",
                 listed(&left_out)
             ));
         }
@@ -120,6 +120,7 @@ impl Reload {
         self.metrics.config_loaded();
         change.apply(generation);
         self.narrowing.add(&would);
+        warn_of_open_sources(&self.holds.config, &would.config);
         self.holds = would;
         Ok(changes.later)
     }
@@ -148,6 +149,22 @@ impl Reload {
             );
         }
         tracing::info!(why, "reloaded the configuration");
+    }
+}
+
+/// Names each source that lets everybody in from now on and did not before.
+fn warn_of_open_sources(before: &Config, now: &Config) {
+    let is_open = |config: &Config, name: &str| {
+        let mut sources = config.sources.iter();
+        sources.any(|source| source.name == name && source.auth.none)
+    };
+    for source in &now.sources {
+        if source.auth.none && !is_open(before, &source.name) {
+            tracing::warn!(
+                source = source.name,
+                "this source is open to everybody who reaches it from now on"
+            );
+        }
     }
 }
 

@@ -42,6 +42,11 @@ impl Narrowing {
             given(holds).filter(|path| NARROWING.iter().any(|pattern| path.is_like(pattern)));
         self.given.extend(given.cloned());
         for source in &holds.config.sources {
+            if is_everything(&source.allow_from) {
+                // Leaving it out lets in no more any longer.
+                let path = SettingPath::of(["sources", source.name.as_str(), "allow_from"]);
+                self.given.remove(&path);
+            }
             self.proxies
                 .insert(source.name.clone(), source.trusted_proxies.clone());
         }
@@ -80,6 +85,16 @@ impl Narrowing {
             .map(|source| SettingPath::of(["sources", source.name.as_str(), "trusted_proxies"]))
             .collect()
     }
+}
+
+/// Whether these networks have every address.
+fn is_everything(networks: &[IpNet]) -> bool {
+    let has_all_of = |wanted: fn(&IpNet) -> bool| {
+        let mut all = networks.iter().filter(|network| network.prefix_len() == 0);
+        all.any(wanted)
+    };
+    has_all_of(|network| matches!(network, IpNet::V4(_)))
+        && has_all_of(|network| matches!(network, IpNet::V6(_)))
 }
 
 fn given(loaded: &Loaded) -> impl Iterator<Item = &SettingPath> {
@@ -143,6 +158,16 @@ mod tests {
         ] {
             assert_eq!(left_out(&[source(before.0, before.1), source(after.0, after.1)]), expected, "{before:?} {after:?}");
         }
+    }
+
+    #[test]
+    fn what_was_widened_in_writing_narrows_no_more() {
+        let narrow = source(TOKENS, ALLOWED);
+        let wide = source("none: true", ", allow_from: [0.0.0.0/0, '::/0']");
+        let half = source(TOKENS, ", allow_from: [0.0.0.0/0]");
+        let closed = source(TOKENS, "");
+        assert_eq!(left_out(&[narrow.clone(), wide, closed.clone()]), "");
+        assert_eq!(left_out(&[narrow, half, closed]), "allow_from");
     }
 
     #[test]

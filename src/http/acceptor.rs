@@ -3,6 +3,7 @@
 //! Runs on the workers' threads. The webhook listener and the admin listener both use it, with and without TLS.
 
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use super::connection::{Connection, LINGER, Limits};
 use super::connections::{Connections, Registration};
 use super::problem;
 use super::settings::Settings;
-use super::stream::{Stream, Transport};
+use super::stream::{Encrypted, Stream, Transport};
 use super::tls::{ClientCertificate, Tls};
 use crate::metrics::{Endpoint, Metrics};
 
@@ -113,6 +114,7 @@ impl Acceptor {
         let registration = self
             .connections
             .register(peer.ip())
+            .map(Rc::new)
             .ok_or(io::ErrorKind::ConnectionRefused)?;
         let (transport, certificate) = match &self.tls {
             None => (Transport::Plain(socket), None),
@@ -131,10 +133,11 @@ impl Acceptor {
         socket: TcpStream,
         acceptor: &TlsAcceptor,
         tls: &Tls,
-        registration: &Registration,
+        registration: &Rc<Registration>,
     ) -> io::Result<(Transport, Option<ClientCertificate>)> {
+        let encrypted = Encrypted::new(socket, registration.clone());
         let stream = tokio::select! {
-            stream = timeout(self.limits.header_timeout, acceptor.accept(socket)) => stream.map_err(io::Error::from).flatten(),
+            stream = timeout(self.limits.header_timeout, acceptor.accept(encrypted)) => stream.map_err(io::Error::from).flatten(),
             () = registration.ended() => return Err(io::ErrorKind::ConnectionAborted.into()),
         };
         let stream = stream.inspect_err(|error| {

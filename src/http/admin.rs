@@ -36,6 +36,10 @@ pub(super) async fn answer(
     let connection = connection::of(&request);
     connection.begin_request(!matches!(payload, Payload::None));
     let endpoint = endpoint(request.path());
+    if endpoint == Endpoint::Metrics {
+        // Rendering takes milliseconds, and a client may have sent many requests at once: others' come first.
+        tokio::task::yield_now().await;
+    }
     let handled = panics::contained(|| admin.answer(endpoint, &request));
     let response =
         handled.unwrap_or_else(|_| Problem::new(Slug::Internal, "this is a bug").into_response());

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName};
+use actix_web::http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, UPGRADE};
 use actix_web::http::{Method, StatusCode, Version};
 
 use super::address::Address;
@@ -129,15 +129,19 @@ fn said_kind(address: &Address<'_>) -> Result<Option<Kind>, Problem> {
     address.kind.map(known).transpose()
 }
 
-/// What the server lets pass, and is no request for all that: a head over `http.head_size`, or one
-/// without exactly one host (RFC 9112, section 3.2).
+/// What the server lets pass, and is no request for all that: a head over `http.head_size`; one without exactly one
+/// host (RFC 9112, section 3.2); one that asks for a WebSocket, whose `content-length` actix-http 3.20 ignores.
 pub(super) fn refused_head(request: &HttpRequest, most: usize) -> Option<StatusCode> {
     if head_size(request) > most {
         return Some(problem::HEAD_TOO_LARGE);
     }
     let hosts = request.headers().get_all(HOST).count();
     let holds = hosts == 1 || (hosts == 0 && request.version() < Version::HTTP_11);
-    (!holds).then_some(problem::BAD_HEAD)
+    let asks_for_websocket = request.headers().get_all(UPGRADE).any(|value| {
+        let protocols = value.to_str().unwrap_or_default();
+        protocols.to_ascii_lowercase().contains("websocket")
+    });
+    (!holds || asks_for_websocket).then_some(problem::BAD_HEAD)
 }
 
 /// Bytes of a request's line and headers, about as they came.

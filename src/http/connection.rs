@@ -33,7 +33,7 @@ pub(super) const LINGER: Duration = Duration::from_secs(1);
 pub(super) struct Connection(Rc<Shared>);
 
 struct Shared {
-    registration: Registration,
+    registration: Rc<Registration>,
     certificate: Option<ClientCertificate>,
     progress: RefCell<Progress>,
 }
@@ -49,7 +49,7 @@ pub(super) enum BodyEnd {
 
 impl Connection {
     pub(super) fn new(
-        registration: Registration,
+        registration: Rc<Registration>,
         certificate: Option<ClientCertificate>,
         limits: Limits,
     ) -> Self {

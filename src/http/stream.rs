@@ -2,11 +2,13 @@
 //!
 //! Guarantees: the server gets at most [`MAX_READ`] bytes before it has to look at what it has; when the connection's
 //! deadline passes or its head is too large, the stream answers 408 or 431 itself, where an answer is due, and ends; a
-//! connection that was told to make room for another ends at once.
+//! connection that was told to make room for another ends at once; what TLS keeps of incomplete records and messages is
+//! bounded as heads are.
 //! Not responsible for: the rules (`connection`), and who has to make room (`connections`).
 
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -15,13 +17,81 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 
 use super::connection::{Connection, Expired, HeadTooLarge, MAX_READ};
-use super::connections::Told;
+use super::connections::{Registration, Told};
 use super::problem::{HEAD_TIMEOUT_ANSWER, HEAD_TOO_LARGE_ANSWER, RawAnswer};
 
 /// What a connection's bytes travel through.
 pub(super) enum Transport {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Encrypted>>),
+}
+
+/// The most bytes that TLS may have read from a connection without having one for the server: more than a record
+/// (RFC 8446, section 5.2: 16 KiB and 256 bytes), or a client's hello and certificates.
+const MAX_ENCRYPTED: usize = 32 * 1024;
+
+/// The socket under TLS. rustls keeps what it has read of a record or of a handshake message until that is complete, up
+/// to 64 KiB of a message, also long after the handshake; so that is bounded here.
+pub(super) struct Encrypted {
+    socket: TcpStream,
+    registration: Rc<Registration>,
+    /// Bytes read since TLS last had some for the server.
+    kept: usize,
+}
+
+impl Encrypted {
+    pub(super) fn new(socket: TcpStream, registration: Rc<Registration>) -> Self {
+        Self {
+            socket,
+            registration,
+            kept: 0,
+        }
+    }
+
+    /// TLS has decrypted what was read.
+    fn decrypted(&mut self) {
+        if self.kept > MAX_READ {
+            self.registration.release_head();
+        }
+        self.kept = 0;
+    }
+}
+
+impl AsyncRead for Encrypted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
+        self.kept += buffer.filled().len() - before;
+        if self.kept > MAX_ENCRYPTED {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
+        if self.kept > MAX_READ {
+            self.registration.reserve_head(self.kept);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Encrypted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
 }
 
 /// A connection as the HTTP server reads and writes it.
@@ -261,7 +331,14 @@ impl Transport {
     ) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => {
+                let before = buffer.filled().len();
+                ready!(Pin::new(&mut *stream).poll_read(cx, buffer))?;
+                if buffer.filled().len() > before {
+                    stream.get_mut().0.decrypted();
+                }
+                Poll::Ready(Ok(()))
+            }
         }
     }
 

@@ -324,6 +324,45 @@ fn tls_handshakes_that_do_not_come_keep_no_good_sender_out() {
     drop(held);
 }
 
+#[test]
+fn a_tls_handshake_that_never_ends_is_cut_before_it_takes_memory() {
+    let authority = Authority::new("servers");
+    let dir = Arc::new(TempDir::new().expect("a directory can be made"));
+    authority.certify("bridge").write(dir.path(), "own");
+    let tls = LONG.replace(
+        "http: {",
+        "http: {tls: {cert_file: own.pem, key_file: own.key}, ",
+    );
+    let bridge = Process::start_in(dir, &tls);
+    let mut stream = TcpStream::connect(bridge.webhooks()).expect("the bridge listens");
+    let mut sent = 0;
+    // A hello that says of itself that it has 65,535 bytes, in records of 1,004 bytes.
+    let mut record = b"\x16\x03\x01\x03\xec\x01\x00\xff\xff".to_vec();
+    record.resize(5 + 1004, 0);
+    let is_cut = (0..60).any(|_| {
+        let is_open = stream.write_all(&record).is_ok();
+        record[5..9].fill(0);
+        sent += record.len();
+        let asked = stream.set_read_timeout(Some(Duration::from_millis(100)));
+        asked.expect("it is over zero");
+        let read = stream.read(&mut [0; 100]);
+        !is_open || !matches!(read, Err(error) if is_waiting(&error))
+    });
+    assert!(is_cut && sent < 40 << 10, "{sent} bytes were taken");
+}
+
+#[test]
+fn a_request_whose_length_could_be_read_in_two_ways_is_refused() {
+    let bridge = Process::start(LONG);
+    for upgrade in ["websocket", "h2c, WebSocket"] {
+        let mut connection = Connection::open(bridge.webhooks());
+        connection.send(good().with("upgrade", upgrade).bytes());
+        assert_eq!(connection.answer().map(|answer| answer.status), Some(400));
+        assert_eq!(connection.rest(), "");
+    }
+    assert_eq!(bridge.send(&good().with("upgrade", "h2c")).status, 202);
+}
+
 /// A head of that many bytes, without its end.
 fn half_head(bytes: usize) -> Vec<u8> {
     let mut head = b"GET /x HTTP/1.1\r\nhost: a\r\nx: ".to_vec();
