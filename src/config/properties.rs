@@ -10,7 +10,7 @@ const DROP: &str = "drop it";
 
 /// The table. The first row that fits is told.
 #[rustfmt::skip]
-const REFUSED: [Refused; 44] = [
+const REFUSED: [Refused; 45] = [
     ("acks", "a 202 means that all replicas in sync have it", DROP),
     ("request.required.acks", "a 202 means that all replicas in sync have it", DROP),
     ("enable.idempotence", "without it a retry could change the order", DROP),
@@ -22,6 +22,7 @@ const REFUSED: [Refused; 44] = [
     ("partitioner", "Java clients have to find the same partition for a key", DROP),
     ("partitioner_cb", "Java clients have to find the same partition for a key", DROP),
     ("queuing.strategy", "events leave in the order in which they came", DROP),
+    ("allow.auto.create.topics", "topics are created by kafka.create_topics alone", "set kafka.create_topics"),
     ("transactional.id", "the bridge does not write in transactions", DROP),
     ("transaction.timeout.ms", "the bridge does not write in transactions", DROP),
     ("delivery.report.only.error", "an answer waits for its confirm", DROP),

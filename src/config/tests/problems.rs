@@ -262,6 +262,10 @@ fn properties_that_the_promises_rest_on_are_refused() {
         ("delivery.timeout.ms", "the bridge owns the time"),
         ("partitioner", "Java clients"),
         ("retries", "a client that gives up"),
+        (
+            "allow.auto.create.topics",
+            "topics are created by kafka.create_topics alone; set kafka.create_topics",
+        ),
         ("linger.ms", "there is a setting for it; set kafka.linger"),
         (
             "sasl.password",

@@ -14,7 +14,7 @@ pub(super) struct Asking(ThreadedProducer<AskingContext>);
 impl Asking {
     pub(super) fn new(settings: &Settings) -> Result<Self, Failure> {
         let made = client::common(settings).create_with_context(AskingContext::default());
-        made.map(Asking).map_err(|error| errors::of_event(&error))
+        made.map(Asking).map_err(|error| errors::of_error(&error))
     }
 
     pub(super) fn client(&self) -> &Client<AskingContext> {

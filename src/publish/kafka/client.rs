@@ -52,6 +52,9 @@ fn set_common(config: &mut ClientConfig, settings: &Settings) {
     for (property, value) in &settings.properties {
         config.set(property, value);
     }
+    // A client that asks about a topic never creates it: producers do by default, on brokers with
+    // `auto.create.topics.enable`. The bridge creates topics by an explicit request alone.
+    config.set("allow.auto.create.topics", "false");
 }
 
 /// What a producer has besides. `max_message` is what its topic takes, in bytes, where that is known.

@@ -262,7 +262,7 @@ impl ProducerContext for Context {
             Err((error, _)) => self.tell(Report::Failed {
                 seq,
                 attempt,
-                failure: errors::of_event(error),
+                failure: errors::of_error(error),
             }),
         }
     }

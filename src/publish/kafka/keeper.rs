@@ -263,7 +263,7 @@ impl Round {
         let reporter = Arc::clone(&line.reporter);
         let context = Context::new(reporter, on_queue, on_end, self.generation);
         let client = Client::from_config_and_context(&config, context);
-        let client = Arc::new(client.map_err(|error| errors::of_event(&error))?);
+        let client = Arc::new(client.map_err(|error| errors::of_error(&error))?);
         line.put(Some(Arc::clone(&client)));
         Ok(Held::of(client))
     }

@@ -164,7 +164,7 @@ impl Publisher for TopicPublisher {
         }
         for handover in events {
             if let Err((error, _)) = client.send(self.line.record(handover)) {
-                self.failed(handover, errors::of_event(&error));
+                self.failed(handover, errors::of_error(&error));
             }
         }
     }

@@ -31,7 +31,7 @@ pub(super) struct Topics {
 pub(super) fn find<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<usize, Failure> {
     let metadata = client
         .fetch_metadata(Some(topic), PATIENCE)
-        .map_err(|error| errors::of_event(&error))?;
+        .map_err(|error| errors::of_error(&error))?;
     // As a broker answers that is about to join its cluster again.
     if metadata.brokers().is_empty() {
         let detail = "the cluster says that it has no broker";
@@ -87,7 +87,7 @@ impl Topics {
             Some(admin) => admin,
             None => client::common(&self.settings)
                 .create()
-                .map_err(|error| errors::of_event(&error))?,
+                .map_err(|error| errors::of_error(&error))?,
         };
         Ok(self.admin.insert(admin))
     }
@@ -120,7 +120,7 @@ impl Topics {
             .request_timeout(Some(PATIENCE));
         let runtime = self.runtime.clone();
         let created = runtime.block_on(self.admin()?.create_topics([&wanted], &options));
-        let created = created.map_err(|error| errors::of_event(&error))?;
+        let created = created.map_err(|error| errors::of_error(&error))?;
         match created.into_iter().next() {
             Some(Err((_, Code::TopicAlreadyExists))) => Ok(()),
             Some(Err((_, code))) => Err(errors::failure(

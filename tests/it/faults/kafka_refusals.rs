@@ -3,7 +3,9 @@
 use super::scenes::{CREATE, Kafka, MESSAGES};
 use super::senders::Senders;
 use crate::cluster::Cluster;
+use crate::command::run;
 use crate::node::Node;
+use crate::payload::message;
 use crate::process::Process;
 
 #[test]
@@ -36,6 +38,40 @@ fn row_15_a_right_that_is_revoked_is_waited_for() {
     right("--remove", "--deny-principal", MESSAGES);
     senders.await_accepted(100);
     scene.end(&bridge, senders);
+}
+
+#[test]
+fn row_55_topics_are_created_by_create_topics_alone_whatever_the_broker_would_do() {
+    let node = Node::kafka(&["--set", "auto.create.topics.enable=true"]);
+    let servers = node.env("KAFKA_BOOTSTRAP_SERVERS");
+    let scene = Kafka { node, servers };
+    let cluster = scene.cluster();
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    let without = scene.yaml("", "publish: {deadline: 1s}");
+    std::fs::write(dir.path().join("config.yaml"), &without).expect("it can be written");
+    for (words, code) in [
+        (&["check", "--connect"][..], 69),
+        (&["topics", "check"], 69),
+        (&["dead-letters", "list"], 69),
+        (&["dead-letters", "replay"], 69),
+    ] {
+        run(dir.path(), words).with(code).says(&["does not exist"]);
+        assert_eq!(cluster.topics(), [""; 0], "{words:?}");
+    }
+    let mut waiting = Process::start(&without);
+    waiting.await_log(&["ERROR", MESSAGES, "does not exist"]);
+    assert_eq!(waiting.post(&message("c1", "spooled")).status, 202);
+    waiting.stop();
+    assert_eq!(cluster.topics(), [""; 0]);
+
+    let create = "  create_topics: {partitions: 3, replication_factor: 1, config: {retention.ms: \"12345678\"}}";
+    let bridge = Process::start(&scene.yaml(create, ""));
+    bridge.await_ready();
+    for topic in crate::payload::destinations("minchat.") {
+        assert_eq!(cluster.partitions(&topic), 3, "{topic}");
+        let retention = cluster.setting(&topic, "retention.ms");
+        assert_eq!(retention.as_deref(), Some("12345678"), "{topic}");
+    }
 }
 
 #[test]
