@@ -10,7 +10,7 @@ const DROP: &str = "drop it";
 
 /// The table. The first row that fits is told.
 #[rustfmt::skip]
-const REFUSED: [Refused; 45] = [
+const REFUSED: [Refused; 44] = [
     ("acks", "a 202 means that all replicas in sync have it", DROP),
     ("request.required.acks", "a 202 means that all replicas in sync have it", DROP),
     ("enable.idempotence", "without it a retry could change the order", DROP),
@@ -29,7 +29,6 @@ const REFUSED: [Refused; 45] = [
     ("statistics.interval.ms", "the bridge's own metrics come from the statistics", DROP),
     ("batch.size", "the bridge keeps batches under the topics' limits", DROP),
     ("batch.num.messages", "the bridge keeps batches under the topics' limits", DROP),
-    ("message.max.bytes", "the bridge keeps events under the topics' limits", DROP),
     ("queue.buffering.max.messages", "what waits in memory is bounded by the window", "set publish.window"),
     ("queue.buffering.max.kbytes", "what waits in memory is bounded by the window", "set publish.window"),
     ("queue.buffering.max.ms", "there is a setting for it", "set kafka.linger"),

@@ -299,7 +299,7 @@ fn properties_that_the_promises_rest_on_are_refused() {
         assert!(!problems[0].contains("hunter2"));
     }
     check(&[(
-        "kafka: {bootstrap_servers: a, properties: {max.in.flight: 5, socket.timeout.ms: 1000, debug: broker}}",
+        "kafka: {bootstrap_servers: a, properties: {max.in.flight: 5, socket.timeout.ms: 1000, message.max.bytes: 2000000, debug: broker}}",
         &[],
     )]);
 }

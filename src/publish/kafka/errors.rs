@@ -15,8 +15,10 @@ const TABLE: &[(Code, Class, Reason)] = &[
     (Code::MessageBatchTooLarge, Class::DeadLetter, Reason::TooLarge),
     (Code::InvalidRecord, Class::DeadLetter, Reason::Rejected),
 
-    // Another event of the batch is to blame, or the bytes were damaged on the way (a wrong checksum).
-    (Code::InvalidDifferentRecord, Class::Retry, Reason::Rejected),
+    // Another event of the batch is to blame.
+    (Code::InvalidDifferentRecord, Class::Requeue, Reason::Rejected),
+
+    // The bytes were damaged on the way: a checksum is wrong.
     (Code::InvalidMessage, Class::Retry, Reason::Rejected),
     (Code::BadMessage, Class::Retry, Reason::Rejected),
     (Code::BadCompression, Class::Retry, Reason::Rejected),
@@ -238,6 +240,17 @@ pub(super) fn failure(code: Option<Code>, detail: impl Into<String>) -> Failure 
     }
 }
 
+/// Whether a fatal error of an ordered producer is that the broker refused an event for what is in it. The words have the
+/// error of the request in them, as librdkafka describes it.
+pub(super) fn is_refusal(words: &str) -> bool {
+    let mut refusals = TABLE.iter().filter(|row| row.1 == Class::DeadLetter);
+    refusals.any(|(code, ..)| {
+        let described = code.to_string();
+        let description = described.split_once(" (").map(|(_, rest)| rest);
+        description.is_some_and(|rest| words.contains(rest.trim_end_matches(')')))
+    })
+}
+
 /// The alerts of TLS by which a broker refuses a client's certificate, or that there is none (RFC 8446,
 /// section 6.2). With TLS 1.3 they come after the handshake, as librdkafka's trouble in reading.
 const ALERTS: [&str; 7] = ["42", "43", "44", "45", "46", "48", "116"];
@@ -334,6 +347,22 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_event_is_told_from_the_fatal_error_that_it_causes() {
+        for (error, is) in [
+            ("Broker: Broker failed to validate record", true),
+            ("Broker: Message size too large", true),
+            ("Broker: Invalid timestamp", false),
+            ("Broker: Topic authorization failed", false),
+        ] {
+            let words = format!(
+                "Fatal error: Local: Gap-less ordering would not be guaranteed if proceeding: ProduceRequest for t [0] with 3 \
+                 message(s) failed: {error} (broker 1 PID{{Id:0,Epoch:0}}, base seq 2): unable to satisfy gap-less guarantee"
+            );
+            assert_eq!(is_refusal(&words), is, "{error}");
+        }
+    }
+
+    #[test]
     fn a_peer_that_hangs_up_during_the_handshake_is_no_operators_matter() {
         for (words, class) in [
             (
@@ -395,7 +424,7 @@ mod tests {
         );
         assert_eq!(
             failure(Some(Code::InvalidDifferentRecord), "").class,
-            Class::Retry
+            Class::Requeue
         );
         assert_eq!(
             failure(Some(Code::StaleBrokerEpoch), "").class,
