@@ -80,6 +80,13 @@ impl Cluster {
         );
     }
 
+    /// A topic with one partition on each of these brokers, in their order.
+    pub fn create_one_each(&self, brokers: &[i32], topic: &str) {
+        let where_to: Vec<&[i32]> = brokers.chunks(1).collect();
+        let count = brokers.len().try_into().expect("they are few");
+        self.make(topic, count, TopicReplication::Variable(&where_to), &[]);
+    }
+
     fn make(
         &self,
         topic: &str,
