@@ -213,7 +213,7 @@ fn a_partition_that_does_not_answer_holds_no_other_partition_back() {
     let bridge = Process::start(&format!(
         "sources: {{minchat: {{prefix: {prefix}, auth: {{none: true}}}}}}\n\
          kafka: {{bootstrap_servers: \"{}\"}}\nspool: {{max_size: 0}}\n\
-         publish: {{deadline: 8s}}\n",
+         publish: {{deadline: 8s}}\nhttp: {{shutdown_timeout: 40s}}\n",
         cluster.servers
     ));
     bridge.await_ready();
