@@ -29,7 +29,7 @@ impl Backoff {
     pub fn next(&mut self, class: Class) -> Duration {
         let (first, longest) = match class {
             Class::Operator => (Duration::from_millis(500), Duration::from_secs(5)),
-            Class::Retry | Class::Rebuild | Class::DeadLetter => {
+            Class::Retry | Class::Rebuild | Class::Requeue | Class::DeadLetter => {
                 (Duration::from_millis(50), Duration::from_secs(2))
             }
         };

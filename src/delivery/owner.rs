@@ -118,6 +118,8 @@ impl Owner {
     /// back from the spool goes to the broker before another message is heard, a piece at a time.
     fn advance(&mut self, now: Instant, steps: &mut Steps<Ticket>) {
         let max_envelope = self.publisher.max_envelope();
+        self.lane
+            .hand_over_one_of_a_key(self.publisher.takes_one_of_a_key());
         for _ in 0..LOADS {
             self.lane
                 .advance(now, max_envelope, self.window.room(), steps);

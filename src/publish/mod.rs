@@ -56,6 +56,12 @@ pub trait Publisher: Send {
         usize::MAX
     }
 
+    /// Whether only one event of an ordering key may be on its way at a time. It can change whenever the lane
+    /// waits for no report.
+    fn takes_one_of_a_key(&self) -> bool {
+        false
+    }
+
     /// Opens again what was opened by name, after a rotation. Publishers that open no file ignore it.
     fn reopen(&mut self) {}
 
@@ -145,6 +151,8 @@ pub enum Class {
     Operator,
     /// The event's own fault, if it was handed over alone: a dead letter.
     DeadLetter,
+    /// Another event is to blame, and nobody has to wait: hand over again at once.
+    Requeue,
     /// The client is of no use any more: rebuild it, then hand over again.
     Rebuild,
 }

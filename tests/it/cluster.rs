@@ -80,6 +80,13 @@ impl Cluster {
         );
     }
 
+    /// A topic with one partition on each of these brokers, in their order.
+    pub fn create_one_each(&self, brokers: &[i32], topic: &str) {
+        let where_to: Vec<&[i32]> = brokers.chunks(1).collect();
+        let count = brokers.len().try_into().expect("they are few");
+        self.make(topic, count, TopicReplication::Variable(&where_to), &[]);
+    }
+
     fn make(
         &self,
         topic: &str,
@@ -124,6 +131,37 @@ impl Cluster {
                 outcome => done(outcome),
             }
         });
+    }
+
+    /// The names of all topics, but for Kafka's own.
+    pub fn topics(&self) -> Vec<String> {
+        let metadata = asked("the topics", || {
+            self.admin.inner().fetch_metadata(None, ANSWER)
+        });
+        let names = metadata
+            .topics()
+            .iter()
+            .map(|topic| topic.name().to_owned());
+        names.filter(|name| !name.starts_with("__")).collect()
+    }
+
+    /// The number of partitions of a topic.
+    pub fn partitions(&self, topic: &str) -> usize {
+        described(self.admin.inner(), topic).topics()[0]
+            .partitions()
+            .len()
+    }
+
+    /// A topic's setting.
+    pub fn setting(&self, topic: &str, name: &str) -> Option<String> {
+        asked(&format!("the settings of {topic}"), || {
+            let wanted = ResourceSpecifier::Topic(topic);
+            let options = AdminOptions::new().request_timeout(Some(ANSWER));
+            let described = wait(self.admin.describe_configs([&wanted], &options))?;
+            let described = described.into_iter().next().expect("one was asked about");
+            let described = described.map_err(KafkaError::AdminOp)?;
+            Ok(described.get(name).and_then(|entry| entry.value.clone()))
+        })
     }
 
     /// The leader of each partition, none where there is none, and its replicas that are in sync.
@@ -283,6 +321,8 @@ fn config(servers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", servers)
+        // Who looks for a topic does not create it, whatever the broker would do.
+        .set("allow.auto.create.topics", "false")
         .set("reconnect.backoff.max.ms", "1000");
     config
 }

@@ -401,6 +401,10 @@ fn properties_that_the_promises_rest_on_are_refused() {
         ("delivery.timeout.ms", "the bridge owns the time"),
         ("partitioner", "Java clients"),
         ("retries", "a client that gives up"),
+        (
+            "allow.auto.create.topics",
+            "topics are created by kafka.create_topics alone; set kafka.create_topics",
+        ),
         ("linger.ms", "there is a setting for it; set kafka.linger"),
         (
             "sasl.password",
@@ -434,7 +438,7 @@ fn properties_that_the_promises_rest_on_are_refused() {
         assert!(!problems[0].contains("hunter2"));
     }
     check(&[(
-        "kafka: {bootstrap_servers: a, properties: {max.in.flight: 5, socket.timeout.ms: 1000, debug: broker}}",
+        "kafka: {bootstrap_servers: a, properties: {max.in.flight: 5, socket.timeout.ms: 1000, message.max.bytes: 2000000, debug: broker}}",
         &[],
     )]);
 }

@@ -89,6 +89,7 @@ pub struct Lane<T> {
     pending: usize,
     outstanding: usize,
     gathers_from: usize,
+    one_of_a_key: bool,
     attempt: u16,
     pace: Pace,
     up: Option<bool>,
@@ -119,6 +120,7 @@ impl<T> Lane<T> {
             pending: spooling.on_disk(),
             outstanding: 0,
             gathers_from: usize::MAX,
+            one_of_a_key: false,
             attempt: 0,
             pace: Pace::Flowing,
             up: None,
@@ -136,6 +138,11 @@ impl<T> Lane<T> {
     /// While so many events wait for their reports, new ones are gathered; a backlog is not.
     pub fn gather_from(&mut self, outstanding: usize) {
         self.gathers_from = outstanding;
+    }
+
+    /// Whether only one event of an ordering key may be on its way at a time.
+    pub fn hand_over_one_of_a_key(&mut self, is_so: bool) {
+        self.one_of_a_key = is_so;
     }
 
     /// What the line holds, in bytes of memory.

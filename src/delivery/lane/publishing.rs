@@ -1,5 +1,6 @@
 //! A lane's way to the broker: handing over, failing, resting, beginning again.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,13 @@ use super::entry::State;
 use super::{Answer, Condemned, Lane, Notice, Pace, Steps, Trouble};
 use crate::envelope::DeadLetterReason;
 use crate::publish::{Class, Failure, Handover, Reason};
+
+/// How long an event waits for the reports of others so that it can be handed over together with more: longer
+/// than a broker near by takes, and no more than that where one partition does not answer.
+const GATHER: Duration = Duration::from_millis(5);
+
+/// How many entries of the line are looked at for events whose ordering key is free.
+const LOOKED_AT: usize = 1000;
 
 impl<T> Lane<T> {
     pub(super) fn confirmed(&mut self, now: Instant, seq: u64, attempt: u16, steps: &mut Steps<T>) {
@@ -47,11 +55,7 @@ impl<T> Lane<T> {
                 now.saturating_duration_since(trouble.since),
             ));
         }
-        let suspects = self
-            .line
-            .iter()
-            .any(|entry| entry.suspect && entry.state == State::Waiting);
-        self.pace = if suspects {
+        self.pace = if self.has_suspects() {
             Pace::Probing
         } else {
             Pace::Flowing
@@ -89,6 +93,7 @@ impl<T> Lane<T> {
                 self.line[index].suspect = true;
                 self.pace = Pace::Settling;
             }
+            Class::Requeue => self.pace = Pace::Settling,
             class => {
                 self.rebuild |= class == Class::Rebuild;
                 self.pace = Pace::Settling;
@@ -179,11 +184,25 @@ impl<T> Lane<T> {
             return;
         }
         match self.pace {
-            Pace::Flowing if self.gathers() => {}
+            // What failed was an event's own fault, and no order depends on it: all others go on.
+            Pace::Resting(until) if until <= now && self.isolates() => self.flow(now, steps),
+            Pace::Probing if self.outstanding == 0 && self.isolates() && !self.has_suspects() => {
+                self.flow(now, steps);
+            }
+            _ => {}
+        }
+        match self.pace {
+            Pace::Flowing if self.gathers(now) => {}
+            Pace::Flowing if self.one_of_a_key => {
+                self.hand_over_one_each(now, max_envelope, steps);
+            }
             Pace::Flowing => self.hand_over(now, usize::MAX, max_envelope, steps),
             Pace::Resting(until) if until <= now => {
                 self.pace = Pace::Probing;
                 self.hand_over(now, 1, max_envelope, steps);
+            }
+            Pace::Probing if self.outstanding == 0 && self.isolates() => {
+                self.hand_over_a_suspect(now, max_envelope, steps);
             }
             Pace::Probing if self.outstanding == 0 => self.hand_over(now, 1, max_envelope, steps),
             _ => {}
@@ -194,8 +213,32 @@ impl<T> Lane<T> {
         }
     }
 
-    fn gathers(&self) -> bool {
-        self.outstanding >= self.gathers_from && !self.spooling.has_backlog()
+    /// Whether suspects are tried alone while everything else goes on as usual.
+    fn isolates(&self) -> bool {
+        self.one_of_a_key && self.trouble.is_none()
+    }
+
+    fn has_suspects(&self) -> bool {
+        let mut line = self.line.iter();
+        line.any(|entry| entry.suspect && entry.state == State::Waiting)
+    }
+
+    fn gathers(&self, now: Instant) -> bool {
+        self.gathers_until().is_some_and(|until| until > now)
+    }
+
+    /// When the events that are being gathered are handed over at the latest. None: they are not gathered.
+    pub(super) fn gathers_until(&self) -> Option<Instant> {
+        if self.pace != Pace::Flowing
+            || self.outstanding < self.gathers_from
+            || self.spooling.has_backlog()
+        {
+            return None;
+        }
+        let next = usize::try_from(self.next.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        let mut line = self.line.iter().skip(next);
+        let oldest = line.find(|entry| entry.state == State::Waiting)?;
+        Some(oldest.since + GATHER)
     }
 
     /// Hands over the first `most` events that wait, and condemns those that are too large for the destination.
@@ -206,42 +249,92 @@ impl<T> Lane<T> {
         max_envelope: Option<usize>,
         steps: &mut Steps<T>,
     ) {
-        let attempt = self.attempt;
-        let mut handed = 0;
-        let mut repeated = 0;
+        let before = steps.publish.len();
         self.next = self.next.max(self.first);
-        while let Some(entry) = self
-            .line
-            .get_mut((self.next - self.first) as usize)
-            .filter(|_| handed < most)
-        {
-            let seq = self.next;
-            let index = (seq - self.first) as usize;
+        while self.next < self.end() && steps.publish.len() - before < most {
+            let index = (self.next - self.first) as usize;
             self.next += 1;
-            if entry.state != State::Waiting {
-                continue;
-            }
-            let length = entry.event().envelope().len();
-            if let Some(max) = max_envelope.filter(|max| length > *max) {
-                let detail =
-                    format!("the envelope has {length} bytes, and the destination takes {max}");
-                self.condemn(index, DeadLetterReason::TooLarge, detail, steps);
-                continue;
-            }
-            repeated += usize::from(entry.tries > 0);
-            entry.tries += 1;
-            entry.suspect = false;
-            entry.state = State::HandedOver { at: now, attempt };
-            steps.publish.push(Handover {
-                seq,
-                attempt,
-                event: Arc::clone(entry.event()),
-            });
-            handed += 1;
+            self.hand_over_entry(now, index, max_envelope, steps);
         }
-        self.outstanding += handed;
-        if repeated > 0 {
-            steps.notices.push(Notice::Repeated(repeated));
+    }
+
+    /// Hands over each event that waits, unless an event of its ordering key stands before it that is not
+    /// confirmed. It looks at the first part of the line only.
+    fn hand_over_one_each(
+        &mut self,
+        now: Instant,
+        max_envelope: Option<usize>,
+        steps: &mut Steps<T>,
+    ) {
+        let mut keys = HashSet::new();
+        let mut free = Vec::new();
+        let mut next = None;
+        for (index, entry) in self.line.iter().enumerate().take(LOOKED_AT) {
+            let is_waiting = match entry.state {
+                State::Waiting => true,
+                State::HandedOver { .. } => false,
+                State::Condemned(_) | State::Done => continue,
+            };
+            let key = entry.event().ordering_key();
+            let is_first = key.is_none_or(|key| keys.insert(key));
+            match is_waiting {
+                true if is_first => free.push(index),
+                true => next = next.or(Some(index)),
+                false => {}
+            }
         }
+        let next = next.unwrap_or(self.line.len().min(LOOKED_AT));
+        for index in free {
+            self.hand_over_entry(now, index, max_envelope, steps);
+        }
+        self.next = self.first + next as u64;
+    }
+
+    /// Hands over the first suspect, alone.
+    fn hand_over_a_suspect(
+        &mut self,
+        now: Instant,
+        max_envelope: Option<usize>,
+        steps: &mut Steps<T>,
+    ) {
+        let mut line = self.line.iter();
+        let suspect = line.position(|entry| entry.suspect && entry.state == State::Waiting);
+        if let Some(index) = suspect {
+            self.hand_over_entry(now, index, max_envelope, steps);
+        }
+    }
+
+    /// Hands over an entry if it waits, or condemns it if it is too large for the destination.
+    fn hand_over_entry(
+        &mut self,
+        now: Instant,
+        index: usize,
+        max_envelope: Option<usize>,
+        steps: &mut Steps<T>,
+    ) {
+        let (seq, attempt) = (self.first + index as u64, self.attempt);
+        let entry = &mut self.line[index];
+        if entry.state != State::Waiting {
+            return;
+        }
+        let length = entry.event().envelope().len();
+        if let Some(max) = max_envelope.filter(|max| length > *max) {
+            let detail =
+                format!("the envelope has {length} bytes, and the destination takes {max}");
+            self.condemn(index, DeadLetterReason::TooLarge, detail, steps);
+            return;
+        }
+        if entry.tries > 0 {
+            steps.notices.push(Notice::Repeated(1));
+        }
+        entry.tries += 1;
+        entry.suspect = false;
+        entry.state = State::HandedOver { at: now, attempt };
+        steps.publish.push(Handover {
+            seq,
+            attempt,
+            event: Arc::clone(entry.event()),
+        });
+        self.outstanding += 1;
     }
 }

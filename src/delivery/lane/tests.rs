@@ -25,6 +25,12 @@ fn event() -> Arc<Event> {
     Arc::new(sealed::event(&sealed::sealer(), body))
 }
 
+/// An event with this ordering key.
+fn event_of(key: &str) -> Arc<Event> {
+    let body = format!(r#"{{"sent_by":{{"id":"u1"}},"sent_to":[],"chat_id":"{key}"}}"#);
+    Arc::new(sealed::event(&sealed::sealer(), &body))
+}
+
 fn failure(class: Class, reason: Reason) -> Failure {
     Failure {
         class,
@@ -427,4 +433,70 @@ fn how_long_reports_are_awaited_begins_anew_with_each_confirm() {
     assert_eq!(scene.lane.awaited(scene.now), awaited(1, Duration::ZERO));
     scene.confirm(&on_their_way[1]);
     assert_eq!(scene.lane.awaited(scene.now), None);
+}
+
+#[test]
+fn gathered_events_are_handed_over_soon_though_the_reports_of_others_do_not_come() {
+    let mut scene = Scene::up();
+    scene.lane.gather_from(2);
+    scene.given([1, 2]);
+    assert_eq!(scene.handed_over().len(), 2);
+    let began = scene.now;
+    scene.given([3]);
+    assert!(scene.handed_over().is_empty());
+    assert_eq!(scene.until_it_wakes().handed_over_seqs(), [2]);
+    assert!(scene.now <= began + Duration::from_millis(10));
+}
+
+#[test]
+fn one_event_of_a_key_at_a_time_is_handed_over_where_that_is_asked_for() {
+    let mut scene = Scene::up();
+    scene.lane.hand_over_one_of_a_key(true);
+    for (ticket, key) in (1..).zip(["a", "a", "b", "a", "c", "b"]) {
+        scene.lane.give(
+            scene.now,
+            event_of(key),
+            ticket,
+            usize::MAX,
+            &mut scene.steps,
+        );
+    }
+    let first = scene.advanced().handed_over();
+    let seqs = |handed: &[Handover]| handed.iter().map(|h| h.seq).collect::<Vec<_>>();
+    assert_eq!(seqs(&first), [0, 2, 4]);
+    let second = scene.confirm(&first[1]).handed_over();
+    assert_eq!(seqs(&second), [5]);
+    let third = scene.confirm(&first[0]).handed_over();
+    assert_eq!(seqs(&third), [1]);
+    scene.confirm(&second[0]).confirm(&first[2]);
+    assert!(scene.handed_over().is_empty(), "the last waits for its key");
+    assert_eq!(scene.confirm(&third[0]).handed_over_seqs(), [3]);
+}
+
+#[test]
+fn a_refused_event_is_tried_alone_without_a_rest_and_its_neighbours_go_on() {
+    let mut scene = Scene::up();
+    scene.lane.hand_over_one_of_a_key(true);
+    for (ticket, key) in (1..).zip(["a", "b", "c"]) {
+        scene.lane.give(
+            scene.now,
+            event_of(key),
+            ticket,
+            usize::MAX,
+            &mut scene.steps,
+        );
+    }
+    let handed = scene.advanced().handed_over();
+    scene
+        .fail(&handed[0], Class::Requeue, Reason::Rejected)
+        .fail(&handed[1], Class::DeadLetter, Reason::Rejected)
+        .fail(&handed[2], Class::Requeue, Reason::Rejected);
+    let alone = scene.handed_over();
+    assert_eq!(alone.iter().map(|h| h.seq).collect::<Vec<_>>(), [1]);
+    scene.fail(&alone[0], Class::DeadLetter, Reason::Rejected);
+    assert_eq!(scene.steps.dead_letters.len(), 1);
+    assert_eq!(scene.handed_over_seqs(), [0, 2], "at the same moment");
+    assert_eq!(scene.lane.outage(scene.now), None);
+    let told = format!("{:?}", scene.steps.notices);
+    assert!(!told.contains("TroubleBegan"), "{told}");
 }

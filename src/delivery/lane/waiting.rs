@@ -28,7 +28,9 @@ impl<T> Lane<T> {
         };
         let append = self.appends_at();
         let stop = self.stopping.filter(|_| !self.spooling.is_appending());
-        [rest, deadline, again, silent, append, stop]
+        let hands_over = self.up == Some(true) && self.stopping.is_none();
+        let gathered = self.gathers_until().filter(|_| hands_over);
+        [rest, deadline, again, silent, append, stop, gathered]
             .into_iter()
             .flatten()
             .min()

@@ -155,6 +155,8 @@ impl Bridge {
         }
         for _ in 0..8 {
             let room = WINDOW.saturating_sub(self.lane.size());
+            self.lane
+                .hand_over_one_of_a_key(broker.takes_one_of_a_key());
             self.lane.advance(now, None, room, &mut self.steps);
             self.carry_out(rng, now, broker, facts);
             let Some(bytes) = self.steps.load.take() else {

@@ -12,6 +12,9 @@ enum Client {
     /// In order whatever fails: if one fails for good, so do all that are behind it, and the client
     /// is of no use any more.
     Gapless,
+    /// What takes a gapless client's place after it was refused an event: in any order, since one event of a key
+    /// is on its way at a time, and whatever fails.
+    Tolerant,
     /// In batches, each event of which is acknowledged or not by itself.
     Batches,
 }
@@ -19,6 +22,8 @@ enum Client {
 /// See the module.
 pub(super) struct Broker {
     client: Client,
+    /// Whether a tolerant client takes the place of a gapless one that was refused an event.
+    changes_over: bool,
     is_up: bool,
     needs_rebuild: bool,
     always_well: bool,
@@ -57,6 +62,7 @@ impl Broker {
             } else {
                 Client::Batches
             },
+            changes_over: rng.bool(),
             is_up: false,
             needs_rebuild: false,
             always_well: false,
@@ -80,6 +86,18 @@ impl Broker {
             ),
             false => self.in_flight.extend(events.iter().cloned()),
         }
+        if self.client == Client::Tolerant {
+            let mut keys = HashSet::new();
+            let mut in_flight = self.in_flight.iter();
+            assert!(
+                in_flight.all(|handover| keys.insert(which(&handover.event).0)),
+                "one event of a key at a time"
+            );
+        }
+    }
+
+    pub(super) fn takes_one_of_a_key(&self) -> bool {
+        self.client == Client::Tolerant
     }
 
     pub(super) fn answered(&mut self, upto: u64) {
@@ -88,6 +106,9 @@ impl Broker {
 
     pub(super) fn rebuild(&mut self) {
         self.in_flight.clear();
+        if self.client == Client::Tolerant {
+            self.client = Client::Gapless;
+        }
         self.needs_rebuild = false;
         self.is_up = false;
     }
@@ -113,6 +134,10 @@ impl Broker {
                     self.deliver_some(rng, reports);
                     self.fail_all(Class::Retry, Reason::Disconnected, reports);
                 }
+            }
+            (_, Client::Tolerant) => {
+                self.deliver_some(rng, reports);
+                self.fail_all(Class::Retry, Reason::NotLeader, reports);
             }
             (1, Client::Gapless) => {
                 self.needs_rebuild |= !self.in_flight.is_empty();
@@ -152,6 +177,7 @@ impl Broker {
         }
         match self.client {
             Client::Batches => self.batch(rng, false, reports),
+            Client::Tolerant => self.work_tolerantly(rng, reports),
             Client::Gapless => {
                 let some = rng.usize(..6);
                 for _ in 0..some {
@@ -172,9 +198,43 @@ impl Broker {
         }
     }
 
+    /// Takes some of what is in flight, in any order. A refused event takes others down with it.
+    fn work_tolerantly(&mut self, rng: &mut Rng, reports: &mut VecDeque<Report>) {
+        if self.in_flight.is_empty() && reports.is_empty() && rng.u8(..4) == 0 {
+            self.client = Client::Gapless;
+            return;
+        }
+        rng.shuffle(self.in_flight.make_contiguous());
+        let some = rng.usize(..=self.in_flight.len());
+        let batch: Vec<_> = self.in_flight.drain(..some).collect();
+        let is_poison = |handover: &Handover| self.poison.contains(&which(&handover.event));
+        let spoils = batch.iter().any(is_poison) && rng.bool();
+        for handover in &batch {
+            reports.push_back(match (is_poison(handover), spoils) {
+                (true, _) => failed(handover, Class::DeadLetter, Reason::Rejected),
+                (false, true) => failed(handover, Class::Requeue, Reason::Rejected),
+                (false, false) => {
+                    self.delivered.push(which(&handover.event));
+                    Report::Confirmed {
+                        seq: handover.seq,
+                        attempt: handover.attempt,
+                    }
+                }
+            });
+        }
+    }
+
     /// The event's own fault. librdkafka leaves no gap behind it: it is of no use any more.
     fn refuse(&mut self, handover: &Handover, reports: &mut VecDeque<Report>) {
         let blamed = failed(handover, Class::DeadLetter, Reason::TooLarge);
+        if self.changes_over {
+            reports.push_back(blamed);
+            let others = self.in_flight.drain(..);
+            reports
+                .extend(others.map(|handover| failed(&handover, Class::Requeue, Reason::Rejected)));
+            self.client = Client::Tolerant;
+            return;
+        }
         let fatal = Report::Down(failure(Class::Rebuild, Reason::Fatal));
         let both = if self.poison.len() > 1 {
             [blamed, fatal]
@@ -216,7 +276,7 @@ impl Broker {
     /// Some of what the client has sent arrived, up to some event, and nobody will hear of it.
     fn deliver_some(&mut self, rng: &mut Rng, reports: &mut VecDeque<Report>) {
         let sent = match self.client {
-            Client::Gapless => self.in_flight.drain(..).collect(),
+            Client::Gapless | Client::Tolerant => self.in_flight.drain(..).collect(),
             Client::Batches => self.next_batch(8, reports),
         };
         let some = rng.usize(..=sent.len());

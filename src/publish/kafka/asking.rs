@@ -9,23 +9,28 @@ use super::{client, errors};
 use crate::publish::Failure;
 
 /// See the module. A producer, since a consumer is not told the words of an error.
-pub(super) struct Asking(ThreadedProducer<AskingContext>);
+pub(super) struct Asking {
+    producer: ThreadedProducer<AskingContext>,
+    settings: Settings,
+}
 
 impl Asking {
     pub(super) fn new(settings: &Settings) -> Result<Self, Failure> {
         let made = client::common(settings).create_with_context(AskingContext::default());
-        made.map(Asking).map_err(|error| errors::of_event(&error))
+        let producer = made.map_err(|error| errors::of_error(&error))?;
+        Ok(Asking {
+            producer,
+            settings: settings.clone(),
+        })
     }
 
     pub(super) fn client(&self) -> &Client<AskingContext> {
-        self.0.client()
+        self.producer.client()
     }
 
     /// A failure of the whole broker in the words of the connection's last trouble.
     pub(super) fn explain(&self, failure: Failure) -> Failure {
-        match self.0.context().last_error() {
-            Some(known) if failure.reason.is_of_the_whole_broker() => known,
-            _ => failure,
-        }
+        self.settings
+            .explain(failure, self.producer.context().last_error())
     }
 }

@@ -5,13 +5,26 @@ use std::path::Path;
 use rdkafka::ClientConfig;
 
 use super::settings::{OAuth, Sasl, Settings, Tls};
+use crate::publish::{Class, Failure, Reason};
 
 /// Largest batch that is collected, in bytes, however much a topic takes.
 const BATCH: usize = 512 * 1024;
-/// What librdkafka takes for one message when a topic's limit is not known: its default.
-const MESSAGE: usize = 1_000_000;
-/// Bounds of librdkafka's `message.max.bytes`.
-const MESSAGE_MAX: (usize, usize) = (1_000, 1_000_000_000);
+/// Largest batch of a [`Mode::Tolerant`] client: small, since one event can fail the whole batch.
+const TOLERANT_BATCH: usize = 16 * 1024;
+/// The smallest `batch.size` and the largest `message.max.bytes` that librdkafka takes.
+const BATCH_MIN: usize = 1_000;
+const MESSAGE_MAX: usize = 1_000_000_000;
+
+/// How a producer treats an event that the broker refuses for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// The producer gives up, so that nothing overtakes the refused event. Any number of events of one
+    /// ordering key can be on their way.
+    Ordered,
+    /// The producer goes on with the next events. The order of a key holds as long as only one event of it
+    /// is on its way.
+    Tolerant,
+}
 
 /// Makes glibc keep the memory of one batch until the next. By default each thread gives back what lies free at
 /// its heap's end beyond 128 KiB: librdkafka needs about as much to pack a small batch, and more for a larger one, so
@@ -52,43 +65,65 @@ fn set_common(config: &mut ClientConfig, settings: &Settings) {
     for (property, value) in &settings.properties {
         config.set(property, value);
     }
+    // A client that asks about a topic never creates it: producers do by default, on brokers with
+    // `auto.create.topics.enable`. The bridge creates topics by an explicit request alone.
+    config.set("allow.auto.create.topics", "false");
 }
 
 /// What a producer has besides. `max_message` is what its topic takes, in bytes, where that is known.
-pub(super) fn producer(settings: &Settings, max_message: Option<usize>) -> ClientConfig {
+pub(super) fn producer(
+    settings: &Settings,
+    max_message: Option<usize>,
+    mode: Mode,
+) -> ClientConfig {
     let mut config = ClientConfig::new();
-    let max_message = max_message
-        .unwrap_or(1_000_000)
-        .clamp(MESSAGE_MAX.0, MESSAGE_MAX.1);
     config
         .set("compression.codec", settings.compression.as_str())
         .set(
             "linger.ms",
             format!("{}", settings.linger.as_secs_f64() * 1000.0),
         )
-        .set("message.max.bytes", max_message.to_string())
-        .set("batch.size", BATCH.min(max_message).to_string())
+        // The lane and the broker decide what is too large.
+        .set("message.max.bytes", MESSAGE_MAX.to_string())
+        .set("batch.size", batch_size(max_message, mode).to_string())
         .set("statistics.interval.ms", "1000")
         .set("topic.metadata.propagation.max.ms", "5000");
     set_common(&mut config, settings);
     // The promises rest on these: no setting comes after them.
     config
         .set("acks", "all")
-        .set("enable.idempotence", "true")
-        .set("enable.gapless.guarantee", "true")
         // The lane owns time: what librdkafka times out leaves a gap in the order.
         .set("message.timeout.ms", "0")
         // As Java's clients do, so that a key is in the same partition whoever writes it.
         .set("partitioner", "murmur2_random")
         // The window is the lane's.
         .set("queue.buffering.max.messages", "0");
+    match mode {
+        Mode::Ordered => config
+            .set("enable.idempotence", "true")
+            .set("enable.gapless.guarantee", "true"),
+        // Without a producer's number, so that it can publish as soon as it is connected.
+        Mode::Tolerant => config.set("enable.idempotence", "false"),
+    };
     config
 }
 
-/// Whether a client that was made without knowing the topic's limit fits it: its batches stay under it,
-/// and it takes what the topic takes.
-pub(super) fn fits(max_message: Option<usize>) -> bool {
-    max_message.is_none_or(|max| (BATCH..=MESSAGE + MESSAGE / 10).contains(&max))
+/// The largest batch that a producer collects, in bytes: no larger than what its topic takes.
+pub(super) fn batch_size(max_message: Option<usize>, mode: Mode) -> usize {
+    let batch = match mode {
+        Mode::Ordered => BATCH,
+        Mode::Tolerant => TOLERANT_BATCH,
+    };
+    max_message.map_or(batch, |max| max.clamp(BATCH_MIN, batch))
+}
+
+/// The failure of an event that a client had not published when it was replaced because of another event.
+pub(super) fn requeued() -> Failure {
+    Failure {
+        class: Class::Requeue,
+        reason: Reason::Rejected,
+        detail: "the broker refused another event that was on its way".to_owned(),
+    }
 }
 
 /// Ends a client on a thread of its own: that takes as long as its broker's sockets do.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::asking::Asking;
-use super::client;
+use super::client::{self, Mode};
 use super::keeper::Keeper;
 use super::publisher::{TopicLine, TopicPublisher, takes_all};
 use super::settings::{ContentMode, Settings};
@@ -16,6 +16,7 @@ use crate::publish::{Failure, Publisher, Reporter};
 pub struct Kafka {
     keeper: Keeper,
     content_mode: ContentMode,
+    max_message: Option<usize>,
 }
 
 /// How many events the cluster's clients hold together, for a gauge.
@@ -36,6 +37,7 @@ impl Kafka {
         client::keep_heaps();
         Ok(Kafka {
             content_mode: settings.content_mode,
+            max_message: settings.max_message(),
             keeper: Keeper::start(settings, runtime, max_body, on_queue)?,
         })
     }
@@ -50,10 +52,8 @@ impl Kafka {
     pub fn publisher(&self, topic: &str, reporter: Reporter) -> Box<dyn Publisher> {
         let line = Arc::new(TopicLine::new(topic, self.content_mode, reporter));
         self.keeper.add(Arc::clone(&line));
-        Box::new(TopicPublisher {
-            line,
-            keeper: self.keeper.clone(),
-        })
+        let publisher = TopicPublisher::new(line, self.keeper.clone(), self.max_message);
+        Box::new(publisher)
     }
 }
 
@@ -62,7 +62,7 @@ impl Kafka {
 /// # Errors
 /// Its own words, with the property's name.
 pub fn check(settings: &Settings) -> Result<(), String> {
-    let native = client::producer(settings, None).create_native_config();
+    let native = client::producer(settings, None, Mode::Ordered).create_native_config();
     native.map(drop).map_err(|error| error.to_string())
 }
 

@@ -2,7 +2,7 @@
 //! ended: they pass on and do nothing else.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
@@ -13,6 +13,7 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
 use serde::Deserialize;
 
+use super::client::Mode;
 use super::errors;
 use crate::publish::{Class, Failure, Report, Reporter};
 
@@ -36,23 +37,62 @@ fn seq_and_attempt(opaque: usize) -> (u64, u16) {
 pub(super) struct Context {
     /// Which settings its client has.
     pub(super) generation: u64,
+    pub(super) mode: Mode,
+    /// The largest batch that it collects, in bytes.
+    pub(super) batch_size: usize,
     reporter: Reporter,
     on_queue: Arc<dyn Fn(i64) + Send + Sync>,
     /// Told when the client can't go on.
     on_end: Arc<dyn Fn() + Send + Sync>,
     /// The topic was found: without it no connection is good enough.
     found: AtomicBool,
-    /// Its lane was told that events can be handed over.
+    /// Events can be handed over.
     ready: AtomicBool,
     down: AtomicBool,
-    down_since: Mutex<Option<Instant>>,
+    /// Since when events can't be handed over; none while they can.
+    waits_since: Mutex<Option<Instant>>,
+    /// All connections were closed and are not known to be open again. Its lane was not told: nothing was on its way.
+    closed: Mutex<Option<Closed>>,
+    /// How many brokers it knows, by its last statistics.
+    brokers: AtomicUsize,
+    /// When the client last showed that its threads run.
+    heard_at: Mutex<Instant>,
     /// It knows no broker any more, and asks for none.
     lost: AtomicBool,
-    /// Nobody is interested in this client any more.
-    retired: AtomicBool,
+    made_at: Instant,
+    /// When the client raised a fatal error.
+    gave_up_at: Mutex<Option<Instant>>,
+    told_of_its_end: AtomicBool,
+    /// There was an error that may be a fatal one: its code does not always say so.
+    erred: AtomicBool,
+    /// The fatal error is that the broker refused an event: what else the client held is not to blame.
+    refused: AtomicBool,
+    /// When the broker last refused an event for ever.
+    refused_at: Mutex<Option<Instant>>,
+    /// Its lane works with this client: what it has to tell is of interest.
+    employed: AtomicBool,
     /// Callbacks so far, wrapping.
     heard: AtomicUsize,
     last_error: LastError,
+}
+
+/// See [`Context`].
+struct Closed {
+    at: Instant,
+    /// It was seen once that nothing was on its way when the connections were closed.
+    idle: bool,
+    failure: Failure,
+}
+
+/// How long closed connections may take to be open again: some statistics, which come every second.
+const REOPENED_WITHIN: Duration = Duration::from_secs(3);
+/// How long a client may show no sign of life while its lane waits for it. Its threads wait by the wall clock, and sleep on for as
+/// long as that was set back (librdkafka 2.12, `cnd_timedwait`).
+const SILENT: Duration = Duration::from_secs(5);
+
+/// Locks, whatever happened to the thread that had the lock before: it leaves nothing half-changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The last trouble of a connection, in librdkafka's words: what `AllBrokersDown` alone doesn't tell.
@@ -60,16 +100,12 @@ pub(super) struct Context {
 pub(super) struct LastError(Arc<Mutex<Option<Failure>>>);
 
 impl LastError {
-    pub(super) fn set(&self, code: Option<Code>, reason: &str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(errors::failure(code, reason));
+    fn set(&self, failure: Option<Failure>) {
+        *lock(&self.0) = failure;
     }
 
-    pub(super) fn get(&self) -> Option<Failure> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    fn get(&self) -> Option<Failure> {
+        lock(&self.0).clone()
     }
 }
 
@@ -98,21 +134,45 @@ impl Context {
         on_queue: Arc<dyn Fn(i64) + Send + Sync>,
         on_end: Arc<dyn Fn() + Send + Sync>,
         generation: u64,
+        mode: Mode,
+        batch_size: usize,
     ) -> Self {
         Context {
             generation,
+            mode,
+            batch_size,
             reporter,
             on_queue,
             on_end,
             found: AtomicBool::new(false),
             ready: AtomicBool::new(false),
             down: AtomicBool::new(false),
-            down_since: Mutex::default(),
+            waits_since: Mutex::new(Some(Instant::now())),
+            closed: Mutex::default(),
+            brokers: AtomicUsize::new(0),
+            heard_at: Mutex::new(Instant::now()),
             lost: AtomicBool::new(false),
-            retired: AtomicBool::new(false),
+            made_at: Instant::now(),
+            gave_up_at: Mutex::default(),
+            told_of_its_end: AtomicBool::new(false),
+            erred: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
+            refused_at: Mutex::default(),
+            employed: AtomicBool::new(true),
             heard: AtomicUsize::new(0),
             last_error: LastError::default(),
         }
+    }
+
+    /// The same for a client that takes the place of one whose topic is known. `warm`: events can be handed over
+    /// at once; otherwise it has to be ready first, and tells nothing until then.
+    pub(super) fn in_place(self, warm: bool) -> Self {
+        self.found.store(true, Ordering::Release);
+        self.ready.store(warm, Ordering::Release);
+        self.employed.store(warm, Ordering::Release);
+        *lock(&self.refused_at) = Some(Instant::now());
+        *lock(&self.waits_since) = (!warm).then(Instant::now);
+        self
     }
 
     /// The topic is there. The lane is told as soon as the connection can be used, too.
@@ -129,13 +189,19 @@ impl Context {
         self.down.load(Ordering::Acquire)
     }
 
-    /// The same, for so long.
-    pub(super) fn is_down_for(&self, time: Duration) -> bool {
-        let since = self
-            .down_since
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        self.is_down() && since.is_some_and(|since| since.elapsed() >= time)
+    /// Events can be handed over.
+    pub(super) fn is_usable(&self) -> bool {
+        self.ready.load(Ordering::Acquire) && !self.is_down()
+    }
+
+    /// Events could not be handed over for so long.
+    pub(super) fn is_unusable_for(&self, time: Duration) -> bool {
+        lock(&self.waits_since).is_some_and(|since| since.elapsed() >= time)
+    }
+
+    /// Events can't be handed over, and the client shows no sign of life.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.is_unusable_for(SILENT) && lock(&self.heard_at).elapsed() >= SILENT
     }
 
     /// It will never reach a broker again: a broker that rejoins its cluster answers for a moment that
@@ -144,18 +210,83 @@ impl Context {
         self.lost.load(Ordering::Acquire)
     }
 
+    /// The client raised a fatal error, so long ago: it takes no events any more.
+    pub(super) fn gave_up_before(&self, time: Duration) -> bool {
+        lock(&self.gave_up_at).is_some_and(|at| at.elapsed() >= time)
+    }
+
+    /// The client raised a fatal error.
+    pub(super) fn gave_up(&self) -> bool {
+        self.gave_up_before(Duration::ZERO)
+    }
+
+    /// The client is known to have raised a fatal error.
+    pub(super) fn ended(&self) {
+        lock(&self.gave_up_at).get_or_insert_with(Instant::now);
+    }
+
+    /// Whether there was an error since the last question.
+    pub(super) fn erred(&self) -> bool {
+        self.erred.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether the lane has yet to be told that the client gave up. True once.
+    pub(super) fn tells_of_its_end(&self) -> bool {
+        !self.told_of_its_end.swap(true, Ordering::AcqRel)
+    }
+
+    pub(super) fn is_older_than(&self, time: Duration) -> bool {
+        self.made_at.elapsed() >= time
+    }
+
+    /// The fatal error is that the broker refused an event.
+    pub(super) fn was_refused(&self) -> bool {
+        self.refused.load(Ordering::Acquire)
+    }
+
+    /// The broker has refused no event for so long.
+    pub(super) fn is_calm_for(&self, time: Duration) -> bool {
+        lock(&self.refused_at).is_none_or(|at| at.elapsed() >= time)
+    }
+
     /// The lane is told, once an outage, that there is no way now.
     pub(super) fn went_down(&self, failure: Failure) {
         // What an operator has to mend is news even when the lane knows that it is down.
         let was_down = self.down.swap(true, Ordering::AcqRel);
-        if !was_down {
-            *self
-                .down_since
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        }
+        *lock(&self.closed) = None;
+        lock(&self.waits_since).get_or_insert_with(Instant::now);
         if !was_down || failure.class == Class::Operator {
             self.tell(Report::Down(failure));
+        }
+    }
+
+    /// All connections are closed. Brokers and load balancers close those that nobody uses, so while nothing was on its way,
+    /// the lane is told only if there is trouble with opening one again.
+    fn disconnected(&self, failure: Failure) {
+        if failure.class == Class::Operator || !self.is_usable() {
+            self.went_down(failure);
+            return;
+        }
+        *lock(&self.closed) = Some(Closed {
+            at: Instant::now(),
+            idle: false,
+            failure,
+        });
+    }
+
+    /// Judges closed connections. `on_their_way` is how many events the client holds.
+    pub(super) fn look_at_connections(&self, on_their_way: usize) {
+        let mut closed = lock(&self.closed);
+        let Some(known) = closed.as_mut() else { return };
+        let trouble = self.last_error.get();
+        let failed = trouble.is_some()
+            && (known.at.elapsed() >= REOPENED_WITHIN || self.brokers.load(Ordering::Relaxed) <= 1);
+        if failed || (on_their_way > 0 && !known.idle) {
+            let failure = trouble.unwrap_or_else(|| known.failure.clone());
+            drop(closed);
+            self.went_down(failure);
+        } else {
+            known.idle = true;
         }
     }
 
@@ -173,12 +304,18 @@ impl Context {
         self.heard.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Nobody is interested in this client any more.
     pub(super) fn retire(&self) {
-        self.retired.store(true, Ordering::Release);
+        self.employed.store(false, Ordering::Release);
+    }
+
+    /// A lane works with this client from now on.
+    pub(super) fn employ(&self) {
+        self.employed.store(true, Ordering::Release);
     }
 
     fn tell(&self, report: Report) {
-        if !self.retired.load(Ordering::Acquire) {
+        if self.employed.load(Ordering::Acquire) {
             (self.reporter)(report);
         }
     }
@@ -186,32 +323,49 @@ impl Context {
     fn came_up(&self) {
         self.ready.store(true, Ordering::Release);
         self.down.store(false, Ordering::Release);
+        *lock(&self.waits_since) = None;
         self.tell(Report::Up);
     }
+
+    /// A connection is open.
+    fn connected(&self) {
+        *lock(&self.closed) = None;
+        self.last_error.set(None);
+    }
+}
+
+/// Whether librdkafka's words are about the connection to one broker: they begin with its name then, such as
+/// `ssl://10.0.0.7:9093/2`.
+fn is_of_one_broker(words: &str) -> bool {
+    let begins = words.split_once(": ").map(|(begins, _)| begins);
+    begins.is_some_and(|begins| begins.contains('/') && !begins.contains(' '))
 }
 
 impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         self.hears();
         let code = error.rdkafka_error_code();
-        let failure = match code {
-            Some(Code::AllBrokersDown) => self
-                .last_error
-                .get()
-                .unwrap_or_else(|| errors::failure(code, reason)),
-            code => {
-                self.last_error.set(code, reason);
-                errors::failure(code, reason)
+        let failure = errors::failure(code, reason);
+        self.erred.store(true, Ordering::Release);
+        if failure.class == Class::Rebuild {
+            self.ended();
+            self.refused
+                .fetch_or(errors::is_refusal(reason), Ordering::AcqRel);
+            return;
+        }
+        match code {
+            Some(Code::AllBrokersDown) => {
+                let known = self.last_error.get();
+                self.disconnected(known.unwrap_or(failure));
+                return;
             }
-        };
+            _ => self.last_error.set(Some(failure.clone())),
+        }
         match failure.class {
-            // It would never come up again by itself.
-            Class::Rebuild => {
-                self.tell(Report::Down(failure));
-                (self.on_end)();
+            // Another broker may be well: `AllBrokersDown` tells if none is.
+            Class::Operator if !is_of_one_broker(reason) || self.is_down() => {
+                self.went_down(failure);
             }
-            Class::Operator => self.went_down(failure),
-            _ if code == Some(Code::AllBrokersDown) => self.went_down(failure),
             _ => {}
         }
     }
@@ -221,20 +375,28 @@ impl ClientContext for Context {
         let Ok(statistics) = serde_json::from_slice::<Statistics>(statistics) else {
             return;
         };
-        (self.on_queue)(statistics.msg_cnt);
-        let knows_one = |broker: &BrokerStatistics| broker.source != "internal";
-        if !statistics.brokers.values().any(knows_one) && !self.lost.swap(true, Ordering::AcqRel) {
+        if self.employed.load(Ordering::Acquire) {
+            (self.on_queue)(statistics.msg_cnt);
+        }
+        *lock(&self.heard_at) = Instant::now();
+        let brokers = statistics.brokers.values();
+        let brokers = brokers.filter(|broker| broker.source != "internal").count();
+        self.brokers.store(brokers, Ordering::Relaxed);
+        if brokers == 0 && !self.lost.swap(true, Ordering::AcqRel) {
             (self.on_end)();
         }
-        let has_id = statistics
-            .eos
-            .is_some_and(|eos| eos.idemp_state == "Assigned");
+        let has_id = self.mode == Mode::Tolerant
+            || statistics
+                .eos
+                .is_some_and(|eos| eos.idemp_state == "Assigned");
         let connected = statistics
             .brokers
             .values()
             .any(|broker| broker.state == "UP");
-        let wanted = !self.ready.load(Ordering::Acquire) || self.down.load(Ordering::Acquire);
-        if wanted && self.is_found() && has_id && connected {
+        if connected {
+            self.connected();
+        }
+        if !self.is_usable() && self.is_found() && has_id && connected {
             self.came_up();
         }
     }
@@ -254,16 +416,32 @@ impl ProducerContext for Context {
         let (seq, attempt) = seq_and_attempt(opaque);
         match result {
             Ok(_) => {
-                if self.down.load(Ordering::Acquire) {
+                if self.is_down() {
                     self.came_up();
                 }
                 self.tell(Report::Confirmed { seq, attempt });
             }
-            Err((error, _)) => self.tell(Report::Failed {
-                seq,
-                attempt,
-                failure: errors::of_event(error),
-            }),
+            Err((error, _)) => {
+                let mut failure = errors::of_error(error);
+                if failure.class == Class::DeadLetter {
+                    *lock(&self.refused_at) = Some(Instant::now());
+                }
+                let purged = [Code::PurgeQueue, Code::PurgeInflight].map(Some);
+                if self.was_refused() && purged.contains(&error.rdkafka_error_code()) {
+                    failure = super::client::requeued();
+                }
+                let is_operators = failure.class == Class::Operator;
+                self.tell(Report::Failed {
+                    seq,
+                    attempt,
+                    failure,
+                });
+                // librdkafka remembers what is wrong with a topic until it reads its metadata again.
+                if is_operators && self.mode == Mode::Tolerant {
+                    let detail = "the client is made anew";
+                    self.tell(Report::Down(errors::failure(Some(Code::Fatal), detail)));
+                }
+            }
         }
     }
 }
@@ -292,7 +470,7 @@ impl ClientContext for AskingContext {
     fn error(&self, error: KafkaError, reason: &str) {
         let code = error.rdkafka_error_code();
         if code != Some(Code::AllBrokersDown) {
-            self.last_error.set(code, reason);
+            self.last_error.set(Some(errors::failure(code, reason)));
         }
     }
 
@@ -314,7 +492,14 @@ mod tests {
         let on_end = Arc::new(move || {
             on_end.fetch_add(1, Ordering::Relaxed);
         });
-        let context = Context::new(Arc::new(|_| {}), Arc::new(|_| {}), on_end, 0);
+        let context = Context::new(
+            Arc::new(|_| {}),
+            Arc::new(|_| {}),
+            on_end,
+            0,
+            Mode::Ordered,
+            1000,
+        );
         let internal = r#"":0/internal":{"state":"UP","source":"internal"}"#;
         for (brokers, lost) in [
             (

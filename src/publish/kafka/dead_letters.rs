@@ -47,7 +47,7 @@ fn consumer(settings: &Settings) -> Result<BaseConsumer<AskingContext>, Failure>
         .set("enable.auto.offset.store", "false")
         .set("enable.partition.eof", "true");
     let made = config.create_with_context(AskingContext::default());
-    made.map_err(|error| errors::of_event(&error))
+    made.map_err(|error| errors::of_error(&error))
 }
 
 async fn read_with(
@@ -62,13 +62,13 @@ async fn read_with(
             None if heard.elapsed() < PATIENCE => continue,
             None => {
                 let silent = KafkaError::MessageConsumption(Code::OperationTimedOut);
-                return Err(errors::of_event(&silent));
+                return Err(errors::of_error(&silent));
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 ends.remove(&partition);
             }
             Some(Err(error)) => {
-                let failure = errors::of_event(&error);
+                let failure = errors::of_error(&error);
                 // No group is joined: no right to it is needed. What passes by itself may do so.
                 let is_of_a_group =
                     error.rdkafka_error_code() == Some(Code::GroupAuthorizationFailed);
@@ -118,7 +118,7 @@ fn assign(
     consumer: &BaseConsumer<AskingContext>,
     topic: &str,
 ) -> Result<HashMap<i32, i64>, Failure> {
-    let failed = |error: KafkaError| errors::of_event(&error);
+    let failed = |error: KafkaError| errors::of_error(&error);
     let metadata = consumer
         .fetch_metadata(Some(topic), PATIENCE)
         .map_err(failed)?;

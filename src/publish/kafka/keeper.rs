@@ -9,7 +9,7 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::producer::{Producer, PurgeConfig};
 use tokio::runtime::Handle;
 
-use super::client;
+use super::client::{self, Mode};
 use super::context::Context;
 use super::errors;
 use super::publisher::{Client, Held, TopicLine, takes_all};
@@ -24,24 +24,24 @@ const LOOK: Duration = Duration::from_secs(5);
 /// How long a client may not reach the brokers that it knows until it is made anew: more than a
 /// connection and a producer's number take with answers that come after 5 s each.
 const REPLACE: Duration = Duration::from_secs(30);
-/// How often the limits of topics are read again, so that a raised one counts.
-const REFRESH: Duration = Duration::from_secs(30);
 
-/// A hand on the thread. The last one that stops ends it.
+/// A hand on the thread, and what makes clients. The last one that stops ends the thread.
 #[derive(Clone)]
 pub(super) struct Keeper(Arc<Bell>);
 
-#[derive(Default)]
 struct Bell {
     state: Mutex<State>,
     rung: Condvar,
+    queue: Queue,
 }
 
-#[derive(Default)]
 struct State {
     lines: Vec<Arc<TopicLine>>,
-    /// Other settings, that have yet to be taken.
-    renewed: Option<Settings>,
+    settings: Settings,
+    /// Counts the changes of the settings.
+    generation: u64,
+    /// What the files of the settings held when they were last taken.
+    files: u64,
     rung: bool,
     stopped: bool,
 }
@@ -54,25 +54,31 @@ impl Keeper {
         max_body: usize,
         on_queue: Arc<dyn Fn(u64) + Send + Sync>,
     ) -> std::io::Result<Self> {
-        let keeper = Keeper(Arc::default());
-        let queue = Queue {
-            held: Arc::default(),
-            on_queue,
-        };
-        let bell = Arc::clone(&keeper.0);
-        let thread = std::thread::Builder::new().name("kafka-keeper".to_owned());
-        thread.spawn(move || {
-            Round {
-                topics: Topics::new(settings.clone(), runtime.clone()),
-                settings,
+        let keeper = Keeper(Arc::new(Bell {
+            state: Mutex::new(State {
+                lines: Vec::new(),
+                files: settings.fingerprint_of_files(),
+                settings: settings.clone(),
                 generation: 0,
-                runtime,
-                max_body,
-                queue,
-                keeper: Keeper(Arc::clone(&bell)),
-            }
-            .run(&bell)
-        })?;
+                rung: false,
+                stopped: false,
+            }),
+            rung: Condvar::new(),
+            queue: Queue {
+                held: Arc::default(),
+                on_queue,
+            },
+        }));
+        let round = Round {
+            topics: Topics::new(settings.clone(), runtime.clone()),
+            settings,
+            generation: 0,
+            runtime,
+            max_body,
+            keeper: keeper.clone(),
+        };
+        let thread = std::thread::Builder::new().name("kafka-keeper".to_owned());
+        thread.spawn(move || round.run())?;
         Ok(keeper)
     }
 
@@ -88,10 +94,48 @@ impl Keeper {
         self.0.rung.notify_one();
     }
 
-    /// Takes the login and the certificates of other settings. A client that works is left alone.
+    /// Takes the login and the certificates of other settings, if they differ. A client that works is left alone.
     pub(super) fn reload(&self, settings: Settings) {
-        self.lock().renewed = Some(settings);
-        self.wake();
+        let files = settings.fingerprint_of_files();
+        let mut state = self.lock();
+        if state.settings.take_credentials(settings) | (state.files != files) {
+            state.files = files;
+            state.generation += 1;
+            drop(state);
+            self.wake();
+        }
+    }
+
+    /// The settings of now, and their generation.
+    fn settings(&self) -> (Settings, u64) {
+        let state = self.lock();
+        (state.settings.clone(), state.generation)
+    }
+
+    /// Makes a client for a topic, which nobody uses yet.
+    pub(super) fn make_client(
+        &self,
+        line: &Arc<TopicLine>,
+        mode: Mode,
+        prepare: impl FnOnce(Context) -> Context,
+    ) -> Result<Arc<Client>, Failure> {
+        let (settings, generation) = self.settings();
+        let max_message = line.max_message();
+        let config = client::producer(&settings, max_message, mode);
+        let (queued, bell) = (Arc::clone(line), Arc::clone(&self.0));
+        let on_queue = Arc::new(move |events| bell.queue.holds(&queued, events));
+        let keeper = self.clone();
+        let on_end = Arc::new(move || keeper.wake());
+        let context = Context::new(
+            Arc::clone(&line.reporter),
+            on_queue,
+            on_end,
+            generation,
+            mode,
+            client::batch_size(max_message, mode),
+        );
+        let client = Client::from_config_and_context(&config, prepare(context));
+        Ok(Arc::new(client.map_err(|error| errors::of_error(&error))?))
     }
 
     /// Ends the thread after what it is doing.
@@ -117,11 +161,6 @@ impl Bell {
         (!state.stopped).then(|| state.lines.clone())
     }
 
-    fn renewed(&self) -> Option<Settings> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.renewed.take()
-    }
-
     /// Puts the topic that is asked about first at the end.
     fn rotate(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -132,20 +171,17 @@ impl Bell {
 }
 
 struct Round {
+    /// As of the last round.
     settings: Settings,
-    /// Counts the changes of the settings.
     generation: u64,
     runtime: Handle,
     /// The largest body that the listener lets in, in bytes.
     max_body: usize,
-    queue: Queue,
     topics: Topics,
-    /// For who has to wake this thread.
     keeper: Keeper,
 }
 
 /// What the clients of all topics hold together, in events.
-#[derive(Clone)]
 struct Queue {
     held: Arc<AtomicI64>,
     on_queue: Arc<dyn Fn(u64) + Send + Sync>,
@@ -161,14 +197,12 @@ impl Queue {
 }
 
 impl Round {
-    fn run(mut self, bell: &Bell) {
+    fn run(mut self) {
         let mut pause = RETRY;
         let mut refreshed = Instant::now();
-        while let Some(lines) = bell.wait(pause) {
-            if let Some(settings) = bell.renewed() {
-                self.renew(settings);
-            }
-            let ended = lines.iter().filter(|line| empty_if_ended(line)).count();
+        let keeper = self.keeper.clone();
+        while let Some(lines) = keeper.0.wait(pause) {
+            self.renew();
             let outdated = lines
                 .iter()
                 .filter(|line| self.is_outdated(line) || is_of_no_use(line))
@@ -176,29 +210,15 @@ impl Round {
                 .count();
             let (ready, lacking): (Vec<_>, Vec<_>) =
                 lines.into_iter().partition(|line| line.is_ready());
-            for line in &lacking {
-                // Without a broker no topic can be asked about: the next round begins with another.
-                let Err(failure) = self.equip(line) else {
-                    continue;
-                };
-                if failure.reason.is_of_the_whole_broker() {
-                    let others = lacking.iter().filter(|line| line.client().is_none());
-                    others.for_each(|line| (line.reporter)(Report::Down(failure.clone())));
-                    bell.rotate();
-                    break;
-                }
-                if line.client().is_none() {
-                    (line.reporter)(Report::Down(failure));
-                }
-            }
-            if lacking.is_empty() && refreshed.elapsed() >= REFRESH {
+            self.equip_all(&lacking);
+            if !ready.is_empty() && refreshed.elapsed() >= LOOK {
                 self.refresh(&ready);
                 refreshed = Instant::now();
             }
             if !lacking.iter().all(|line| line.is_ready()) {
                 self.topics.forget();
             }
-            pause = if outdated + ended == 0 && lacking.iter().all(|line| line.is_ready()) {
+            pause = if outdated == 0 && lacking.iter().all(|line| line.is_ready()) {
                 LOOK
             } else {
                 RETRY
@@ -206,12 +226,32 @@ impl Round {
         }
     }
 
-    fn renew(&mut self, settings: Settings) {
-        self.settings.sasl = settings.sasl;
-        self.settings.tls = settings.tls;
-        self.generation += 1;
-        self.topics.forget();
-        self.topics = Topics::new(self.settings.clone(), self.runtime.clone());
+    fn equip_all(&mut self, lacking: &[Arc<TopicLine>]) {
+        for line in lacking {
+            // Without a broker no topic can be asked about: the next round begins with another.
+            let Err(failure) = self.equip(line) else {
+                continue;
+            };
+            if failure.reason.is_of_the_whole_broker() {
+                let others = lacking.iter().filter(|line| line.client().is_none());
+                others.for_each(|line| (line.reporter)(Report::Down(failure.clone())));
+                self.keeper.0.rotate();
+                return;
+            }
+            if line.client().is_none() {
+                (line.reporter)(Report::Down(failure));
+            }
+        }
+    }
+
+    fn renew(&mut self) {
+        let (settings, generation) = self.keeper.settings();
+        if generation != self.generation {
+            self.generation = generation;
+            self.settings = settings;
+            self.topics.forget();
+            self.topics = Topics::new(self.settings.clone(), self.runtime.clone());
+        }
     }
 
     /// Whether a topic's client has settings that were replaced since.
@@ -225,64 +265,58 @@ impl Round {
     fn equip(&mut self, line: &Arc<TopicLine>) -> Result<(), Failure> {
         let client = match line.client() {
             Some(client) => client,
-            None => self.make_client(line, None)?,
+            None => self.give_client(line)?,
         };
         let create = self.settings.create_topics.clone();
         let found = self
             .topics
             .find_or_create(client.client(), &line.topic, create.as_ref());
         if let Err(failure) = found {
-            let failure = match client.context().last_error() {
-                Some(known) if failure.reason.is_of_the_whole_broker() => known,
-                _ => failure,
-            };
+            let failure = self
+                .settings
+                .explain(failure, client.context().last_error());
             client.context().went_down(failure.clone());
             return Err(failure);
         }
         let max_message = self.topics.max_message(&line.topic);
-        self.learn(line, max_message.unwrap_or(0));
+        self.learn(line, max_message);
         tracing::debug!(topic = line.topic, max_message, "found");
-        let client = match client::fits(max_message) {
+        let fits = max_message.is_none_or(|max| client.context().batch_size <= max);
+        let client = match fits {
             true => client,
-            false => self.make_client(line, max_message)?,
+            false => self.give_client(line)?,
         };
         client.context().found();
         Ok(())
     }
 
-    fn make_client(
-        &self,
-        line: &Arc<TopicLine>,
-        max_message: Option<usize>,
-    ) -> Result<Held, Failure> {
-        let config = client::producer(&self.settings, max_message);
-        let (queued, queue) = (Arc::clone(line), self.queue.clone());
-        let on_queue = Arc::new(move |events| queue.holds(&queued, events));
-        let keeper = self.keeper.clone();
-        let on_end = Arc::new(move || keeper.wake());
-        let reporter = Arc::clone(&line.reporter);
-        let context = Context::new(reporter, on_queue, on_end, self.generation);
-        let client = Client::from_config_and_context(&config, context);
-        let client = Arc::new(client.map_err(|error| errors::of_event(&error))?);
-        line.put(Some(Arc::clone(&client)));
+    /// Gives the topic a client, in place of one that holds no events.
+    fn give_client(&self, line: &Arc<TopicLine>) -> Result<Held, Failure> {
+        let client = self
+            .keeper
+            .make_client(line, Mode::Ordered, |context| context)?;
+        line.put_if_idle(Some(Arc::clone(&client)));
         Ok(Held::of(client))
     }
 
+    /// Reads the topics' limits again, so that one that was raised or lowered counts.
     fn refresh(&mut self, lines: &[Arc<TopicLine>]) {
         for line in lines {
-            if let Some(max_message) = self.topics.max_message(&line.topic) {
+            let max_message = self.topics.max_message(&line.topic);
+            if max_message.is_some() {
                 self.learn(line, max_message);
             }
         }
     }
 
-    /// What a topic takes, 0 if that can't be known. Said once, where it is less than the listener lets in.
-    fn learn(&self, line: &TopicLine, max_message: usize) {
+    /// What a topic takes, if that is known. Said once, where it is less than the listener lets in.
+    fn learn(&self, line: &TopicLine, max_message: Option<usize>) {
         let is_news = line.takes(max_message);
-        if is_news && max_message > 0 && !takes_all(max_message, self.max_body) {
+        let too_small = max_message.filter(|max| !takes_all(*max, self.max_body));
+        if let Some(max_message_bytes) = too_small.filter(|_| is_news) {
             tracing::warn!(
                 topic = line.topic,
-                max_message_bytes = max_message,
+                max_message_bytes,
                 max_body_bytes = self.max_body,
                 "http.max_body lets in more than this topic takes: what is too large for it goes to the dead letters"
             );
@@ -290,8 +324,8 @@ impl Round {
     }
 }
 
-/// Whether another client would do better: one that holds events and has not reached its broker for a
-/// while (librdkafka 2.12 tries to connect 800 times a second then, and takes 0.9 of a core,
+/// Whether another client would do better: one that gave up and that its lane did not replace, one whose threads sleep, one that holds events and has not
+/// reached its broker for a while (librdkafka 2.12 tries to connect 800 times a second then, and takes 0.9 of a core,
 /// 2026-11-25; one that holds nothing rests between its attempts), one that has not for longer (all the
 /// brokers that it knows may have been replaced), and one that knows no broker any more.
 fn is_of_no_use(line: &TopicLine) -> bool {
@@ -299,8 +333,10 @@ fn is_of_no_use(line: &TopicLine) -> bool {
         let context = client.context();
         let holds_events = client.in_flight_count() > 0;
         context.is_lost()
-            || context.is_down_for(REPLACE)
-            || context.is_down_for(LOOK) && holds_events
+            || context.gave_up_before(RETRY)
+            || context.is_stuck()
+            || context.is_unusable_for(REPLACE)
+            || context.is_unusable_for(LOOK) && context.is_down() && holds_events
     })
 }
 
@@ -310,25 +346,11 @@ fn is_of_no_use(line: &TopicLine) -> bool {
 fn let_go(line: &TopicLine) {
     let Some(client) = line.client() else { return };
     let context = client.context();
-    if context.is_found() && !context.is_down() && !context.is_lost() {
+    let is_over = context.is_lost() || context.gave_up_before(RETRY);
+    if context.is_found() && context.is_usable() && !is_over {
         return;
     }
-    match client.in_flight_count() {
-        0 => line.put(None),
-        _ => client.purge(PurgeConfig::default().queue().inflight()),
-    }
-}
-
-/// A producer that gave up sends nothing more, and would keep what it has queued for ever, because no event of it
-/// times out: that is reported as of no use any more, and the lane asks for another client then. Returns
-/// whether it gave up: what comes into its queues meanwhile has to be reported too.
-fn empty_if_ended(line: &TopicLine) -> bool {
-    let Some(client) = line.client() else {
-        return false;
-    };
-    let is_over = client.client().fatal_error().is_some();
-    if is_over {
+    if !line.put_if_idle(None) {
         client.purge(PurgeConfig::default().queue().inflight());
     }
-    is_over
 }

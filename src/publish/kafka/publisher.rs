@@ -2,19 +2,20 @@
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 
-use super::client;
+use super::client::{self, Mode};
 use super::context::{Context, opaque};
 use super::errors;
 use super::keeper::Keeper;
 use super::settings::ContentMode;
 use crate::envelope::{self, Event, Verdict};
-use crate::publish::{Awaited, Handover, Publisher, Report, Reporter};
+use crate::publish::{Awaited, Class, Failure, Handover, Publisher, Report, Reporter};
 
 pub(super) type Client = BaseProducer<Context>;
 
@@ -38,6 +39,12 @@ const HEARD: usize = 1024;
 /// Bytes of a record besides its value, at most: key, headers, and Kafka's own framing of a batch.
 const FRAMING: usize = 1024;
 
+/// How long a broker has to refuse no event until its topic has an ordered client again.
+const CALM: Duration = Duration::from_secs(10);
+
+/// How soon after it was made a client that gave up is replaced.
+const SHORTEST_LIFE: Duration = Duration::from_secs(2);
+
 /// Whether a topic with this `max.message.bytes` takes every event whose body has up to `max_body` bytes and does not
 /// grow when it is normalized.
 pub(super) fn takes_all(max_message: usize, max_body: usize) -> bool {
@@ -49,6 +56,8 @@ pub(super) struct TopicLine {
     pub(super) topic: String,
     pub(super) reporter: Reporter,
     content_mode: ContentMode,
+    /// Whoever hands over events, or takes the client away, holds the lock meanwhile: a client never goes
+    /// with events that it was just given.
     client: Mutex<Option<Arc<Client>>>,
     /// The topic's `max.message.bytes`; 0 while it is not known.
     max_message: AtomicUsize,
@@ -58,8 +67,15 @@ pub(super) struct TopicLine {
 
 impl TopicLine {
     /// What the topic takes, as was just read. Whether that is news.
-    pub(super) fn takes(&self, max_message: usize) -> bool {
+    pub(super) fn takes(&self, max_message: Option<usize>) -> bool {
+        let max_message = max_message.unwrap_or(0);
         self.max_message.swap(max_message, Ordering::Relaxed) != max_message
+    }
+
+    /// What the topic takes, if that is known.
+    pub(super) fn max_message(&self) -> Option<usize> {
+        let max_message = self.max_message.load(Ordering::Relaxed);
+        (max_message > 0).then_some(max_message)
     }
 
     pub(super) fn new(topic: &str, content_mode: ContentMode, reporter: Reporter) -> Self {
@@ -73,13 +89,13 @@ impl TopicLine {
         }
     }
 
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Client>>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The topic's client, if it has one.
     pub(super) fn client(&self) -> Option<Held> {
-        self.client
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-            .map(Held::of)
+        self.lock().clone().map(Held::of)
     }
 
     /// Whether it has a client that knows its topic.
@@ -88,16 +104,27 @@ impl TopicLine {
             .is_some_and(|client| client.context().is_found())
     }
 
-    /// Another client, or none; the one before is ended.
-    pub(super) fn put(&self, client: Option<Arc<Client>>) {
-        let before = std::mem::replace(
-            &mut *self.client.lock().unwrap_or_else(PoisonError::into_inner),
-            client,
-        );
-        let Some(before) = before.map(Held::of) else {
-            return;
-        };
-        before.context().retire();
+    /// Gives it another client, or none; the one before is ended.
+    fn put(&self, client: Option<Arc<Client>>) {
+        Self::exchange(&mut self.lock(), client);
+    }
+
+    /// The same, unless the client holds events. Returns whether it was done.
+    pub(super) fn put_if_idle(&self, client: Option<Arc<Client>>) -> bool {
+        let mut current = self.lock();
+        let is_idle = current
+            .as_ref()
+            .is_none_or(|client| client.in_flight_count() == 0);
+        if is_idle {
+            Self::exchange(&mut current, client);
+        }
+        is_idle
+    }
+
+    fn exchange(current: &mut Option<Arc<Client>>, client: Option<Arc<Client>>) {
+        if let Some(before) = std::mem::replace(current, client).map(Held::of) {
+            before.context().retire();
+        }
     }
 }
 
@@ -108,6 +135,10 @@ pub(super) struct Held(Option<Arc<Client>>);
 impl Held {
     pub(super) fn of(client: Arc<Client>) -> Self {
         Held(Some(client))
+    }
+
+    fn share(&self) -> Arc<Client> {
+        Arc::clone(self.0.as_ref().expect("it is held until it is let go of"))
     }
 }
 
@@ -135,37 +166,39 @@ fn turn(awaited: Awaited) -> Duration {
 }
 
 /// Publishes to one topic.
+///
+/// Its client is ordered, and gives up when the broker refuses an event. Then a tolerant one takes its place, and as long as
+/// the broker goes on refusing events, the lane hands over only one event of an ordering key at a time. Once the broker has
+/// refused none for a while, an ordered client is prepared beside it, and takes over.
 pub(super) struct TopicPublisher {
-    pub(super) line: Arc<TopicLine>,
-    pub(super) keeper: Keeper,
+    line: Arc<TopicLine>,
+    keeper: Keeper,
+    /// The ordered client that takes over from a tolerant one when it is ready.
+    next: Option<Held>,
+    /// The configuration's own bound for a message, in bytes.
+    max_message: Option<usize>,
 }
 
 impl Publisher for TopicPublisher {
     fn publish(&mut self, events: &[Handover]) {
-        let Some(client) = self.line.client() else {
-            for handover in events {
-                self.failed(
-                    handover,
-                    errors::failure(None, "the client is being rebuilt"),
-                );
-            }
+        let current = self.line.lock();
+        let Some(client) = current.as_ref() else {
+            let rebuilt = errors::failure(None, "the client is being rebuilt");
+            self.fail(events, &rebuilt);
             return;
         };
-        // A client that is of no use any more takes no events: the lane has to know, to get another.
+        // A client that is of no use any more takes no events.
         if let Some((code, reason)) = client.client().fatal_error() {
-            tracing::warn!(topic = self.line.topic, %code, reason, "librdkafka's producer gave up: rebuilding it");
-            for handover in events {
-                let fatal = rdkafka::error::RDKafkaErrorCode::Fatal;
-                self.failed(
-                    handover,
-                    errors::failure(Some(fatal), format!("{code}: {reason}")),
-                );
-            }
+            let failure = match code {
+                Code::GaplessGuarantee if errors::is_refusal(&reason) => client::requeued(),
+                _ => errors::failure(Some(Code::Fatal), format!("{code}: {reason}")),
+            };
+            self.fail(events, &failure);
             return;
         }
         for handover in events {
             if let Err((error, _)) = client.send(self.line.record(handover)) {
-                self.failed(handover, errors::of_event(&error));
+                self.fail(std::slice::from_ref(handover), &errors::of_error(&error));
             }
         }
     }
@@ -175,6 +208,12 @@ impl Publisher for TopicPublisher {
         self.keeper.wake();
     }
 
+    fn takes_one_of_a_key(&self) -> bool {
+        self.line.client().is_some_and(|client| {
+            client.context().mode == Mode::Tolerant || client.context().was_refused()
+        })
+    }
+
     /// On the lane's own thread: one of the client's, as rdkafka has for it, would wake the lane for
     /// every batch of reports, and spins at the end of each of its waits (rdkafka 0.39, 2026-11-25:
     /// 0.9 % of a core each, idle).
@@ -182,12 +221,18 @@ impl Publisher for TopicPublisher {
         let Some(client) = self.line.client() else {
             return;
         };
-        for _ in 0..HEARD {
-            let before = client.context().heard();
-            client.poll(Duration::ZERO);
-            if client.context().heard() == before {
-                break;
-            }
+        poll(&client);
+        let context = client.context();
+        if context.erred() && client.client().fatal_error().is_some() {
+            context.ended();
+        }
+        match context.gave_up() {
+            true => self.give_up(&client),
+            false => context.look_at_connections(as_count(client.in_flight_count())),
+        }
+        match context.mode {
+            Mode::Tolerant => self.return_to_order(&client),
+            Mode::Ordered => self.next = None,
         }
     }
 
@@ -199,34 +244,131 @@ impl Publisher for TopicPublisher {
         FEW
     }
 
+    /// Whatever is larger is refused for certain; about what is as large as this or nearly so, the broker decides.
     fn max_envelope(&self) -> Option<usize> {
-        match self.line.max_message.load(Ordering::Relaxed) {
-            0 => None,
-            max => Some(max.saturating_sub(FRAMING)),
-        }
+        let limits = [self.line.max_message(), self.max_message];
+        let limit = limits.into_iter().flatten().min()?;
+        Some(match self.line.content_mode {
+            ContentMode::Structured => limit,
+            // The envelope as such is not sent.
+            ContentMode::Binary => limit + envelope::ROOM,
+        })
     }
 
-    fn close(&mut self, within: Duration) {
+    fn close(&mut self, _within: Duration) {
         self.keeper.stop();
+        self.next = None;
+        // What is not confirmed is in the spool, or nobody was promised it: it is not sent any more.
         if let Some(client) = self.line.client() {
-            // What is still unconfirmed nobody was promised; a frozen broker must not hold up the stop.
-            if let Err(error) = client.flush(within.min(Duration::from_secs(1))) {
-                tracing::debug!(topic = self.line.topic, %error, "not everything was confirmed at the stop");
-            }
-            self.line.put(None);
+            client.purge(PurgeConfig::default().queue().inflight());
         }
+        self.line.put(None);
     }
 }
 
 impl TopicPublisher {
-    fn failed(&self, handover: &Handover, failure: crate::publish::Failure) {
-        let Handover { seq, attempt, .. } = *handover;
-        (self.line.reporter)(Report::Failed {
-            seq,
-            attempt,
-            failure,
-        });
+    pub(super) fn new(line: Arc<TopicLine>, keeper: Keeper, max_message: Option<usize>) -> Self {
+        TopicPublisher {
+            line,
+            keeper,
+            next: None,
+            max_message,
+        }
     }
+
+    fn fail(&self, events: &[Handover], failure: &Failure) {
+        for Handover { seq, attempt, .. } in events {
+            (self.line.reporter)(Report::Failed {
+                seq: *seq,
+                attempt: *attempt,
+                failure: failure.clone(),
+            });
+        }
+    }
+
+    /// The client raised a fatal error. If that is because an event was refused, a tolerant client takes its place once all
+    /// that it held is reported; otherwise the lane has to ask for another.
+    fn give_up(&mut self, client: &Held) {
+        let context = client.context();
+        let Some((code, reason)) = client.client().fatal_error() else {
+            return;
+        };
+        // What is already on its way is waited for; the supervisor ends that if it takes too long.
+        client.purge(PurgeConfig::default().queue().non_blocking());
+        if !context.was_refused() {
+            // Where a right is missing each client gives up as soon as it is connected.
+            if context.is_older_than(SHORTEST_LIFE) && context.tells_of_its_end() {
+                let failure = errors::failure(Some(code), format!("{code}: {reason}"));
+                if failure.class == Class::Operator {
+                    context.went_down(failure);
+                }
+                let fatal = errors::failure(Some(Code::Fatal), format!("{code}: {reason}"));
+                (self.line.reporter)(Report::Down(fatal));
+            }
+            return;
+        }
+        if client.in_flight_count() > 0 {
+            return;
+        }
+        let tolerant = |context: Context| context.in_place(true);
+        match self
+            .keeper
+            .make_client(&self.line, Mode::Tolerant, tolerant)
+        {
+            Ok(client) => {
+                tracing::debug!(
+                    topic = self.line.topic,
+                    reason,
+                    "the broker refused an event"
+                );
+                self.line.put(Some(client));
+            }
+            Err(failure) => {
+                (self.line.reporter)(Report::Down(failure));
+                self.rebuild();
+            }
+        }
+    }
+
+    /// Prepares an ordered client once the broker refuses nothing any more, and changes over to it between two events.
+    fn return_to_order(&mut self, tolerant: &Held) {
+        if !tolerant.context().is_calm_for(CALM) {
+            self.next = None;
+            return;
+        }
+        let Some(next) = &self.next else {
+            let prepared = |context: Context| context.in_place(false);
+            let made = self.keeper.make_client(&self.line, Mode::Ordered, prepared);
+            // If it can't be made, the tolerant one goes on.
+            self.next = made.ok().map(Held::of);
+            return;
+        };
+        poll(next);
+        if next.client().fatal_error().is_some() {
+            self.next = None;
+        } else if next.context().is_usable()
+            && tolerant.context().is_usable()
+            && self.line.put_if_idle(Some(next.share()))
+        {
+            next.context().employ();
+            self.next = None;
+        }
+    }
+}
+
+/// Makes the callbacks that there are.
+fn poll(client: &Client) {
+    for _ in 0..HEARD {
+        let before = client.context().heard();
+        client.poll(Duration::ZERO);
+        if client.context().heard() == before {
+            break;
+        }
+    }
+}
+
+fn as_count(events: i32) -> usize {
+    usize::try_from(events).unwrap_or_default()
 }
 
 impl TopicLine {

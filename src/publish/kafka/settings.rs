@@ -2,11 +2,15 @@
 //! configuration can be read and refused by name.
 
 use std::collections::BTreeMap;
+#[cfg(feature = "kafka")]
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+#[cfg(feature = "kafka")]
+use crate::publish::Failure;
 use crate::secret::Secret;
 use crate::units::duration_setting;
 
@@ -33,6 +37,48 @@ pub struct Settings {
     /// Further properties of librdkafka, none of them among those that the promises rest on.
     #[serde(default)]
     pub properties: BTreeMap<String, String>,
+}
+
+#[cfg(feature = "kafka")]
+impl Settings {
+    /// The largest message that the configuration lets through, in bytes, if it has such a bound.
+    pub(super) fn max_message(&self) -> Option<usize> {
+        self.properties.get("message.max.bytes")?.parse().ok()
+    }
+
+    /// A failure that is not a topic's own, in the words of the connection's last trouble, or at least with the
+    /// addresses that were tried.
+    pub(super) fn explain(&self, failure: Failure, last_error: Option<Failure>) -> Failure {
+        if !failure.reason.is_of_the_whole_broker() {
+            return failure;
+        }
+        last_error.unwrap_or_else(|| Failure {
+            detail: format!("{}: {}", self.bootstrap_servers.join(","), failure.detail),
+            ..failure
+        })
+    }
+
+    /// Takes the login and the certificates of other settings. Returns whether they differ: their names,
+    /// or what the files hold now.
+    pub(super) fn take_credentials(&mut self, other: Settings) -> bool {
+        let differ = self.sasl != other.sasl || self.tls != other.tls;
+        self.sasl = other.sasl;
+        self.tls = other.tls;
+        differ
+    }
+
+    /// What is in the files of the login and of TLS, as one number.
+    pub(super) fn fingerprint_of_files(&self) -> u64 {
+        let tls = self.tls.iter();
+        let tls = tls.flat_map(|tls| [&tls.ca_file, &tls.cert_file, &tls.key_file]);
+        let oauth = self.sasl.iter().filter_map(|sasl| sasl.oauth.as_ref());
+        let files = tls.chain(oauth.map(|oauth| &oauth.ca_file)).flatten();
+        let mut hasher = DefaultHasher::new();
+        for file in files {
+            std::fs::read(file).ok().hash(&mut hasher);
+        }
+        hasher.finish()
+    }
 }
 
 /// The section `kafka.create_topics`.
@@ -123,7 +169,7 @@ impl SecurityProtocol {
 }
 
 /// The section `kafka.sasl`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Sasl {
     /// SCRAM-SHA-512.
     pub mechanism: Mechanism,
@@ -136,7 +182,7 @@ pub struct Sasl {
 }
 
 /// The section `kafka.sasl.oauth`: tokens by OIDC's client credentials (RFC 6749, section 4.4).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct OAuth {
     /// Where tokens are fetched.
     pub token_endpoint: String,
@@ -180,7 +226,7 @@ impl Mechanism {
 }
 
 /// The section `kafka.tls`. A certificate comes with its key.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Tls {
     /// The authority that signed the brokers' certificates, PEM. None: the system's.
     pub ca_file: Option<PathBuf>,

@@ -31,7 +31,14 @@ pub(super) struct Topics {
 pub(super) fn find<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<usize, Failure> {
     let metadata = client
         .fetch_metadata(Some(topic), PATIENCE)
-        .map_err(|error| errors::of_event(&error))?;
+        .map_err(|error| match error.rdkafka_error_code() {
+            // Nothing is known of the topic: the brokers are silent.
+            Some(Code::OperationTimedOut) => {
+                let detail = format!("no answer within {PATIENCE:?}");
+                errors::failure(Some(Code::BrokerTransportFailure), detail)
+            }
+            _ => errors::of_error(&error),
+        })?;
     // As a broker answers that is about to join its cluster again.
     if metadata.brokers().is_empty() {
         let detail = "the cluster says that it has no broker";
@@ -87,7 +94,7 @@ impl Topics {
             Some(admin) => admin,
             None => client::common(&self.settings)
                 .create()
-                .map_err(|error| errors::of_event(&error))?,
+                .map_err(|error| errors::of_error(&error))?,
         };
         Ok(self.admin.insert(admin))
     }
@@ -120,7 +127,7 @@ impl Topics {
             .request_timeout(Some(PATIENCE));
         let runtime = self.runtime.clone();
         let created = runtime.block_on(self.admin()?.create_topics([&wanted], &options));
-        let created = created.map_err(|error| errors::of_event(&error))?;
+        let created = created.map_err(|error| errors::of_error(&error))?;
         match created.into_iter().next() {
             Some(Err((_, Code::TopicAlreadyExists))) => Ok(()),
             Some(Err((_, code))) => Err(errors::failure(
@@ -140,13 +147,17 @@ impl Topics {
         let wanted = ResourceSpecifier::Topic(topic);
         let runtime = self.runtime.clone();
         let asked = self.admin().ok()?.describe_configs([&wanted], &options);
-        let described = runtime.block_on(asked).ok()?.into_iter().next()?.ok()?;
-        described
-            .get("max.message.bytes")?
-            .value
-            .as_ref()?
-            .parse()
-            .ok()
+        let described = runtime.block_on(asked);
+        let described = described.map(|all| all.into_iter().next());
+        let described = match described {
+            Ok(Some(Ok(described))) => described,
+            other => {
+                tracing::debug!(topic, ?other, "the topic's limit can't be read");
+                return None;
+            }
+        };
+        let limit = described.get("max.message.bytes")?;
+        limit.value.as_ref()?.parse().ok()
     }
 }
 

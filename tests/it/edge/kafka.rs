@@ -181,6 +181,27 @@ fn a_broker_whose_certificate_is_made_out_to_another_is_not_trusted() {
 }
 
 #[test]
+fn one_broker_of_several_with_a_wrong_certificate_is_no_outage() {
+    let secured = Secured::shared();
+    let servers = secured.node.env("KAFKA_SASL_SSL_BOOTSTRAP_SERVERS");
+    let other = servers.replace("127.0.0.1", "[::ffff:127.0.0.1]");
+    let both = format!("['{other}', '{servers}']");
+    let yaml = secured
+        .sasl_ssl(&prefix(), "PLAIN")
+        .replace(&servers, &both);
+    let bridge = Process::start_in(secured.dir(), &yaml);
+    bridge.await_ready();
+    for _ in 0..20 {
+        await_published(&bridge);
+    }
+    let log = bridge.log();
+    assert!(
+        !log.contains("ERROR") && !log.contains("out of reach"),
+        "{log}"
+    );
+}
+
+#[test]
 fn a_missing_client_certificate_is_told_and_works_once_it_is_configured() {
     let secured = Secured::shared();
     let prefix = prefix();

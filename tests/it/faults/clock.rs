@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 use super::checker::{OF_A_WINDOW, assert_nobody_waited, check};
-use super::scenes::{CREATE, Kafka, await_draining};
+use super::scenes::{CREATE, Kafka, MESSAGES, await_draining};
 use super::senders::Senders;
 use super::thorough;
 use crate::process::Process;
@@ -99,4 +99,41 @@ fn row_35_a_clock_that_jumps_changes_nothing_but_timestamps() {
         consumed.iter().any(|event| of_the_future(&event.0)),
         "the clock did jump"
     );
+}
+
+#[test]
+fn row_51_a_clock_that_is_two_hours_ahead_makes_no_dead_letter_and_is_named() {
+    a_wrong_clock_is_waited_for(2);
+}
+
+#[test]
+fn row_51_a_clock_that_is_two_hours_behind_makes_no_dead_letter_and_is_named() {
+    a_wrong_clock_is_waited_for(-2);
+}
+
+fn a_wrong_clock_is_waited_for(hours: i64) {
+    let (scene, clock) = (Kafka::new(), Clock::new());
+    let an_hour = HOUR as u64 * 1000;
+    let bounds = ["before", "after"].map(|side| {
+        (
+            format!("message.timestamp.{side}.max.ms"),
+            an_hour.to_string(),
+        )
+    });
+    let bounds: Vec<_> = bounds
+        .iter()
+        .map(|(k, v)| (k.as_str(), v.as_str()))
+        .collect();
+    scene.cluster().create(MESSAGES, 3, &bounds);
+    let bridge = clock.bridge(&scene.yaml(CREATE, ""));
+    let senders = Senders::start(bridge.webhooks(), 8);
+    scene.await_published(&bridge);
+    clock.is_ahead(hours * HOUR);
+    bridge.await_log(&["ERROR", MESSAGES, "this machine's clock"]);
+    senders.await_spooled(100);
+    clock.is_ahead(0);
+    await_draining(&bridge);
+    senders.await_accepted(100);
+    scene.end(&bridge, senders);
+    assert_eq!(bridge.metric(&["dead_letters_total"]), 0.0);
 }

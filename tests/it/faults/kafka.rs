@@ -6,6 +6,7 @@ use super::senders::Senders;
 use super::thorough;
 use crate::client::{Connection, Request};
 use crate::cluster::Cluster;
+use crate::payload::message;
 use crate::process::{Process, await_some};
 
 #[test]
@@ -17,8 +18,7 @@ fn row_1_without_a_fault_nothing_is_repeated_and_the_spool_is_never_touched() {
     bridge.await_ready();
     // The first confirm of a producer takes a while; what waits for it goes to the spool, as it should.
     await_some("an event that is published at once", || {
-        (bridge.post(&crate::payload::message("fresh", "first")).json["receipt"] == "published")
-            .then_some(())
+        (bridge.post(&message("fresh", "first")).json["receipt"] == "published").then_some(())
     });
     let before = bridge.metric(&["spool_appended_total", TOPIC]);
     let senders = Senders::start(bridge.webhooks(), 8);
@@ -141,8 +141,7 @@ fn row_23_a_stop_with_the_broker_up_publishes_what_is_in_flight() {
     let scene = Scene::new();
     let mut bridge = scene.bridge();
     await_some("an event that is published at once", || {
-        (bridge.post(&crate::payload::message("fresh", "first")).json["receipt"] == "published")
-            .then_some(())
+        (bridge.post(&message("fresh", "first")).json["receipt"] == "published").then_some(())
     });
     let senders = Senders::start(bridge.webhooks(), 8);
     senders.await_accepted(500);
@@ -185,6 +184,45 @@ fn row_24_a_stop_with_the_broker_down_keeps_everything_for_the_next_start() {
     again.await_ready();
     scene.assert_all_is_well(&again);
     check(&ledger, &scene.consumed(), OF_A_WINDOW);
+}
+
+#[test]
+fn row_24_what_a_stop_leaves_to_the_spool_is_not_published_meanwhile() {
+    const EVENTS: usize = 200;
+    let scene = Scene::new();
+    let mut bridge = scene.bridge();
+    await_some("an event that is published at once", || {
+        (bridge.post(&message("fresh", "first")).json["receipt"] == "published").then_some(())
+    });
+    scene.node.pause();
+    let body = "x".repeat(10_000);
+    let mut connections: Vec<_> = (0..EVENTS)
+        .map(|_| Connection::open(bridge.webhooks()))
+        .collect();
+    for connection in &mut connections {
+        connection.send(Request::post("/webhooks/minchat", message("fresh", &body)).bytes());
+    }
+    for connection in &mut connections {
+        let answer = connection.answer().expect("each is answered");
+        assert_eq!(answer.json()["receipt"], "spooled");
+    }
+    drop(connections);
+    bridge.signal("TERM");
+    bridge.await_log(&["stopping: finishing what is in flight"]);
+    scene.node.resume();
+    assert_eq!(bridge.ended().code(), Some(0), "{}", bridge.log());
+    let again = Process::start_in(bridge.dir(), &scene.yaml(CREATE, ""));
+    again.await_ready();
+    again.await_metric(&["lane_pending_events"], 0.0);
+    let records = scene.cluster().read(TOPIC);
+    let ids: std::collections::HashSet<&str> = records.iter().map(|record| record.id()).collect();
+    assert!(ids.len() > EVENTS, "{} arrived", ids.len());
+    let twice = records.len() - ids.len();
+    println!("{twice} events twice");
+    assert!(
+        twice < EVENTS / 2,
+        "{twice} of {EVENTS} were published at the stop too"
+    );
 }
 
 #[test]

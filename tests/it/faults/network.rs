@@ -1,5 +1,6 @@
 //! Faults of the network between the bridge and its broker.
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use super::checker::{Cost, OF_A_WINDOW, assert_nobody_waited, check};
@@ -7,6 +8,8 @@ use super::proxy::{Proxy, Weather};
 use super::scenes::{Kafka, MESSAGES, Rabbit, await_draining};
 use super::senders::{REST, Senders};
 use super::thorough;
+use crate::command::run;
+use crate::payload::message;
 use crate::process::{Process, await_some};
 
 const RESETS: usize = 10;
@@ -208,4 +211,77 @@ fn row_4_a_broker_that_comes_and_goes_has_each_event_spooled_once_at_most() {
     // One more is the fresh event of the check.
     assert!(spooled <= ledger.accepted.len() as f64 + 1.0, "{spooled}");
     check(&ledger, &scene.consumed(), OF_A_WINDOW);
+}
+
+#[test]
+fn row_58_idle_connections_that_are_closed_are_no_outage() {
+    const IDLE: Duration = Duration::from_secs(2);
+    let watched = Duration::from_secs(thorough(50, 20));
+    let proxy = Proxy::new();
+    let scene = Kafka::behind(&proxy);
+    let bridge = scene.bridge();
+    await_some("an event that is published at once", || {
+        let posted = bridge.post(&message("fresh", "first"));
+        (posted.json["receipt"] == "published").then_some(())
+    });
+    proxy.weather(Weather::Impatient(IDLE));
+    let (began, mut posted_at) = (Instant::now(), Instant::now());
+    await_some("the end of the fault", || {
+        assert_eq!(bridge.metric(&["broker_up"]), 1.0, "{}", bridge.log());
+        if posted_at.elapsed() > 3 * IDLE {
+            posted_at = Instant::now();
+            let posted = bridge.post(&message("fresh", "now and then"));
+            assert_eq!(posted.status, 202, "{:?}", posted.json);
+        }
+        (began.elapsed() > watched).then_some(())
+    });
+    assert!(
+        proxy.closed() > 5,
+        "{} connections were closed",
+        proxy.closed()
+    );
+    assert!(!bridge.log().contains("out of reach"), "{}", bridge.log());
+    scene.assert_all_is_well(&bridge);
+    // Where nobody listens any more, that is told, also when nothing is on its way.
+    proxy.weather(Weather::Away);
+    bridge.await_log(&["WARN", "the broker is out of reach"]);
+    proxy.weather(Weather::Fair);
+    bridge.await_metric(&["broker_up"], 1.0);
+}
+
+#[test]
+fn a_reload_without_a_change_purges_nothing_at_the_next_disconnect() {
+    let (proxy, scene, bridge, senders) = kafka_at_work();
+    let fatal = || bridge.metric(&["publish_failures_total", "fatal"]);
+    for _ in 0..3 {
+        bridge.signal("HUP");
+    }
+    bridge.await_log(&["reloaded the configuration"]);
+    proxy.weather(Weather::Silent);
+    senders.await_spooled(10);
+    proxy.weather(Weather::Away);
+    bridge.await_metric(&["broker_up"], 0.0);
+    // Longer than the clients' supervisor rests between two looks.
+    senders.keep_on(Duration::from_millis(2500));
+    proxy.weather(Weather::Fair);
+    await_draining(&bridge);
+    senders.await_accepted(100);
+    scene.end(&bridge, senders);
+    assert_eq!(fatal(), 0.0, "nothing was taken back from a client");
+}
+
+#[test]
+fn a_kafka_that_accepts_connections_and_never_answers_is_named() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = silent.local_addr().expect("it is bound").to_string();
+    let yaml = format!(
+        "sources: {{minchat: {{auth: {{none: true}}}}}}\nkafka: {{bootstrap_servers: \"{address}\"}}\n"
+    );
+    let bridge = Process::start(&yaml);
+    bridge.await_log(&["WARN", "the broker is out of reach", &address]);
+    run(bridge.path(), &["topics", "check"])
+        .with(69)
+        .says(&[&address]);
+    let (_, ready) = bridge.ask("/readyz?verbose");
+    assert!(ready.contains(&address), "{ready}");
 }

@@ -1,6 +1,7 @@
 //! The network between two parts, as a test wants it: a TCP proxy.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub enum Weather {
     ByBytes,
     /// Every connection is reset, and each new one at once.
     Away,
+    /// Connections over which nothing comes for so long are closed.
+    Impatient(Duration),
 }
 
 /// One listener, and what is behind it. It is there as long as the tests are.
@@ -33,6 +36,8 @@ pub struct Proxy {
     pub address: SocketAddr,
     now: watch::Sender<Now>,
     to: Arc<Mutex<Option<SocketAddr>>>,
+    /// How many connections ended.
+    closed: Arc<AtomicUsize>,
 }
 
 #[derive(Clone, Copy)]
@@ -65,12 +70,18 @@ impl Proxy {
             address: listener.local_addr().expect("it is bound"),
             now,
             to: Arc::default(),
+            closed: Arc::default(),
         };
         let (now, to) = (proxy.now.clone(), Arc::clone(&proxy.to));
+        let closed = Arc::clone(&proxy.closed);
         runtime().spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let far = *to.lock().expect("nobody panics with it");
-                runtime().spawn(serve(near, far, now.subscribe()));
+                let (now, closed) = (now.subscribe(), Arc::clone(&closed));
+                runtime().spawn(async move {
+                    serve(near, far, now).await;
+                    closed.fetch_add(1, Ordering::Relaxed);
+                });
             }
         });
         proxy
@@ -87,6 +98,11 @@ impl Proxy {
 
     pub fn weather(&self, weather: Weather) {
         self.now.send_modify(|now| now.weather = weather);
+    }
+
+    /// How many connections ended so far.
+    pub fn closed(&self) -> usize {
+        self.closed.load(Ordering::Relaxed)
     }
 
     /// Resets every connection that is there.
@@ -133,11 +149,23 @@ async fn forward(near: &mut TcpStream, far: &mut TcpStream, now: &mut watch::Rec
     let born = *now.borrow();
     let ((from_near, to_near), (from_far, to_far)) = (near.split(), far.split());
     let (outwards, inwards) = (now.clone(), now.clone());
+    let heard = Mutex::new(Instant::now());
     let both = async {
         tokio::join!(
-            pump(from_near, to_far, outwards, false),
-            pump(from_far, to_near, inwards, true)
+            pump(from_near, to_far, outwards, &heard, false),
+            pump(from_far, to_near, inwards, &heard, true)
         )
+    };
+    let weather = now.clone();
+    let idle = async {
+        loop {
+            let last = *heard.lock().expect("nobody panics with it");
+            match weather.borrow().weather {
+                Weather::Impatient(most) if last.elapsed() >= most => return,
+                _ => {}
+            }
+            sleep_until(Instant::now() + Duration::from_millis(50)).await;
+        }
     };
     let changed = async {
         let is_over = |now: &Now| {
@@ -150,6 +178,7 @@ async fn forward(near: &mut TcpStream, far: &mut TcpStream, now: &mut watch::Rec
     };
     tokio::select! {
         _ = both => End::InOrder,
+        () = idle => End::InOrder,
         end = changed => end,
     }
 }
@@ -159,6 +188,7 @@ async fn pump(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     mut now: watch::Receiver<Now>,
+    heard: &Mutex<Instant>,
     is_answer: bool,
 ) {
     let (sender, mut receiver) = mpsc::channel::<(Instant, Vec<u8>)>(1024);
@@ -166,6 +196,7 @@ async fn pump(
     let read = async move {
         let mut buffer = vec![0; 64 << 10];
         while let Ok(count) = from.read(&mut buffer).await {
+            *heard.lock().expect("nobody panics with it") = Instant::now();
             let weather = seen.borrow().weather;
             let wait = match weather {
                 Weather::Slow(wait) if is_answer => wait,

@@ -1,14 +1,16 @@
 //! Faults of some of three Kafka nodes that are one cluster.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use super::checker::{OF_A_WINDOW, check};
 use super::scenes::{assert_all_is_well, await_draining_to, consumed};
 use super::senders::{Ledger, Senders};
 use super::thorough;
-use crate::cluster::Cluster;
+use crate::client::{Connection, Request};
+use crate::cluster::{Cluster, Record};
 use crate::node::Node;
-use crate::payload::{destinations, prefix, sample};
+use crate::payload::{destinations, message, prefix, sample};
 use crate::process::{Process, await_some};
 
 /// As an operator has it who wants to lose nothing.
@@ -184,4 +186,76 @@ fn row_11_too_few_replicas_in_sync_are_no_error_to_a_sender() {
     scene.await_in_sync(2);
     scene.await_draining();
     scene.end();
+}
+
+#[test]
+fn a_partition_that_does_not_answer_holds_no_other_partition_back() {
+    const FROZEN: i32 = 3;
+    const EVENTS: usize = 40;
+    let three = Three::shared();
+    let turn = three.turn.lock().unwrap_or_else(PoisonError::into_inner);
+    let down = three.nodes.iter().filter(|node| !node.is_running());
+    down.for_each(Node::start);
+    let servers: Vec<_> = three
+        .nodes
+        .iter()
+        .map(|node| node.env("KAFKA_BOOTSTRAP_SERVERS"))
+        .collect();
+    let cluster = Cluster::at(&servers.join(","));
+    let prefix = prefix();
+    let topic = format!("{prefix}message.sent.v1");
+    // One partition on each node, by their order.
+    cluster.create_one_each(&ALL, &topic);
+    for other in destinations(&prefix).filter(|name| *name != topic) {
+        cluster.create_on(&[1], &other, 1, &[]);
+    }
+    // Without a spool nothing but the confirm answers.
+    let bridge = Process::start(&format!(
+        "sources: {{minchat: {{prefix: {prefix}, auth: {{none: true}}}}}}\n\
+         kafka: {{bootstrap_servers: \"{}\"}}\nspool: {{max_size: 0}}\n\
+         publish: {{deadline: 8s}}\nhttp: {{shutdown_timeout: 40s}}\n",
+        cluster.servers
+    ));
+    bridge.await_ready();
+    let chats: Vec<String> = (0..30).map(|chat| format!("c{chat}")).collect();
+    for chat in &chats {
+        assert_eq!(bridge.post(&message(chat, "before")).status, 202);
+    }
+    let of_the_frozen = |record: &Record| record.partition == FROZEN - 1;
+    let records = cluster.read(&topic);
+    let chat = |record: &Record| record.key.clone().expect("a message has a key");
+    let (frozen, free): (Vec<_>, Vec<_>) = records.iter().partition(|r| of_the_frozen(r));
+    assert!(
+        frozen.len() >= 6 && !free.is_empty(),
+        "{} of 30",
+        frozen.len()
+    );
+    three.node(FROZEN).pause();
+    let mut stuck: Vec<_> = frozen
+        .iter()
+        .map(|record| {
+            let mut connection = Connection::open(bridge.webhooks());
+            let posted = Request::post("/webhooks/minchat", message(&chat(record), "stuck"));
+            connection.send(posted.bytes());
+            connection
+        })
+        .collect();
+    let began = Instant::now();
+    for number in 0..EVENTS {
+        let posted = bridge.post(&message(&chat(free[number % free.len()]), "goes on"));
+        assert_eq!(
+            (posted.status, &posted.json["receipt"]),
+            (202, &"published".into())
+        );
+    }
+    let took = began.elapsed();
+    three.node(FROZEN).resume();
+    for connection in &mut stuck {
+        assert!(connection.answer().is_some(), "each is answered");
+    }
+    assert!(
+        took < Duration::from_secs(8),
+        "{took:?} for {EVENTS} events"
+    );
+    drop(turn);
 }
