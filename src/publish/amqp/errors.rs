@@ -1,5 +1,7 @@
 //! The one table that sorts what RabbitMQ, the network and lapin say into classes.
 
+use std::time::Duration;
+
 use lapin::protocol::AMQPError;
 use lapin::{Error, ErrorKind};
 
@@ -125,6 +127,18 @@ pub(super) fn timed_out(detail: &str) -> Failure {
         class: Retry,
         reason: Reason::Disconnected,
         detail: detail.to_owned(),
+    }
+}
+
+/// The connection is up, and a confirm is missing.
+pub(super) fn unconfirmed(within: Duration) -> Failure {
+    let detail = format!(
+        "no confirm came within {within:?}, though the connection is up: the channel is closed, and what is not confirmed is published again"
+    );
+    Failure {
+        class: Retry,
+        reason: Reason::Timeout,
+        detail,
     }
 }
 

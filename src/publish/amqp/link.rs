@@ -88,6 +88,13 @@ impl Link {
             .map_err(|error| errors::sort(&error))
     }
 
+    /// Ends the connection for all who use it, whatever the broker does.
+    pub(super) fn cut(&self) {
+        if let Some((_, cut)) = &self.connection {
+            cut.now();
+        }
+    }
+
     /// Says goodbye, within a bound of time.
     pub(super) async fn close(mut self) {
         if let Some((connection, cut)) = self.connection.take() {

@@ -15,8 +15,10 @@ use crate::publish::{Failure, Reason};
 
 /// How long the broker may take for channel and topology.
 const SET_UP_WITHIN: Duration = Duration::from_secs(10);
-/// How long it may take to close a channel.
+/// How long it may take to close a channel at the end.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
+/// How long it may take to close a channel of a connection that others go on with.
+const DISCARDED_WITHIN: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub(super) struct Session {
@@ -56,6 +58,15 @@ impl Session {
         let channel =
             channel.unwrap_or_else(|_| Err(errors::timed_out("no answer from the broker")))?;
         Ok(Session { link, channel })
+    }
+
+    /// Closes a channel that is of no use any more. A broker that takes requests and does not answer to
+    /// that leaves no channel to begin again with: then the connection is closed too.
+    pub(super) async fn discard(self) {
+        let closed = self.channel.close(200, "another takes its place".into());
+        if timeout(DISCARDED_WITHIN, closed).await.is_err() && self.link.check().is_ok() {
+            self.link.cut();
+        }
     }
 
     /// Says goodbye; the last lane does so for the connection too.
