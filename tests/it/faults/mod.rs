@@ -18,6 +18,7 @@ mod panics;
 mod panics_of_threads;
 pub mod proxy;
 mod rabbitmq;
+mod rabbitmq_refusals;
 mod scenes;
 mod senders;
 mod three;
