@@ -165,7 +165,7 @@ pub(super) fn returned(exchange: &str) -> Failure {
 /// The broker refused an event with a nack: a queue was full, or failed.
 pub(super) fn nacked(exchange: &str) -> Failure {
     let detail = format!(
-        "the broker has not taken the event from the exchange {exchange}: a queue is full, or failed"
+        "the broker has not taken the event from the exchange {exchange}: a queue is full, or failed; the attempts slow down to one in two minutes, because each gives the event to the other queues once more"
     );
     Failure {
         class: Retry,

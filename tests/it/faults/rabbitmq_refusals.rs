@@ -1,11 +1,60 @@
 //! What a RabbitMQ that is up does not take.
 
+use std::time::{Duration, Instant};
+
+use super::checker::note;
 use super::proxy::Proxy;
-use crate::amqp::client::Client;
+use super::scenes::{MESSAGES, Rabbit};
+use super::senders::Senders;
+use crate::amqp::client::{Client, text};
 use crate::amqp::node::Tenant;
 use crate::process::{Process, await_some};
 
 const DEAD_LETTERS: &str = "minchat.dead-letter.v1";
+
+/// One queue of an exchange is full, the other takes everything, and so takes each attempt.
+#[test]
+fn row_57_what_a_full_queue_refuses_is_repeated_to_the_others_ever_more_rarely() {
+    let scene = Rabbit::new();
+    let bridge = scene.bridge("");
+    let client = scene.client();
+    let full = [
+        ("x-max-length", lapin::types::AMQPValue::LongInt(1)),
+        ("x-overflow", text("reject-publish")),
+    ];
+    client.declare_queue("full", &full);
+    client.bind("full", MESSAGES, "message.sent", &[]);
+    let nacks = || bridge.metric(&["publish_failures_total", MESSAGES, "\"nack\""]);
+    let senders = Senders::start(bridge.webhooks(), 4);
+    await_some("a nack", || (nacks() > 0.0).then_some(()));
+    senders.await_spooled(20);
+    let ledger = senders.end();
+    bridge.await_log(&["a queue is full", "the attempts slow down", MESSAGES]);
+    // The first batch had several events. From then on one is tried at a time.
+    let rest_before_the_next = || {
+        let (began, before) = (Instant::now(), nacks());
+        await_some("one more attempt", || (nacks() > before).then_some(()));
+        began.elapsed()
+    };
+    // Ten attempts from the first rest of 50 ms on. While rests end at 2 s, this comes to 2 s.
+    let longest = (0..10)
+        .map(|_| rest_before_the_next())
+        .find(|rest| *rest > Duration::from_secs(8));
+    assert!(longest.is_some(), "attempts don't slow down");
+    let attempts = nacks() as usize;
+    await_some("room for everything", || {
+        client.purge("full");
+        (bridge.metric(&["lane_pending_events"]) == 0.0).then_some(())
+    });
+    // Room for the fresh event of the check.
+    client.purge("full");
+    let later = nacks() as usize;
+    note(&format!(
+        "{attempts} refused attempts while it was full, {later} at the end"
+    ));
+    assert_eq!(ledger.refused, [0; 0]);
+    scene.assert_all_was_published(&bridge, &ledger, later);
+}
 
 /// Neither their exchange nor the disk takes the first of them.
 #[test]
