@@ -87,7 +87,7 @@ impl Lane {
             };
             self.fail_the_waiting();
             self.down(failure);
-            let rest = self.rest.next();
+            let rest = self.rest.next(Class::Retry);
             let discarded_and_rested = async {
                 session.discard().await;
                 sleep(rest).await;
@@ -100,8 +100,17 @@ impl Lane {
 
     /// A session, however long it takes; none if the lane is to end.
     async fn open(&mut self) -> Option<Session> {
+        let (broker, destination) = (Arc::clone(&self.broker), Arc::clone(&self.destination));
         loop {
-            let opening = Session::open(Arc::clone(&self.broker), Arc::clone(&self.destination));
+            let link = match self.meanwhile(broker.link()).await? {
+                Ok(link) => link,
+                // The broker keeps the pace of attempts to connect.
+                Err(failure) => {
+                    self.down(failure);
+                    continue;
+                }
+            };
+            let opening = Session::open(link, &broker, &destination);
             match self.meanwhile(opening).await? {
                 Ok(session) => {
                     self.fail_the_waiting();
@@ -110,7 +119,7 @@ impl Lane {
                 }
                 Err(failure) => self.down(failure),
             }
-            let rest = self.rest.next();
+            let rest = self.rest.next(Class::Retry);
             self.meanwhile(sleep(rest)).await?;
         }
     }
