@@ -63,13 +63,9 @@ fn parse_user(user: &str) -> Result<Option<&str>, &'static str> {
 }
 
 fn check_address(address: &str) -> Result<(), &'static str> {
-    // The client takes an IPv6 address for no host at all, and then connects to localhost.
-    if address.starts_with('[') {
-        return Err(
-            "its host is an IPv6 address, which the client does not take; a name that resolves to it will do",
-        );
-    }
-    let (host, port) = match address.split_once(':') {
+    let (host, port) = match address.rsplit_once(':') {
+        // The colons of an IPv6 address stand between brackets, and no port follows them here.
+        Some((_, rest)) if rest.ends_with(']') => (address, None),
         Some((host, port)) => (host, Some(port)),
         None => (address, None),
     };
@@ -103,6 +99,11 @@ mod tests {
             ("amqps://u@rabbit/%2f", "amqps://u@rabbit/%2f"),
             ("amqp://u:hunter%402@10.0.0.1", "amqp://u:***@10.0.0.1"),
             ("amqp://u:hunter2:hunter2@rabbit", "amqp://u:***@rabbit"),
+            ("amqp://[::1]", "amqp://[::1]"),
+            (
+                "amqps://u:hunter2@[2001:db8::1]:5671/prod",
+                "amqps://u:***@[2001:db8::1]:5671/prod",
+            ),
         ];
         for (text, shown) in table {
             let uri = parse(text).expect(text);
@@ -125,7 +126,15 @@ mod tests {
             "amqp://rabbit/a/b",
             "amqp://rabbit?heartbeat=0",
             "amqp://rabbit/a#b",
-            "amqp://[::1]:5672",
+            "amqp://::1",
+            "amqp://[::1",
+            "amqp://::1]",
+            "amqp://[::1]x:5672",
+            "amqp://[::1]:",
+            "amqp://[::1]:0",
+            "amqp://[rabbit]:5672",
+            "amqp://[fe80::1%25eth0]",
+            "amqp://rabbit:5672:5672",
             "amqp://u:hunter2 @rabbit",
             "amqp://u:hunter2%zz@rabbit",
             "amqp://u:hunter2@x@rabbit",

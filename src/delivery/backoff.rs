@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::publish::Class;
+use crate::publish::{Class, Failure, Reason};
 
 /// Doubling rests with jitter, so that lanes and replicas don't come back in step.
 #[derive(Debug)]
@@ -25,11 +25,14 @@ impl Backoff {
         self.step = 0;
     }
 
-    /// The next rest: what passes by itself is tried often, what waits for an operator patiently.
-    pub fn next(&mut self, class: Class) -> Duration {
-        let (first, longest) = match class {
-            Class::Operator => (Duration::from_millis(500), Duration::from_secs(5)),
-            Class::Retry | Class::Rebuild | Class::Requeue | Class::DeadLetter => {
+    /// The next rest: what passes by itself is tried often, what waits for an operator patiently. An
+    /// event that one queue of an exchange refuses is published once more to the others by each
+    /// attempt, so that these rests grow to minutes.
+    pub fn next(&mut self, failure: &Failure) -> Duration {
+        let (first, longest) = match (failure.class, failure.reason) {
+            (_, Reason::Nack) => (Duration::from_millis(50), Duration::from_secs(120)),
+            (Class::Operator, _) => (Duration::from_millis(500), Duration::from_secs(5)),
+            (Class::Retry | Class::Rebuild | Class::Requeue | Class::DeadLetter, _) => {
                 (Duration::from_millis(50), Duration::from_secs(2))
             }
         };
@@ -52,19 +55,31 @@ impl Backoff {
 mod tests {
     use super::*;
 
+    fn failure(class: Class, reason: Reason) -> Failure {
+        Failure {
+            class,
+            reason,
+            detail: String::new(),
+        }
+    }
+
     #[test]
     fn rests_double_up_to_their_bound_and_begin_again_after_a_reset() {
         let mut backoff = Backoff::new(7);
-        let rests: Vec<_> = (0..12).map(|_| backoff.next(Class::Retry)).collect();
-        for (step, rest) in rests.iter().enumerate() {
-            let full = Duration::from_millis(50 << step).min(Duration::from_secs(2));
-            assert!(
-                *rest <= full && *rest >= full.mul_f64(0.75),
-                "step {step}: {rest:?}"
-            );
+        for (reason, seconds) in [(Reason::Disconnected, 2), (Reason::Nack, 120)] {
+            for step in 0..16 {
+                let rest = backoff.next(&failure(Class::Retry, reason));
+                let full = Duration::from_millis(50 << step).min(Duration::from_secs(seconds));
+                assert!(
+                    rest <= full && rest >= full.mul_f64(0.75),
+                    "step {step}: {rest:?}"
+                );
+            }
+            backoff.reset();
         }
-        backoff.reset();
-        assert!(backoff.next(Class::Retry) <= Duration::from_millis(50));
-        assert!(backoff.next(Class::Operator) >= Duration::from_millis(700));
+        let retry = failure(Class::Retry, Reason::Disconnected);
+        assert!(backoff.next(&retry) <= Duration::from_millis(50));
+        let operator = failure(Class::Operator, Reason::Unauthorized);
+        assert!(backoff.next(&operator) >= Duration::from_millis(700));
     }
 }

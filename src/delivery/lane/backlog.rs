@@ -54,18 +54,18 @@ impl<T> Lane<T> {
         if self.spooling.on_disk() == 0 || self.up != Some(true) || self.stopping.is_some() {
             return None;
         }
-        let all_handed_over = self.next >= self.end();
+        let all_handed_over = self.next.max(self.first) >= self.end();
         // An event takes up about twice as much in memory as on disk.
         let ahead = self.bounds.window.min(AHEAD);
         let of_lane = ahead.saturating_sub(self.size) / 2;
+        // What waits for the dead letters may take up more than that, within the windows of the lane and
+        // of the broker, so that it holds up nothing behind it.
+        let is_bounded = self.size < ahead || room > 0 && self.size < self.bounds.window;
         let room = (room / 2).min(of_lane).min(LOAD);
         match self.pace {
-            _ if self.line.is_empty() => Some(room.max(LEAST)),
-            Pace::Flowing if room >= LOAD.min(ahead / 4) => Some(room),
             // However full the broker's window is, each lane gets on.
-            Pace::Flowing if of_lane >= LEAST && all_handed_over && self.outstanding == 0 => {
-                Some(room.max(LEAST))
-            }
+            _ if all_handed_over && self.outstanding == 0 && is_bounded => Some(room.max(LEAST)),
+            Pace::Flowing if room >= LOAD.min(ahead / 4) => Some(room),
             _ => None,
         }
     }

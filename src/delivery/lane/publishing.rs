@@ -142,9 +142,11 @@ impl<T> Lane<T> {
                     failure,
                 });
             }
-            // What follows from the first failure is no news; what an operator has to mend is.
+            // What follows from the first failure is no news; what an operator has to mend is, and so is
+            // what slows the attempts down.
             Some(trouble)
-                if failure.class == Class::Operator && trouble.failure.reason != failure.reason =>
+                if (failure.class == Class::Operator || failure.reason == Reason::Nack)
+                    && trouble.failure.reason != failure.reason =>
             {
                 steps.notices.push(Notice::TroubleChanged(failure.clone()));
                 trouble.failure = failure;
@@ -168,7 +170,7 @@ impl<T> Lane<T> {
         }
         self.attempt = self.attempt.wrapping_add(1);
         let rest = match &self.trouble {
-            Some(trouble) => self.backoff.next(trouble.failure.class),
+            Some(trouble) => self.backoff.next(&trouble.failure),
             None => Duration::ZERO,
         };
         self.pace = Pace::Resting(now + rest);

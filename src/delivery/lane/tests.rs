@@ -45,12 +45,25 @@ impl Scene {
     }
 
     fn with_window(window: usize) -> Self {
+        Self::with(window, None)
+    }
+
+    /// One that found so many events in its spool.
+    fn with_backlog(events: u64) -> Self {
+        let backlog = Backlog {
+            first: 0,
+            next: events,
+        };
+        Self::with(1024 * 1024, Some(backlog))
+    }
+
+    fn with(window: usize, backlog: Option<Backlog>) -> Self {
         let bounds = Bounds {
             deadline: DEADLINE,
             spool_after: PATIENCE,
             window,
             arrivals: window / 2,
-            backlog: None,
+            backlog,
         };
         let lane = Lane::new(bounds, Backoff::new(1));
         Scene {
@@ -402,6 +415,79 @@ fn an_event_that_waits_for_the_dead_letters_stops_nobody() {
     scene.given([1]).after(DEADLINE);
     assert_eq!(scene.answers(), [(1, Answer::Unavailable)]);
     assert_eq!(scene.lane.outage(scene.now), None);
+}
+
+/// Events of the backlog that are read back, so many, under the next numbers.
+fn read_back(scene: &mut Scene, events: u64) {
+    let from = scene.lane.on_disk_alone().start;
+    let loaded = Loaded {
+        events: (from..from + events)
+            .map(|number| (number, event(), Duration::ZERO))
+            .collect(),
+        lost: 0,
+        through: from + events,
+    };
+    scene.steps.load = None;
+    scene.lane.loaded(scene.now, loaded, &mut scene.steps);
+    scene.advanced();
+}
+
+#[test]
+fn a_backlog_goes_on_behind_events_that_wait_for_the_dead_letters() {
+    let mut scene = Scene::with_backlog(12);
+    scene.told(Report::Up);
+    read_back(&mut scene, 3);
+    // They are handed over alone, and refused for what they are.
+    while let [handed] = scene.handed_over().as_slice() {
+        scene.fail(handed, Class::DeadLetter, Reason::Rejected);
+    }
+    let condemned = std::mem::take(&mut scene.steps.dead_letters);
+    assert_eq!(condemned.len(), 3);
+    for condemned in condemned {
+        let now = scene.now;
+        scene
+            .lane
+            .dead_lettered(now, condemned, false, &mut scene.steps);
+    }
+    for events in [1, 8] {
+        scene.advanced();
+        assert!(scene.steps.load.is_some(), "the lane reads on");
+        read_back(&mut scene, events);
+        while let handed = scene.handed_over()
+            && !handed.is_empty()
+        {
+            for handed in &handed {
+                scene.confirm(handed);
+            }
+        }
+    }
+    assert_eq!(scene.lane.pending(), 3);
+    assert_eq!(scene.lane.mark(), 0, "the spool keeps what is not done");
+}
+
+#[test]
+fn what_waits_for_the_dead_letters_is_bounded_by_the_window() {
+    let window = 64 * 1024;
+    let mut scene = Scene::with(
+        window,
+        Some(Backlog {
+            first: 0,
+            next: u64::MAX / 2,
+        }),
+    );
+    scene.max_envelope = Some(100);
+    scene.told(Report::Up);
+    while scene.steps.load.is_some() {
+        read_back(&mut scene, 1);
+        assert!(
+            scene.lane.size() < window + 8 * 1024,
+            "{}",
+            scene.lane.size()
+        );
+    }
+    assert!(scene.lane.size() >= window);
+    scene.room = 0;
+    assert!(scene.advanced().steps.load.is_none());
 }
 
 #[test]

@@ -1,18 +1,28 @@
-//! One RabbitMQ, as all lanes of it share it: its settings and its connection.
+//! One RabbitMQ, as all lanes of it share it: its settings and its connections.
+//!
+//! Guarantees: lanes share one connection, and another is made only where the broker allows fewer
+//! channels on a connection than there are lanes. However many lanes there are, attempts to connect
+//! are made one after the other, each after its rest: at most one every 10 s while logins are refused.
 
-use std::sync::{Arc, PoisonError, RwLock, Weak};
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
+use tokio::time::sleep_until;
 
 use super::destination::Destination;
 use super::dial::dial;
 use super::link::Link;
 use super::publisher::AmqpPublisher;
+use super::rest::Rest;
 use super::settings::Settings;
 use super::unrouted;
 use crate::publish::{Class, Failure, Reporter};
+
+/// A connection that ended sooner counts as a failed attempt.
+const LASTING: Duration = Duration::from_secs(10);
 
 /// A broker. Nothing is connected before the first publisher asks for it.
 #[derive(Clone)]
@@ -20,20 +30,26 @@ pub struct Amqp(Arc<Broker>);
 
 /// What the lanes of a broker share.
 pub(super) struct Broker {
-    settings: RwLock<Arc<Settings>>,
+    settings: watch::Sender<Arc<Settings>>,
     runtime: Handle,
     on_blocked: Arc<dyn Fn(bool) + Send + Sync>,
     shared: Mutex<Shared>,
 }
 
-#[derive(Default)]
 struct Shared {
-    /// Held by the lanes: the last one that lets go closes it.
-    link: Weak<Link>,
+    /// Held by the lanes: the last one that lets go of a connection closes it.
+    links: Vec<Weak<Link>>,
+    /// When the last connection was made; none once its end was noticed.
+    connected: Option<Instant>,
     /// Which of the URIs is tried first.
     first: usize,
     /// When the last attempt failed, and why.
     failed: Option<(Instant, Failure)>,
+    rest: Rest,
+    /// No attempt is made before, unless there are other settings than those of the last attempt.
+    rests_until: Instant,
+    /// Those of the last attempt have been seen.
+    settings: watch::Receiver<Arc<Settings>>,
 }
 
 impl Amqp {
@@ -44,11 +60,20 @@ impl Amqp {
         runtime: Handle,
         on_blocked: impl Fn(bool) + Send + Sync + 'static,
     ) -> Self {
+        let (settings, seen) = watch::channel(Arc::new(settings));
         Amqp(Arc::new(Broker {
-            settings: RwLock::new(Arc::new(settings)),
+            settings,
             runtime,
-            on_blocked: Arc::new(on_blocked),
-            shared: Mutex::default(),
+            on_blocked: Arc::new(of_any(on_blocked)),
+            shared: Mutex::new(Shared {
+                links: Vec::new(),
+                connected: None,
+                first: 0,
+                failed: None,
+                rest: Rest::default(),
+                rests_until: Instant::now(),
+                settings: seen,
+            }),
         }))
     }
 
@@ -57,13 +82,10 @@ impl Amqp {
         AmqpPublisher::new(Arc::clone(&self.0), destination, reporter)
     }
 
-    /// Takes new settings: the next connection is made from them, and the present one stays.
+    /// Takes new settings: the next connection is made from them, without a rest before it, and the
+    /// present ones stay.
     pub fn reload(&self, settings: Settings) {
-        *self
-            .0
-            .settings
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        self.0.settings.send_replace(Arc::new(settings));
     }
 
     /// Tells every 15 s how many messages these queues hold together, while the broker is
@@ -89,47 +111,58 @@ impl Broker {
     }
 
     pub(super) fn settings(&self) -> Arc<Settings> {
-        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.settings.borrow())
     }
 
-    /// The live connection; whoever finds none makes a new one.
+    /// A connection that has room for one more channel. Whoever finds none makes one, after the rest
+    /// that an earlier failure asks for: a lane that gets a failure from here may ask again at once.
     pub(super) async fn link(&self) -> Result<Arc<Link>, Failure> {
         let asked = Instant::now();
         let mut shared = self.shared.lock().await;
-        if let Some(link) = shared.link.upgrade().filter(|link| !link.is_lost()) {
-            link.check()?;
+        if let Some(link) = shared.with_room_for_a_lane() {
             return Ok(link);
         }
         // Lanes that waited for another's attempt share its failure: one attempt at a time.
         if let Some((_, failure)) = shared.failed.as_ref().filter(|(at, _)| *at > asked) {
             return Err(failure.clone());
         }
-        match self.dial_in_turn(&mut shared).await {
-            Ok(link) => Ok(link),
+        shared.notice_the_end();
+        shared.rest().await;
+        let dialed = self.dial_in_turn(&mut shared).await;
+        let now = Instant::now();
+        match &dialed {
+            Ok(link) => {
+                shared.links.push(Arc::downgrade(link));
+                shared.connected = Some(now);
+            }
             Err(failure) => {
-                shared.failed = Some((Instant::now(), failure.clone()));
-                Err(failure)
+                shared.rests_until = now + shared.rest.next(failure.class);
+                shared.failed = Some((now, failure.clone()));
             }
         }
+        dialed
     }
 
-    /// The live connection, if there is one that takes requests.
+    /// A live connection, if there is one that takes requests and has a channel to spare.
     pub(super) async fn live_link(&self) -> Option<Arc<Link>> {
-        let link = self.shared.lock().await.link.upgrade()?;
+        let mut shared = self.shared.lock().await;
+        let link = shared
+            .live()
+            .into_iter()
+            .find(|link| Arc::strong_count(link) <= link.channels())?;
         link.check().is_ok().then_some(link)
     }
 
     async fn dial_in_turn(&self, shared: &mut Shared) -> Result<Arc<Link>, Failure> {
-        let settings = self.settings();
+        let settings = Arc::clone(&shared.settings.borrow_and_update());
         let count = settings.uris.len();
         let mut worst: Option<Failure> = None;
         for place in (shared.first..shared.first + count).map(|place| place % count) {
             match dial(&settings, place).await {
                 Ok((connection, cut)) => {
-                    let link = Arc::new(Link::new(connection, cut, Arc::clone(&self.on_blocked)));
-                    shared.link = Arc::downgrade(&link);
                     shared.first = place;
-                    return Ok(link);
+                    let link = Link::new(connection, cut, Arc::clone(&self.on_blocked));
+                    return Ok(Arc::new(link));
                 }
                 // What somebody has to mend is worth more words than what passes by itself.
                 Err(failure)
@@ -142,6 +175,75 @@ impl Broker {
                 Err(failure) => worst = Some(failure),
             }
         }
-        Err(worst.expect("there is at least one URI: the configuration is checked for it"))
+        let worst = worst.expect("there is at least one URI: the configuration is checked for it");
+        Err(match shared.live().first() {
+            Some(link) => Failure {
+                detail: format!(
+                    "{} (another connection is needed: {} channels can be had on the present one, and each destination needs one)",
+                    worst.detail,
+                    link.channels()
+                ),
+                ..worst
+            },
+            None => worst,
+        })
+    }
+}
+
+impl Shared {
+    /// The connections that are up, blocked or not.
+    fn live(&mut self) -> Vec<Arc<Link>> {
+        let upgraded = self.links.iter().filter_map(Weak::upgrade);
+        let live: Vec<_> = upgraded.filter(|link| !link.is_lost()).collect();
+        self.links = live.iter().map(Arc::downgrade).collect();
+        live
+    }
+
+    /// Each lane has one channel, and one is for the questions of [`unrouted`].
+    fn with_room_for_a_lane(&mut self) -> Option<Arc<Link>> {
+        // The handle that is returned counts as the lane's own.
+        self.live().into_iter().find(|link| {
+            let spare = usize::from(link.channels() > 1);
+            Arc::strong_count(link) + spare <= link.channels()
+        })
+    }
+
+    /// A connection that did not last is followed by a rest, as a failed attempt is.
+    fn notice_the_end(&mut self) {
+        if !self.live().is_empty() {
+            return;
+        }
+        let Some(connected) = self.connected.take() else {
+            return;
+        };
+        let now = Instant::now();
+        if now - connected >= LASTING {
+            self.rest.reset();
+        } else {
+            self.rests_until = now + self.rest.next(Class::Retry);
+        }
+    }
+
+    /// Until the next attempt may be made. New settings are tried at once.
+    async fn rest(&mut self) {
+        tokio::select! {
+            () = sleep_until(self.rests_until.into()) => {}
+            // An error says that the broker is dropped, and nobody waits for this.
+            _ = self.settings.changed() => {}
+        }
+    }
+}
+
+/// Tells whether any connection is blocked, of what each connection tells.
+fn of_any(tell: impl Fn(bool) + Send + Sync) -> impl Fn(bool) + Send + Sync {
+    let blocked = AtomicUsize::new(0);
+    move |is_blocked| {
+        let others = match is_blocked {
+            true => blocked.fetch_add(1, Ordering::Relaxed),
+            false => blocked.fetch_sub(1, Ordering::Relaxed) - 1,
+        };
+        if others == 0 {
+            tell(is_blocked);
+        }
     }
 }

@@ -122,11 +122,18 @@ impl DialError {
     }
 }
 
-impl Drop for Cut {
-    fn drop(&mut self) {
+impl Cut {
+    /// Ends the connection now.
+    pub(super) fn now(&self) {
         if let Some(socket) = self.0.get() {
             // Fails if it is closed already.
             let _ = socket.shutdown(Shutdown::Both);
         }
+    }
+}
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        self.now();
     }
 }

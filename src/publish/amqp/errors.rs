@@ -1,5 +1,7 @@
 //! The one table that sorts what RabbitMQ, the network and lapin say into classes.
 
+use std::time::Duration;
+
 use lapin::protocol::AMQPError;
 use lapin::{Error, ErrorKind};
 
@@ -128,6 +130,18 @@ pub(super) fn timed_out(detail: &str) -> Failure {
     }
 }
 
+/// The connection is up, and a confirm is missing.
+pub(super) fn unconfirmed(within: Duration) -> Failure {
+    let detail = format!(
+        "no confirm came within {within:?}, though the connection is up: the channel is closed, and what is not confirmed is published again"
+    );
+    Failure {
+        class: Retry,
+        reason: Reason::Timeout,
+        detail,
+    }
+}
+
 /// The broker holds publishers back, for want of memory or disk.
 pub(super) fn blocked(why: &str) -> Failure {
     Failure {
@@ -151,7 +165,7 @@ pub(super) fn returned(exchange: &str) -> Failure {
 /// The broker refused an event with a nack: a queue was full, or failed.
 pub(super) fn nacked(exchange: &str) -> Failure {
     let detail = format!(
-        "the broker has not taken the event from the exchange {exchange}: a queue is full, or failed"
+        "the broker has not taken the event from the exchange {exchange}: a queue is full, or failed; the attempts slow down to one in two minutes, because each gives the event to the other queues once more"
     );
     Failure {
         class: Retry,

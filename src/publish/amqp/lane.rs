@@ -1,7 +1,8 @@
 //! The task that owns a lane's channel: connects, publishes in batches, reports, and begins again
 //! after an outage, for ever.
 //!
-//! Guarantees: what was handed over is reported exactly once, as long as the task is not aborted;
+//! Guarantees: what was handed over is reported exactly once, as long as the task is not aborted, and
+//! [`CONFIRM_WITHIN`] after the last confirm at the latest, unless the broker blocks the connection;
 //! `Up` and `Down` alternate, but that a second `Down` tells of what an operator has to mend.
 
 use std::collections::HashSet;
@@ -27,6 +28,9 @@ use crate::publish::{Class, Failure, Handover, Report};
 /// What one batch may hold. Everything handed over in the meantime is the next one.
 const BATCH_EVENTS: usize = 1024;
 const BATCH_BYTES: usize = 1 << 20;
+/// How long the broker may take for the next confirm while it does not block the connection: as long
+/// as Kafka's clients wait. A confirm that takes longer counts as lost.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(30);
 /// How long lapin may take to fail what was in flight: it takes milliseconds.
 const FAILING_WITHIN: Duration = Duration::from_secs(1);
 
@@ -83,9 +87,12 @@ impl Lane {
             };
             self.fail_the_waiting();
             self.down(failure);
-            drop(session);
-            let rest = self.rest.next();
-            if self.meanwhile(sleep(rest)).await.is_none() {
+            let rest = self.rest.next(Class::Retry);
+            let discarded_and_rested = async {
+                session.discard().await;
+                sleep(rest).await;
+            };
+            if self.meanwhile(discarded_and_rested).await.is_none() {
                 return;
             }
         }
@@ -93,8 +100,17 @@ impl Lane {
 
     /// A session, however long it takes; none if the lane is to end.
     async fn open(&mut self) -> Option<Session> {
+        let (broker, destination) = (Arc::clone(&self.broker), Arc::clone(&self.destination));
         loop {
-            let opening = Session::open(Arc::clone(&self.broker), Arc::clone(&self.destination));
+            let link = match self.meanwhile(broker.link()).await? {
+                Ok(link) => link,
+                // The broker keeps the pace of attempts to connect.
+                Err(failure) => {
+                    self.down(failure);
+                    continue;
+                }
+            };
+            let opening = Session::open(link, &broker, &destination);
             match self.meanwhile(opening).await? {
                 Ok(session) => {
                     self.fail_the_waiting();
@@ -103,7 +119,7 @@ impl Lane {
                 }
                 Err(failure) => self.down(failure),
             }
-            let rest = self.rest.next();
+            let rest = self.rest.next(Class::Retry);
             self.meanwhile(sleep(rest)).await?;
         }
     }
@@ -211,18 +227,25 @@ impl Lane {
             routing_key: self.destination.routing_key.as_str().into(),
             content_mode: self.broker.settings().content_mode,
         };
-        let mut sending = pin!(batch::send(&target, batch));
+        let mut sent = batch::send(&target, batch).await;
         loop {
+            // A broker that blocks the connection reads nothing from it, and so confirms nothing.
+            let is_open = matches!(*state.borrow(), LinkState::Open);
             let changed = tokio::select! {
                 biased;
-                outcomes = &mut sending => return (outcomes, None),
+                is_answer = sent.next() => match is_answer {
+                    true => continue,
+                    false => return (sent.outcomes(), None),
+                },
                 changed = state.changed() => changed,
+                () = sleep(CONFIRM_WITHIN), if is_open => {
+                    return (sent.outcomes(), Some(errors::unconfirmed(CONFIRM_WITHIN)));
+                }
             };
             if let Some(lost) = self.follow(state, changed) {
-                let outcomes = timeout(FAILING_WITHIN, &mut sending)
-                    .await
-                    .unwrap_or_default();
-                return (outcomes, Some(lost));
+                let rest = async { while sent.next().await {} };
+                let _ = timeout(FAILING_WITHIN, rest).await;
+                return (sent.outcomes(), Some(lost));
             }
         }
     }
@@ -258,18 +281,17 @@ impl Lane {
                 .clone()
                 .unwrap_or_else(|| errors::disconnected("no answer came"))
         };
-        let mut outcomes = outcomes.into_iter();
-        for handover in batch {
+        for (handover, outcome) in batch.iter().zip(outcomes) {
             let (seq, attempt) = (handover.seq, handover.attempt);
-            let failure = match outcomes.next() {
-                Some(Outcome::Confirmed) => {
+            let failure = match outcome {
+                Outcome::Confirmed => {
                     self.rest.reset();
                     self.voice.say(Report::Confirmed { seq, attempt });
                     continue;
                 }
-                Some(Outcome::Returned) => errors::returned(&self.destination.exchange),
-                Some(Outcome::Nacked) => errors::nacked(&self.destination.exchange),
-                Some(Outcome::Lost(_)) | None => missing(),
+                Outcome::Returned => errors::returned(&self.destination.exchange),
+                Outcome::Nacked => errors::nacked(&self.destination.exchange),
+                Outcome::Lost(_) | Outcome::Unconfirmed => missing(),
             };
             self.failed = Some(attempt);
             self.voice.say(Report::Failed {

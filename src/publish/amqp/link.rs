@@ -1,4 +1,4 @@
-//! The connection that all lanes share, and what becomes of it.
+//! A connection that lanes share, and what becomes of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,8 @@ use crate::publish::Failure;
 
 /// How long the broker may take to say goodbye.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
+/// How long it takes lapin to tell that the broker has closed a channel: milliseconds.
+const CLOSED_WITHIN: Duration = Duration::from_secs(1);
 /// How often a connection is looked at, for an end that no event tells of.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -33,27 +35,34 @@ pub(super) enum LinkState {
 pub(super) struct Link {
     connection: Option<(Connection, Cut)>,
     state: watch::Receiver<LinkState>,
+    /// How many of its channels the broker has closed. lapin 4.12 fails every later channel of the same
+    /// number with the error that closed the first, so that each of them is one channel less.
+    closed: watch::Receiver<usize>,
     runtime: Handle,
 }
 
 impl Link {
-    /// Takes a new connection into use. `on_blocked` is told when the broker blocks and unblocks it.
+    /// Takes a new connection into use. `on_blocked` is told true when the broker blocks it, and then
+    /// false when the broker unblocks it or it ends.
     pub(super) fn new(
         connection: Connection,
         cut: Cut,
         on_blocked: Arc<dyn Fn(bool) + Send + Sync>,
     ) -> Self {
         let (told, state) = watch::channel(LinkState::Open);
+        let (count, closed) = watch::channel(0);
         let events = connection.events_listener();
         tokio::spawn(watch_over(
             connection.status().clone(),
             events,
             told,
+            count,
             on_blocked,
         ));
         Link {
             connection: Some((connection, cut)),
             state,
+            closed,
             runtime: Handle::current(),
         }
     }
@@ -79,13 +88,42 @@ impl Link {
             || !self.connection().status().connected()
     }
 
+    /// How many channels can be had on it, together.
+    pub(super) fn channels(&self) -> usize {
+        let allowed = usize::from(self.connection().configuration().channel_max());
+        allowed.saturating_sub(self.closed())
+    }
+
+    /// How many of its channels the broker has closed.
+    pub(super) fn closed(&self) -> usize {
+        *self.closed.borrow()
+    }
+
+    /// Waits until the broker has closed more channels than so many, or is not about to.
+    pub(super) async fn closes_more_than(&self, channels: usize) {
+        let mut closed = self.closed.clone();
+        let more = closed.wait_for(|closed| *closed > channels);
+        let _ = timeout(CLOSED_WITHIN, more).await;
+    }
+
     /// A new channel.
     pub(super) async fn channel(&self) -> Result<Channel, Failure> {
         self.check()?;
-        self.connection()
-            .create_channel()
-            .await
-            .map_err(|error| errors::sort(&error))
+        // Each attempt takes the next number, and fails at once at that of a channel that the broker closed.
+        for _ in 0..self.closed() {
+            if let Ok(channel) = self.connection().create_channel().await {
+                return Ok(channel);
+            }
+        }
+        let created = self.connection().create_channel().await;
+        created.map_err(|error| errors::sort(&error))
+    }
+
+    /// Ends the connection for all who use it, whatever the broker does.
+    pub(super) fn cut(&self) {
+        if let Some((_, cut)) = &self.connection {
+            cut.now();
+        }
     }
 
     /// Says goodbye, within a bound of time.
@@ -125,32 +163,40 @@ async fn watch_over(
     status: ConnectionStatus,
     events: impl futures_util::Stream<Item = Event>,
     told: watch::Sender<LinkState>,
+    count: watch::Sender<usize>,
     on_blocked: Arc<dyn Fn(bool) + Send + Sync>,
 ) {
     let mut events = std::pin::pin!(events);
     let mut looks = interval(LOOK_EVERY);
+    let mut is_blocked = false;
+    let mut blocks = |now| {
+        if std::mem::replace(&mut is_blocked, now) != now {
+            on_blocked(now);
+        }
+    };
     let lost = loop {
         tokio::select! {
             event = events.next() => match event {
                 Some(Event::ConnectionBlocked(why)) => {
-                    on_blocked(true);
+                    blocks(true);
                     told.send_replace(LinkState::Blocked(why));
                 }
                 Some(Event::ConnectionUnblocked) => {
-                    on_blocked(false);
+                    blocks(false);
                     told.send_replace(LinkState::Open);
                 }
-                // The end of a channel is told as well, and is its publisher's matter.
                 Some(Event::Error(error)) if !status.connected() => break errors::sort(&error),
+                // The end of a channel is its publisher's matter.
+                Some(Event::Error(_)) => count.send_modify(|closed| *closed += 1),
                 Some(_) => {}
                 None => break errors::disconnected("the connection was closed"),
             },
             _ = looks.tick() => if !status.connected() {
                 break errors::disconnected("the connection was closed");
             },
-            () = told.closed() => return on_blocked(false),
+            () = told.closed() => return blocks(false),
         }
     };
-    on_blocked(false);
+    blocks(false);
     told.send_replace(LinkState::Lost(lost));
 }

@@ -1,9 +1,12 @@
 //! Looking at a broker once, for the command line.
 
+use std::sync::Arc;
+
 use tokio::runtime::Handle;
 
-use super::broker::Amqp;
+use super::broker::{Amqp, Broker};
 use super::destination::Destination;
+use super::link::Link;
 use super::settings::Settings;
 use super::topology;
 use crate::publish::Failure;
@@ -20,20 +23,28 @@ pub async fn probe(
     let mut found = Vec::with_capacity(destinations.len());
     for destination in destinations {
         let looked = match &link {
-            Ok(link) => topology::ensure(link, destination, create).await.map(told),
+            Ok(link) => look(amqp.broker(), link, destination, create).await,
             Err(failure) => Err(failure.clone()),
         };
         found.push((destination.exchange.clone(), looked));
     }
-    if let Some(link) = link.ok().and_then(std::sync::Arc::into_inner) {
+    if let Some(link) = link.ok().and_then(Arc::into_inner) {
         link.close().await;
     }
     found
 }
 
-fn told(created: Vec<String>) -> String {
-    match created.as_slice() {
+async fn look(
+    broker: &Broker,
+    link: &Arc<Link>,
+    destination: &Destination,
+    create: bool,
+) -> Result<String, Failure> {
+    let ensured = topology::ensure(broker, Arc::clone(link), destination, create).await?;
+    // The next destination's channel may be the only one that the broker allows besides.
+    let _ = ensured.channel.close(200, "all is seen".into()).await;
+    Ok(match ensured.created.as_slice() {
         [] => "there".to_owned(),
         created => format!("created: {}", created.join(", ")),
-    }
+    })
 }

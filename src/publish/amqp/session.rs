@@ -9,14 +9,17 @@ use tokio::time::timeout;
 
 use super::broker::Broker;
 use super::destination::Destination;
+use super::errors;
 use super::link::Link;
-use super::{errors, topology};
+use super::topology::{self, Ensured};
 use crate::publish::{Failure, Reason};
 
 /// How long the broker may take for channel and topology.
 const SET_UP_WITHIN: Duration = Duration::from_secs(10);
-/// How long it may take to close a channel.
+/// How long it may take to close a channel at the end.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
+/// How long it may take to close a channel of a connection that others go on with.
+const DISCARDED_WITHIN: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub(super) struct Session {
@@ -26,16 +29,20 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Connects if nobody has, looks after the topology, and opens a channel with confirms.
+    /// Looks after the topology, and opens a channel with confirms.
     pub(super) async fn open(
-        broker: Arc<Broker>,
-        destination: Arc<Destination>,
+        link: Arc<Link>,
+        broker: &Broker,
+        destination: &Destination,
     ) -> Result<Self, Failure> {
-        let link = broker.link().await?;
         let declare = broker.settings().declare;
         let set_up = async {
-            let created = topology::ensure(&link, &destination, declare).await;
-            let created = created.map_err(|failure| match declare {
+            let ensured = topology::ensure(broker, link, destination, declare).await;
+            let Ensured {
+                created,
+                link,
+                channel,
+            } = ensured.map_err(|failure| match declare {
                 true => failure,
                 false => not_created(failure),
             })?;
@@ -45,17 +52,23 @@ impl Session {
                     "created on RabbitMQ what was missing"
                 );
             }
-            let channel = link.channel().await?;
             let confirms = channel
                 .confirm_select(ConfirmSelectOptions::default())
                 .await;
             confirms.map_err(|error| errors::sort(&error))?;
-            Ok(channel)
+            Ok(Session { link, channel })
         };
-        let channel = timeout(SET_UP_WITHIN, set_up).await;
-        let channel =
-            channel.unwrap_or_else(|_| Err(errors::timed_out("no answer from the broker")))?;
-        Ok(Session { link, channel })
+        let opened = timeout(SET_UP_WITHIN, set_up).await;
+        opened.unwrap_or_else(|_| Err(errors::timed_out("no answer from the broker")))
+    }
+
+    /// Closes a channel that is of no use any more. A broker that takes requests and does not answer to
+    /// that leaves no channel to begin again with: then the connection is closed too.
+    pub(super) async fn discard(self) {
+        let closed = self.channel.close(200, "another takes its place".into());
+        if timeout(DISCARDED_WITHIN, closed).await.is_err() && self.link.check().is_ok() {
+            self.link.cut();
+        }
     }
 
     /// Says goodbye; the last lane does so for the connection too.

@@ -5,10 +5,13 @@
 //! created is complete before the destination's exchange is there, so that whoever stops in the
 //! middle is no worse off than before.
 
+use std::sync::Arc;
+
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
 
+use super::broker::Broker;
 use super::destination::Destination;
 use super::errors;
 use super::link::Link;
@@ -17,14 +20,26 @@ use crate::publish::{Failure, Reason};
 /// What the queue for unrouted events may hold: 1 GiB.
 const UNROUTED_BYTES: i64 = 1 << 30;
 
-/// Sees to it that a destination can be published to. Returns what it has created.
+/// What came of a survey.
+pub(super) struct Ensured {
+    pub(super) created: Vec<String>,
+    /// The connection and the channel on which the last question was asked: the connection may have no
+    /// other channel to give.
+    pub(super) link: Arc<Link>,
+    pub(super) channel: Channel,
+}
+
+/// Sees to it that a destination can be published to.
 pub(super) async fn ensure(
-    link: &Link,
+    broker: &Broker,
+    link: Arc<Link>,
     destination: &Destination,
     create: bool,
-) -> Result<Vec<String>, Failure> {
+) -> Result<Ensured, Failure> {
     destination.check()?;
     let mut survey = Survey {
+        broker,
+        closed: link.closed(),
         link,
         channel: None,
         created: Vec::new(),
@@ -48,7 +63,12 @@ pub(super) async fn ensure(
     if let Some(queue) = destination.queue.as_deref().filter(|_| create) {
         survey.ensure_queue(queue, &destination.exchange).await?;
     }
-    Ok(survey.created)
+    let channel = survey.channel().await?;
+    Ok(Ensured {
+        created: survey.created,
+        link: survey.link,
+        channel,
+    })
 }
 
 /// Whether something is there.
@@ -59,9 +79,13 @@ enum Presence {
     Hidden,
 }
 
-/// A walk through the broker's objects. A question with the answer no closes its channel.
+/// A walk through the broker's objects. A question with the answer no closes its channel, and goes on
+/// with another connection where that was the last one.
 struct Survey<'a> {
-    link: &'a Link,
+    broker: &'a Broker,
+    link: Arc<Link>,
+    /// How many channels of it the broker had closed when `channel` was opened.
+    closed: usize,
     channel: Option<Channel>,
     created: Vec<String>,
 }
@@ -69,6 +93,11 @@ struct Survey<'a> {
 impl Survey<'_> {
     async fn channel(&mut self) -> Result<Channel, Failure> {
         if self.channel.is_none() {
+            // The survey holds the connection as a lane does, for one channel.
+            if Arc::strong_count(&self.link) > self.link.channels() {
+                self.link = self.broker.link().await?;
+            }
+            self.closed = self.link.closed();
             self.channel = Some(self.link.channel().await?);
         }
         Ok(self.channel.clone().expect("it was just put there"))
@@ -88,7 +117,7 @@ impl Survey<'_> {
                 FieldTable::default(),
             )
             .await;
-        self.presence(asked)
+        self.presence(asked).await
     }
 
     async fn queue(&mut self, name: &str) -> Result<Presence, Failure> {
@@ -100,14 +129,15 @@ impl Survey<'_> {
         let asked = channel
             .queue_declare(name.into(), options, FieldTable::default())
             .await;
-        self.presence(asked)
+        self.presence(asked).await
     }
 
-    fn presence<T>(&mut self, asked: lapin::Result<T>) -> Result<Presence, Failure> {
+    async fn presence<T>(&mut self, asked: lapin::Result<T>) -> Result<Presence, Failure> {
         let Err(error) = asked else {
             return Ok(Presence::There);
         };
         self.channel = None;
+        self.link.closes_more_than(self.closed).await;
         let failure = errors::sort(&error);
         match failure.reason {
             Reason::UnknownDestination => Ok(Presence::Missing(failure)),
@@ -183,7 +213,7 @@ impl Survey<'_> {
         let declared = channel
             .exchange_declare(name.into(), kind, options, arguments)
             .await;
-        self.done(declared)?;
+        self.done(declared).await?;
         self.created.push(format!("exchange {name}"));
         Ok(())
     }
@@ -196,6 +226,7 @@ impl Survey<'_> {
         };
         let declared = channel.queue_declare(name.into(), options, arguments).await;
         self.done(declared)
+            .await
             .map_err(|failure| no_right("queue", name, failure))?;
         self.created.push(format!("queue {name}"));
         Ok(())
@@ -218,12 +249,13 @@ impl Survey<'_> {
                 arguments,
             )
             .await;
-        self.done(bound)
+        self.done(bound).await
     }
 
-    fn done<T>(&mut self, result: lapin::Result<T>) -> Result<(), Failure> {
+    async fn done<T>(&mut self, result: lapin::Result<T>) -> Result<(), Failure> {
         let Err(error) = result else { return Ok(()) };
         self.channel = None;
+        self.link.closes_more_than(self.closed).await;
         Err(errors::sort(&error))
     }
 }

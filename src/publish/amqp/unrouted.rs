@@ -42,7 +42,7 @@ pub(super) async fn watch(
 }
 
 /// None if it is not there, or not to be seen. Each has a channel of its own, since a queue that
-/// is missing closes it.
+/// is missing closes it; it is closed before the next one is opened.
 async fn depth(link: &Link, queue: &str) -> Option<u32> {
     let channel = link.channel().await.ok()?;
     let options = QueueDeclareOptions {
@@ -54,5 +54,6 @@ async fn depth(link: &Link, queue: &str) -> Option<u32> {
         .queue_declare(queue, options, FieldTable::default())
         .await
         .ok()?;
+    channel.close(200, "the depth is known".into()).await.ok()?;
     Some(queue.message_count())
 }

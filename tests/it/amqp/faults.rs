@@ -14,6 +14,8 @@ use minchat_bridge::secret::Secret;
 use super::client::{Client, quorum, runtime, shared_url};
 use super::lane::{Lane, amqp, destination, event, settings};
 use super::node::{Node, Tenant};
+use crate::faults::frames::Protocol;
+use crate::faults::proxy::{Proxy, Weather};
 
 #[test]
 fn what_was_confirmed_before_the_broker_was_killed_is_there_after_its_restart() {
@@ -134,6 +136,35 @@ fn an_alarm_holds_events_up_and_loses_none() {
             .len(),
         events.len()
     );
+}
+
+/// lapin gives a return to whichever confirm comes next: without the confirm of the second event, the last
+/// event's own return comes with none.
+#[test]
+fn an_event_that_was_returned_is_not_confirmed_where_the_confirm_of_another_is_lost() {
+    let tenant = Tenant::new();
+    let destination = destination();
+    let broker = Client::new(&tenant.owner_url());
+    broker.declare_exchange(&destination.exchange, lapin::ExchangeKind::Topic);
+    let proxy = Proxy::losing(Protocol::Amqp);
+    let there = tenant.address();
+    proxy.lead_to(there);
+    let url = tenant
+        .url
+        .replace(&there.to_string(), &proxy.address.to_string());
+    let mut lane = Lane::up(&amqp(settings(&url, false)), &destination);
+    proxy.loss().lose_after(1);
+    // While the first waits for its answer, the others gather, and are one batch.
+    proxy.weather(Weather::Silent);
+    let events: Vec<_> = (0..6).map(|_| event("chat")).collect();
+    lane.hand_over(&events[..1]);
+    lane.hand_over(&events[1..]);
+    proxy.weather(Weather::Fair);
+    proxy.loss().await_lost();
+    proxy.reset();
+    lane.await_fates(events.len());
+    let fates = lane.fates();
+    assert!(fates.values().all(Result::is_err), "{fates:?}");
 }
 
 #[test]

@@ -61,6 +61,11 @@ impl Tenant {
         format!("amqp://{as_guest}")
     }
 
+    /// Where its node listens.
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.node.address()
+    }
+
     /// To configure, to write, to read: regular expressions of names.
     pub fn permit(&self, configure: &str, write: &str, read: &str) {
         let rights = [configure, write, read]
@@ -102,7 +107,7 @@ impl Node {
     }
 
     /// With these lines of `rabbitmq.conf`.
-    fn with(lines: &[&str]) -> Self {
+    pub fn with(lines: &[&str]) -> Self {
         let set: Vec<&str> = lines.iter().flat_map(|line| ["--set", line]).collect();
         let node = AnyNode::rabbitmq(&set);
         let url = node.env("AMQP_URL");

@@ -108,3 +108,13 @@ fn row_40_a_rabbitmq_that_has_moved_is_found_by_its_name() {
     let ledger = scene.assert_all_is_well(&bridge, senders, OF_A_WINDOW);
     assert_eq!(ledger.refused, [0; 0]);
 }
+
+#[test]
+fn a_rabbitmq_at_an_ipv6_address_gets_its_events() {
+    let proxy = Proxy::at("[::1]:0");
+    let scene = Rabbit::behind(&proxy);
+    let bridge = scene.bridge("");
+    let senders = Senders::start(bridge.webhooks(), 2);
+    senders.await_accepted(50);
+    scene.assert_all_is_well(&bridge, senders, OF_A_WINDOW);
+}

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::frames::{self, Loss, Protocol};
 use crate::amqp::client::runtime;
 
 /// What becomes of bytes.
@@ -38,6 +39,9 @@ pub struct Proxy {
     to: Arc<Mutex<Option<SocketAddr>>>,
     /// How many connections ended.
     closed: Arc<AtomicUsize>,
+    /// None if what it carries is not taken apart.
+    loss: Option<Arc<Loss>>,
+    taken: Arc<AtomicUsize>,
 }
 
 #[derive(Clone, Copy)]
@@ -59,6 +63,15 @@ enum End {
 impl Proxy {
     /// On a free port of this address, before what it leads to is there.
     pub fn at(address: &str) -> Self {
+        Self::with_loss(address, None)
+    }
+
+    /// One that can lose a confirm of this protocol on a connection that goes on.
+    pub fn losing(protocol: Protocol) -> Self {
+        Self::with_loss("127.0.0.1:0", Some(Arc::new(Loss::new(protocol))))
+    }
+
+    fn with_loss(address: &str, loss: Option<Arc<Loss>>) -> Self {
         let listener = runtime().block_on(TcpListener::bind(address));
         let listener = listener.expect("a port is free");
         let (now, _) = watch::channel(Now {
@@ -70,16 +83,21 @@ impl Proxy {
             address: listener.local_addr().expect("it is bound"),
             now,
             to: Arc::default(),
+            loss,
+            taken: Arc::default(),
             closed: Arc::default(),
         };
         let (now, to) = (proxy.now.clone(), Arc::clone(&proxy.to));
+        let (loss, taken) = (proxy.loss.clone(), Arc::clone(&proxy.taken));
         let closed = Arc::clone(&proxy.closed);
         runtime().spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
+                taken.fetch_add(1, Ordering::Relaxed);
                 let far = *to.lock().expect("nobody panics with it");
                 let (now, closed) = (now.subscribe(), Arc::clone(&closed));
+                let loss = loss.clone();
                 runtime().spawn(async move {
-                    serve(near, far, now).await;
+                    serve(near, far, now, loss).await;
                     closed.fetch_add(1, Ordering::Relaxed);
                 });
             }
@@ -105,6 +123,16 @@ impl Proxy {
         self.closed.load(Ordering::Relaxed)
     }
 
+    /// The loss of a proxy that was made with [`Proxy::losing`].
+    pub fn loss(&self) -> &Loss {
+        self.loss.as_ref().expect("it takes apart what it carries")
+    }
+
+    /// How many connections were made to it.
+    pub fn connections(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
     /// Resets every connection that is there.
     pub fn reset(&self) {
         self.now.send_modify(|now| now.resets += 1);
@@ -116,7 +144,12 @@ impl Proxy {
     }
 }
 
-async fn serve(near: TcpStream, far: Option<SocketAddr>, mut now: watch::Receiver<Now>) {
+async fn serve(
+    near: TcpStream,
+    far: Option<SocketAddr>,
+    mut now: watch::Receiver<Now>,
+    loss: Option<Arc<Loss>>,
+) {
     let far = match far {
         Some(far) if now.borrow().weather != Weather::Away => TcpStream::connect(far).await.ok(),
         _ => None,
@@ -128,7 +161,7 @@ async fn serve(near: TcpStream, far: Option<SocketAddr>, mut now: watch::Receive
         let _ = stream.set_nodelay(true);
     }
     let (mut near, mut far) = (near, far);
-    match forward(&mut near, &mut far, &mut now).await {
+    match forward(&mut near, &mut far, &mut now, loss.as_deref()).await {
         End::InOrder => {}
         End::Reset => [&near, &far].into_iter().for_each(reset),
         End::Cut => {
@@ -145,15 +178,35 @@ fn reset(stream: &TcpStream) {
     let _ = stream.set_zero_linger();
 }
 
-async fn forward(near: &mut TcpStream, far: &mut TcpStream, now: &mut watch::Receiver<Now>) -> End {
+async fn forward(
+    near: &mut TcpStream,
+    far: &mut TcpStream,
+    now: &mut watch::Receiver<Now>,
+    loss: Option<&Loss>,
+) -> End {
     let born = *now.borrow();
     let ((from_near, to_near), (from_far, to_far)) = (near.split(), far.split());
     let (outwards, inwards) = (now.clone(), now.clone());
     let heard = Mutex::new(Instant::now());
+    let frames = loss.map(|loss| Mutex::new(frames::Connection::new(loss.protocol)));
+    let taken_apart = loss.zip(frames.as_ref());
+    let asked = |bytes: &[u8]| {
+        if let Some((_, frames)) = taken_apart {
+            frames.lock().expect("nobody panics with it").asks(bytes);
+        }
+        bytes.to_vec()
+    };
+    let answered = |bytes: &[u8]| match taken_apart {
+        Some((loss, frames)) => {
+            let mut frames = frames.lock().expect("nobody panics with it");
+            frames.answers(bytes, loss)
+        }
+        None => bytes.to_vec(),
+    };
     let both = async {
         tokio::join!(
-            pump(from_near, to_far, outwards, &heard, false),
-            pump(from_far, to_near, inwards, &heard, true)
+            pump(from_near, to_far, outwards, &heard, false, asked),
+            pump(from_far, to_near, inwards, &heard, true, answered)
         )
     };
     let weather = now.clone();
@@ -183,13 +236,14 @@ async fn forward(near: &mut TcpStream, far: &mut TcpStream, now: &mut watch::Rec
     }
 }
 
-/// One direction of a connection, to its end.
+/// One direction of a connection, to its end. `through` gives what comes through of what was said.
 async fn pump(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     mut now: watch::Receiver<Now>,
     heard: &Mutex<Instant>,
     is_answer: bool,
+    through: impl Fn(&[u8]) -> Vec<u8>,
 ) {
     let (sender, mut receiver) = mpsc::channel::<(Instant, Vec<u8>)>(1024);
     let seen = now.clone();
@@ -203,7 +257,7 @@ async fn pump(
                 Weather::Deaf if is_answer && count > 0 => continue,
                 _ => Duration::ZERO,
             };
-            let sent = sender.send((Instant::now() + wait, buffer[..count].to_vec()));
+            let sent = sender.send((Instant::now() + wait, through(&buffer[..count])));
             if sent.await.is_err() || count == 0 {
                 break;
             }

@@ -176,16 +176,26 @@ impl Rabbit {
         most_duplicates: usize,
     ) -> Ledger {
         let ledger = senders.end();
+        self.assert_all_was_published(bridge, &ledger, most_duplicates);
+        ledger
+    }
+
+    /// Holds what is in the queue against what senders were told.
+    pub fn assert_all_was_published(
+        &self,
+        bridge: &Process,
+        ledger: &Ledger,
+        most_duplicates: usize,
+    ) {
         bridge.await_metric(&["spool_events"], 0.0);
         bridge.await_metric(&["lane_pending_events"], 0.0);
         let client = self.client();
         let bodies = client.drain_bodies(QUEUE).into_iter();
         let consumed: Vec<_> = bodies.map(Consumed).collect();
-        check(&ledger, &consumed, most_duplicates);
+        check(ledger, &consumed, most_duplicates);
         assert_a_fresh_event_arrives(bridge, |id| {
             client.drain_ids(QUEUE).iter().any(|one| one == id)
         });
         assert_at_rest(bridge);
-        ledger
     }
 }
