@@ -1,8 +1,10 @@
 //! Publishing to Kafka, by librdkafka.
 //!
-//! Guarantees: `acks=all` and an idempotent, gapless producer for each topic; keys in the partitions
+//! Guarantees: `acks=all` and an idempotent, gapless producer for each topic, or, while the broker refuses events of it, one
+//! that goes on and is given one event of an ordering key at a time; keys in the partitions
 //! that Java's clients would choose; a client that gave up is replaced, a topic that is missing is
-//! waited for. What comes of a topic's limit is known before an event is handed over.
+//! waited for, and created only by an explicit request. A topic's limit is heeded before an event is handed over, where it
+//! may be read; otherwise the broker decides.
 //! Leaves to others: order across failures (`delivery`).
 
 #[cfg(feature = "kafka")]
