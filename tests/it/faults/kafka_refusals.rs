@@ -176,7 +176,7 @@ fn row_56_a_limit_that_is_raised_or_lowered_counts_without_a_restart() {
     await_some("all three to be published", || {
         (published() == 3).then_some(())
     });
-    let dead = || bridge.metric(&["dead_letters_total", MESSAGES, "too_large"]);
+    let dead = || bridge.metric(&["dead_letters_total", MESSAGES, "too-large"]);
     assert_eq!(dead(), 0.0);
     assert_eq!(
         bridge.post(&message("fresh", &noise(2_000_000))).status,
@@ -248,7 +248,7 @@ fn row_56_where_a_limit_may_not_be_read_the_broker_decides() {
     // Larger than another topic takes: only its broker knows.
     let refused = bridge.post(&format!(r#"{{"other":"{}"}}"#, noise(20_000)));
     assert_eq!(refused.status, 202);
-    bridge.await_metric(&["dead_letters_total", "unrecognized", "too_large"], 1.0);
+    bridge.await_metric(&["dead_letters_total", "unrecognized", "too-large"], 1.0);
     assert_eq!(bridge.post("{}").status, 202);
     bridge.await_metric(&["published_total{", "unrecognized"], 1.0);
 
@@ -256,7 +256,7 @@ fn row_56_where_a_limit_may_not_be_read_the_broker_decides() {
     bounded.await_ready();
     let posted = bounded.post(&message("fresh", &noise(2_000_000)));
     assert_eq!(posted.status, 202);
-    bounded.await_metric(&["dead_letters_total", MESSAGES, "too_large"], 1.0);
+    bounded.await_metric(&["dead_letters_total", MESSAGES, "too-large"], 1.0);
 }
 
 #[test]
