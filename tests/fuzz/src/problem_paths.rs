@@ -189,7 +189,9 @@ fn is_a_problem(request: &HttpRequest, wire: &[u8], response: HttpResponse) {
     }
     let problem: Problem = serde_json::from_slice(&body).expect("a problem is JSON");
     assert_eq!(problem.status, status.as_u16());
-    let slug = problem.r#type.strip_prefix("tag:minchat.io,2026:bridge:problem:");
+    let slug = problem
+        .r#type
+        .strip_prefix("tag:minchat.io,2026:bridge:problem:");
     let slug = Slug::ALL
         .into_iter()
         .find(|known| slug == Some(known.name()));

@@ -110,7 +110,9 @@ fn stand_there(left: &Written, records: &[Whole]) {
 
 /// The salt that a copy of the header says.
 fn salt(segment: &[u8], copy: usize) -> u64 {
-    let bytes = segment.get(copy + 16..copy + 24).and_then(|bytes| bytes.try_into().ok());
+    let bytes = segment
+        .get(copy + 16..copy + 24)
+        .and_then(|bytes| bytes.try_into().ok());
     bytes.map_or(0, u64::from_le_bytes)
 }
 
