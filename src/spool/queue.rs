@@ -160,7 +160,7 @@ pub struct Cursor {
     /// The number of the next record to give.
     from: u64,
     place: Option<Place>,
-    /// The segment that was read last.
+    /// The segment that was read last, while there is more to read.
     open: Option<(u64, Arc<dyn DiskFile>)>,
     buffer: Vec<u8>,
 }
@@ -253,6 +253,10 @@ impl Cursor {
                 found.lost += reached - self.from;
                 self.from = reached;
             }
+        }
+        if self.place().is_none() {
+            // Everything was given: the writer can remove the file, and its space is free then.
+            self.open = None;
         }
         let buffer = &self.buffer;
         let records = found.records.into_iter();
