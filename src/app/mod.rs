@@ -28,7 +28,7 @@ pub use generation::{sealer, table};
 pub use places::Place;
 pub use probe::{Probed, probe};
 use reload::Reload;
-use signals::Signals;
+use signals::{Caught, Signals};
 
 use crate::config::{Config, Inputs, Loaded, Narrowing};
 use crate::delivery::{Delivery, KeptDeadLetters, Parts};
@@ -67,6 +67,7 @@ pub enum Failed {
 /// The bridge, bound and not serving yet.
 pub struct Application {
     runtime: Runtime,
+    signals: Caught,
     bound: Bound,
     delivery: Delivery,
     reload: Reload,
@@ -90,6 +91,9 @@ impl Application {
         let Lanes { behind, publishers } = lanes(config, &runtime, storage::open(config)?)?;
         let (delivery, metrics) = (behind.delivery.clone(), Arc::clone(&behind.metrics));
         let guard = runtime.enter();
+        // Before the bridge can be reached, so that nobody who sees it can end it otherwise than in order.
+        let signals =
+            Caught::new().map_err(|source| failed("signals can't be received", source))?;
         let bound = http::bind(&config.http, &config.admin, &config.sources, behind);
         drop(guard);
         let bound = bound.map_err(|source| {
@@ -116,6 +120,7 @@ impl Application {
         };
         Ok(Application {
             runtime,
+            signals,
             bound,
             delivery,
             reload,
@@ -130,6 +135,7 @@ impl Application {
     pub fn run_until_stopped(self) -> Result<(), Failed> {
         let Application {
             runtime,
+            signals,
             bound,
             delivery,
             reload,
@@ -140,8 +146,7 @@ impl Application {
             .start()
             .map_err(|source| failed("no thread to reload", source))?;
         let served = runtime.block_on(async {
-            let signals = Signals::listen(bound.stopper(), delivery.clone(), reload);
-            let signals = signals.map_err(|source| failed("signals can't be received", source))?;
+            let signals = Signals::new(signals, bound.stopper(), delivery.clone(), reload);
             let watching = tokio::spawn(signals.obey());
             tokio::spawn(tell_when_ready(delivery.clone()));
             tokio::spawn(rejections::log_rejections(metrics));

@@ -10,33 +10,52 @@ use crate::http::Stopper;
 
 /// SIGTERM and SIGINT end it, in order at first and at once at the second; SIGHUP opens files anew and reloads.
 pub(super) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
+    caught: Caught,
     stopper: Stopper,
     delivery: Delivery,
     reload: Ask,
 }
 
-impl Signals {
-    pub(super) fn listen(stopper: Stopper, delivery: Delivery, reload: Ask) -> io::Result<Self> {
-        Ok(Signals {
+/// The signals, which are kept from the moment this is made until somebody obeys them.
+pub(super) struct Caught {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Caught {
+    /// Catches the signals. Before that, each of them ends the process at once. Needs a runtime's context.
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+impl Signals {
+    pub(super) const fn new(
+        caught: Caught,
+        stopper: Stopper,
+        delivery: Delivery,
+        reload: Ask,
+    ) -> Self {
+        Self {
+            caught,
             stopper,
             delivery,
             reload,
-        })
+        }
     }
 
     pub(super) async fn obey(mut self) {
         let mut asked = false;
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => {}
-                _ = self.interrupt.recv() => {}
-                _ = self.hang_up.recv() => {
+                _ = self.caught.terminate.recv() => {}
+                _ = self.caught.interrupt.recv() => {}
+                _ = self.caught.hang_up.recv() => {
                     tracing::info!("SIGHUP: opening the event files anew, and reloading");
                     self.delivery.reopen();
                     // Full: one is asked for already.
