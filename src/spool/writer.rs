@@ -119,7 +119,7 @@ impl Opened {
             watcher,
             shared: Arc::clone(&shared),
             next_tick: Instant::now() + TICK,
-            failing: false,
+            failing: None,
         };
         let thread = std::thread::Builder::new().name("spool".to_owned());
         let thread = thread.spawn(move || writer.run())?;
@@ -242,7 +242,8 @@ struct Writer {
     watcher: Arc<dyn Watcher>,
     shared: Arc<Shared>,
     next_tick: Instant,
-    failing: bool,
+    /// Why the marks could not be written the last time, as the log says it.
+    failing: Option<String>,
     /// How many corrupt places the watcher knows of.
     told: u64,
 }
@@ -306,22 +307,21 @@ impl Writer {
             self.watcher.corrupt(corrupt - self.told);
             self.told = corrupt;
         }
-        match outcome {
-            Ok(()) if self.failing => {
-                self.failing = false;
+        let reason = outcome.err().map(|error| error.to_string());
+        if reason == self.failing {
+            return;
+        }
+        match &reason {
+            None => {
                 tracing::info!(dir = %self.shared.dir.display(), "the spool's marks can be written again");
             }
-            Ok(()) => {}
-            Err(error) if !self.failing => {
-                self.failing = true;
-                tracing::warn!(
-                    dir = %self.shared.dir.display(),
-                    %error,
-                    "the spool's marks can't be written: after a crash, events would be published again"
-                );
-            }
-            Err(_) => {}
+            Some(error) => tracing::warn!(
+                dir = %self.shared.dir.display(),
+                %error,
+                "the spool's marks can't be written: after a crash, events would be published again"
+            ),
         }
+        self.failing = reason;
     }
 
     fn beat(&self) {
