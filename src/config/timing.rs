@@ -68,7 +68,6 @@ fn check_sizes(judge: &mut Judge<'_>) {
             "let at least one body of the largest size be in flight",
         );
     }
-    check_signed_bodies(judge);
     let least = body.saturating_mul(BODIES_IN_WINDOW);
     if window < least {
         judge.refuse(
@@ -94,24 +93,5 @@ fn check_sizes(judge: &mut Judge<'_>) {
     }
     if spool_size == 0 {
         judge.warn("spool.max_size is 0: while a broker is down, webhooks get a 503, and MinChat promises no retry");
-    }
-}
-
-/// Bodies whose signature has yet to be checked may hold half of what is in flight.
-fn check_signed_bodies(judge: &mut Judge<'_>) {
-    let http = &judge.config.http;
-    let (body, in_flight) = (http.max_body, http.max_in_flight_bytes);
-    let mut sources = judge.config.sources.iter();
-    let signed =
-        sources.any(|source| source.auth.hmac.is_some() || source.auth.standard_webhooks.is_some());
-    if signed && body <= in_flight && body.saturating_mul(2) > in_flight {
-        judge.refuse(
-            &[at("http.max_in_flight_bytes"), at("http.max_body")],
-            format!(
-                "bodies that a signature has yet to let in may hold half of http.max_in_flight_bytes ({in_flight} \
-                 bytes), which is less than one http.max_body ({body} bytes)"
-            ),
-            format!("set http.max_in_flight_bytes to {}KiB or more, or http.max_body lower", (2 * body).div_ceil(1024)),
-        );
     }
 }

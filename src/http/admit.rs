@@ -1,6 +1,7 @@
 //! What the head of a webhook decides, before a byte of its body is read.
 
 use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr};
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, UPGRADE};
@@ -61,6 +62,13 @@ impl<'a> Admitted<'a> {
             once_signed,
             head,
         })
+    }
+
+    /// The address of the client, if a signature has yet to let the request in.
+    pub(super) fn unverified_client(&self, source: &Source) -> Option<IpAddr> {
+        let address = source.doors.origin(&self.head).or(self.head.peer);
+        self.once_signed
+            .then(|| address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
     }
 
     /// Lets in by its signature what was not by its head. The webhook's id, if that is signed too.

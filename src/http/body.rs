@@ -1,12 +1,14 @@
 //! Reads the body of a webhook.
 //!
 //! Guarantees: never more than `http.max_body` in memory, whatever the head declared; a body that
-//! comes too slowly is given up; every byte that is there counts as in flight. A body that came
-//! with its head costs no timer, and one that came in one piece is not copied.
+//! comes too slowly is given up; every byte that is there counts as in flight; a body that is evicted
+//! is freed at once, by the thread that evicts it. A body that came with its head costs no timer, and
+//! one that came in one piece is not copied.
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use actix_web::dev::Payload;
@@ -74,20 +76,22 @@ pub(super) async fn read(
     bounds: &Bounds,
     flight: &mut Flight<'_>,
 ) -> Result<Bytes, Problem> {
-    let mut gathered = Gathered::Nothing;
+    let mut received = 0;
     let mut clock = Clock {
         began: Instant::now(),
         bounds,
         timer: Timer::Unset,
     };
-    while let Some(chunk) = clock.next(payload, gathered.len()).await? {
-        if gathered.len() + chunk.len() > bounds.max {
+    while let Some(chunk) = clock.next(payload, received, flight).await? {
+        received += chunk.len();
+        if received > bounds.max {
             return Err(too_large());
         }
         flight.hold(chunk.len())?;
-        gathered = gathered.with(chunk, declared);
+        flight.body().add(chunk, declared);
     }
-    Ok(gathered.into_bytes())
+    flight.complete()?;
+    Ok(flight.body().take())
 }
 
 fn too_large() -> Problem {
@@ -97,8 +101,64 @@ fn too_large() -> Problem {
     )
 }
 
+/// A body that is being read by the task of its request, and may be evicted by another thread.
+#[derive(Default)]
+pub(super) struct Body(Mutex<Incoming>);
+
+#[derive(Default)]
+struct Incoming {
+    gathered: Gathered,
+    is_evicted: bool,
+    /// The task that waits for more of the body.
+    waker: Option<Waker>,
+}
+
+impl Body {
+    /// Adds a piece. Of a body that was evicted, nothing is kept.
+    pub(super) fn add(&self, chunk: Bytes, declared: Option<u64>) {
+        let mut incoming = self.incoming();
+        if !incoming.is_evicted {
+            incoming.gathered = std::mem::take(&mut incoming.gathered).with(chunk, declared);
+        }
+    }
+
+    /// Takes what is there.
+    pub(super) fn take(&self) -> Bytes {
+        std::mem::take(&mut self.incoming().gathered).into_bytes()
+    }
+
+    /// Frees what is there, and wakes the task that reads the body.
+    pub(super) fn evict(&self) {
+        let mut incoming = self.incoming();
+        incoming.is_evicted = true;
+        incoming.gathered = Gathered::Nothing;
+        if let Some(waker) = incoming.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Ready when the body was evicted. The task of `cx` is woken when that happens.
+    pub(super) fn poll_evicted(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut incoming = self.incoming();
+        if incoming.is_evicted {
+            return Poll::Ready(());
+        }
+        let known = incoming.waker.as_ref();
+        if known.is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            incoming.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn incoming(&self) -> MutexGuard<'_, Incoming> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// What is there of a body.
+#[derive(Default)]
 enum Gathered {
+    #[default]
     Nothing,
     /// One piece: a view of what was read from the socket.
     One(Bytes),
@@ -106,14 +166,6 @@ enum Gathered {
 }
 
 impl Gathered {
-    fn len(&self) -> usize {
-        match self {
-            Self::Nothing => 0,
-            Self::One(bytes) => bytes.len(),
-            Self::Many(bytes) => bytes.len(),
-        }
-    }
-
     fn with(self, chunk: Bytes, declared: Option<u64>) -> Self {
         let mut bytes = match self {
             Self::Nothing => return Self::One(chunk),
@@ -155,15 +207,19 @@ enum Timer {
 }
 
 impl Clock<'_> {
-    /// The next piece of the body, unless it takes too long.
+    /// The next piece of the body, unless it takes too long or the body is evicted.
     async fn next(
         &mut self,
         payload: &mut Payload,
         received: usize,
+        flight: &Flight<'_>,
     ) -> Result<Option<Bytes>, Problem> {
         poll_fn(|cx| {
             if let Poll::Ready(chunk) = Pin::new(&mut *payload).poll_next(cx) {
                 return Poll::Ready(chunk.transpose().map_err(|error| broken_off(&error)));
+            }
+            if let Poll::Ready(evicted) = flight.poll_evicted(cx) {
+                return Poll::Ready(Err(evicted));
             }
             ready!(self.poll_late(cx, received));
             Poll::Ready(Err(Problem::new(
@@ -261,7 +317,6 @@ mod tests {
         };
         assert!(many.capacity() <= STEP);
         let all = Gathered::Many(many).with(Bytes::from_static(b"e"), None);
-        assert_eq!(all.len(), 5);
         assert_eq!(all.into_bytes(), "abcde");
         assert_eq!(Gathered::Nothing.into_bytes(), "");
     }

@@ -1,16 +1,15 @@
 //! The open connections of one listener, and which of them make room for others.
 //!
 //! Guarantees: at most `limit` connections are open, besides a few that are being closed; nobody without credentials
-//! keeps others out: when a connection comes and there is no room, one that has shown no good credentials is closed,
-//! the oldest of the address that has the most of them, or the oldest of all among addresses that have as many. Only if all have shown credentials, the new one is closed.
+//! keeps others out: when a connection comes and there is no room, one that has shown no good credentials is closed
+//! ([`Candidates`] chooses it). Only if all have shown credentials, the new one is closed.
 //! Incomplete heads that are larger than one read take at most `head_bytes` of memory together.
 //! Not responsible for: the time-outs of one connection (`connection`).
 
 use std::cell::Cell;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 use std::future::poll_fn;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -19,12 +18,13 @@ use std::time::{Duration, Instant};
 use actix_web::http::StatusCode;
 use futures_util::task::AtomicWaker;
 
+use super::candidates::{Candidates, network};
 use crate::metrics::{Endpoint, Metrics};
 
 /// Connections that may still be open though they were told to close. A new one is closed beyond that.
 const MAX_CLOSING: usize = 256;
 
-/// How many of an address's connections are looked at for one that no handler works for.
+/// How many of the candidates are looked at for one that no handler works for.
 const MAX_LOOKED_AT: usize = 64;
 
 /// The shortest time between two log lines about a listener that is full.
@@ -47,10 +47,8 @@ struct Table {
     open: BTreeMap<u64, Arc<Handle>>,
     /// How many were told to close for another, and are still there.
     closing: usize,
-    /// Those without good credentials, by address; the oldest has the lowest id.
-    unauthenticated: HashMap<IpAddr, BTreeSet<u64>>,
-    /// The addresses by how many of those each has, and by the oldest of them.
-    by_count: BTreeSet<(usize, Reverse<u64>, IpAddr)>,
+    /// Those without good credentials.
+    unauthenticated: Candidates,
     /// The bytes of incomplete heads beyond one read, by connection, and their sum.
     large_heads: BTreeMap<u64, usize>,
     large_head_bytes: usize,
@@ -129,7 +127,7 @@ impl Connections {
             handle.tell(Told::Drain);
         }
         table.open.insert(id, handle.clone());
-        table.add_unauthenticated(peer, id);
+        table.unauthenticated.add(id, peer, 1);
         if self.is_counted {
             self.metrics.connection_opened();
         }
@@ -172,59 +170,21 @@ impl Connections {
 }
 
 impl Table {
-    /// Closes one connection that has shown no good credentials: of the address that has the most of these, the oldest
-    /// for which no handler works, or else the oldest. Returns false if there is none.
+    /// Closes one connection that has shown no good credentials: of the first candidates one that no handler works for,
+    /// or else the first. Returns false if there is none.
     fn evict_for_another(&mut self) -> bool {
-        let Some(&(_, _, peer)) = self.by_count.last() else {
+        let is_idle = |(id, _): &(u64, IpAddr)| !self.open[id].is_busy.load(Relaxed);
+        let candidates = || self.unauthenticated.first();
+        let idle = candidates().take(MAX_LOOKED_AT).find(is_idle);
+        let Some((id, peer)) = idle.or_else(|| candidates().next()) else {
             return false;
         };
-        let ids = &self.unauthenticated[&peer];
-        let is_idle = |id: &&u64| !self.open[*id].is_busy.load(Relaxed);
-        let idle = ids.iter().take(MAX_LOOKED_AT).find(is_idle);
-        let Some(&id) = idle.or_else(|| ids.first()) else {
-            return false;
-        };
-        self.evict(id, peer);
-        true
-    }
-
-    fn evict(&mut self, id: u64, peer: IpAddr) {
-        self.remove_unauthenticated(peer, id);
+        self.unauthenticated.remove(id, peer);
         if let Some(handle) = self.open.remove(&id) {
             self.closing += 1;
             handle.tell(Told::Evicted);
         }
-    }
-
-    fn add_unauthenticated(&mut self, peer: IpAddr, id: u64) {
-        self.change_unauthenticated(peer, |ids| {
-            ids.insert(id);
-        });
-    }
-
-    fn remove_unauthenticated(&mut self, peer: IpAddr, id: u64) {
-        self.change_unauthenticated(peer, |ids| {
-            ids.remove(&id);
-        });
-    }
-
-    /// Changes the connections of an address, and its place among the addresses.
-    fn change_unauthenticated(&mut self, peer: IpAddr, change: impl FnOnce(&mut BTreeSet<u64>)) {
-        let place = |ids: &BTreeSet<u64>| {
-            let oldest = ids.first()?;
-            Some((ids.len(), Reverse(*oldest), peer))
-        };
-        let ids = self.unauthenticated.entry(peer).or_default();
-        let before = place(ids);
-        change(ids);
-        let after = place(ids);
-        if let Some(before) = before {
-            self.by_count.remove(&before);
-        }
-        match after {
-            Some(after) => _ = self.by_count.insert(after),
-            None => _ = self.unauthenticated.remove(&peer),
-        }
+        true
     }
 
     fn release_head(&mut self, id: u64) {
@@ -275,7 +235,7 @@ impl Registration {
     pub(super) fn authenticated(&self) {
         if !self.is_authenticated.replace(true) {
             let mut table = self.connections.table();
-            table.remove_unauthenticated(self.peer, self.id);
+            table.unauthenticated.remove(self.id, self.peer);
         }
     }
 
@@ -315,24 +275,13 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let mut table = self.connections.table();
         table.release_head(self.id);
-        table.remove_unauthenticated(self.peer, self.id);
+        table.unauthenticated.remove(self.id, self.peer);
         if table.open.remove(&self.id).is_none() {
             table.closing -= 1;
         }
         if self.connections.is_counted {
             self.connections.metrics.connection_closed();
         }
-    }
-}
-
-/// One network of IPv6 is one client: whoever has one address there has 2^64.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        address => address,
     }
 }
 
@@ -387,6 +336,19 @@ mod tests {
     }
 
     #[test]
+    fn the_newer_half_stays_though_its_address_has_the_most() {
+        let connections = connections(8, 0);
+        let strangers = [1, 2, 3, 4].map(|number| register(&connections, number));
+        let good = [(); 4].map(|()| register(&connections, 9));
+        let _fifth = register(&connections, 9);
+        assert_eq!(
+            strangers.each_ref().map(is_evicted),
+            [true, false, false, false]
+        );
+        assert!(!good.iter().any(is_evicted));
+    }
+
+    #[test]
     fn who_has_shown_credentials_stays_and_a_new_one_is_closed_if_all_have() {
         let connections = connections(2, 0);
         let (first, second) = (register(&connections, 1), register(&connections, 1));
@@ -401,19 +363,21 @@ mod tests {
         drop((second, third));
         let table = connections.table();
         assert_eq!((table.open.len(), table.closing), (0, 0));
-        assert!(table.unauthenticated.is_empty() && table.by_count.is_empty());
+        assert_eq!(table.unauthenticated.weight(), 0);
     }
 
     #[test]
     fn a_connection_that_a_handler_works_for_is_not_the_first_to_go() {
-        let connections = connections(2, 0);
+        let connections = connections(4, 0);
         let (busy, idle) = (register(&connections, 1), register(&connections, 1));
         busy.set_busy(true);
-        let next = register(&connections, 1);
+        let newer = [(); 2].map(|()| register(&connections, 1));
+        let _next = register(&connections, 1);
         assert!(is_evicted(&idle) && !is_evicted(&busy));
-        next.set_busy(true);
+        newer[0].set_busy(true);
         let _another = register(&connections, 1);
         assert!(is_evicted(&busy), "if all are busy, the oldest goes");
+        assert!(!newer.iter().any(is_evicted));
     }
 
     #[test]
@@ -451,13 +415,5 @@ mod tests {
         for registration in [before, after] {
             assert_eq!(registration.handle.told.load(SeqCst), Told::Drain as u8);
         }
-    }
-
-    #[test]
-    fn a_network_of_ipv6_is_one_client() {
-        let of = |text: &str| network(text.parse().expect("the tests use addresses"));
-        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
-        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
-        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
     }
 }

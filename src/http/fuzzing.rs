@@ -97,10 +97,11 @@ impl Checks {
         let named = address.and_then(|address| Some((address, serving.source(address.source)?)));
         let (address, source) = named.ok_or(Problem::new(Slug::UnknownSource, ""))?;
         let admitted = Admitted::by_head(source, &address, request, &self.bounds)?;
-        let mut flight = self.in_flight.begin(admitted.once_signed)?;
+        let client = admitted.unverified_client(source);
+        let mut flight = self.in_flight.begin(client)?;
         flight.hold(wire.len())?;
+        flight.complete()?;
         let webhook_id = admitted.by_signature(source, &wire)?;
-        flight.proven();
         let unpacked = admitted.encoding.undo(wire, self.bounds.max, &mut flight)?;
         Ok(LetIn {
             source: source.place,

@@ -15,7 +15,8 @@
 //! is served, as it can the sources.
 //!
 //! A connection begins at [`acceptor`], which gives it a place among the [`connections`] of its listener and serves
-//! HTTP over a [`stream`]; [`connection`] knows how far its request is, and when it has to end.
+//! HTTP over a [`stream`]; [`connection`] knows how far its request is, and when it has to end. Where a limit is
+//! reached, [`candidates`] chooses which client without credentials has to make room.
 //!
 //! Limits that actix-http 3.20 has built in: 96 header lines (beyond that 431 without a body), 16 pipelined requests a
 //! connection, 32 KiB read ahead of a body.
@@ -28,6 +29,7 @@ mod admit;
 mod answer;
 mod auth;
 mod body;
+mod candidates;
 mod certificate_name;
 mod connection;
 mod connections;

@@ -157,7 +157,7 @@ impl Desk {
         if needs_credentials && !admitted.once_signed {
             connection.authenticated();
         }
-        let mut flight = listener.begin(admitted.once_signed)?;
+        let mut flight = listener.begin(source, &admitted)?;
         if !admitted.once_signed {
             source.take_one()?;
         }
@@ -239,11 +239,11 @@ impl Listener {
     }
 
     /// Takes a request in, if the bridge stays and no limit is reached.
-    fn begin(&self, unproven: bool) -> Result<Flight<'_>, Problem> {
+    fn begin(&self, source: &Source, admitted: &Admitted<'_>) -> Result<Flight<'_>, Problem> {
         if self.phase.get() == Phase::Stopping {
             return Err(refused(&Refused::Stopping));
         }
-        self.in_flight.begin(unproven)
+        self.in_flight.begin(admitted.unverified_client(source))
     }
 
     /// What follows a body's last byte, up to its delivery.
@@ -255,7 +255,6 @@ impl Listener {
         flight: &mut Flight<'_>,
     ) -> Result<Sealed, Problem> {
         let webhook_id = admitted.by_signature(at.source, &wire)?;
-        flight.proven();
         let body = admitted.encoding.undo(wire, self.bounds.max, flight)?;
         self.seal(at, admitted, webhook_id, &body, flight)
     }

@@ -29,7 +29,7 @@ impl Connection {
         TcpStream::connect(address).ok().map(Self::over)
     }
 
-    fn over(stream: TcpStream) -> Self {
+    pub fn over(stream: TcpStream) -> Self {
         stream
             .set_read_timeout(Some(PATIENCE))
             .expect("a duration over zero is taken");

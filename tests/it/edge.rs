@@ -9,6 +9,7 @@ mod fail_closed;
 mod kafka;
 mod limits;
 mod log;
+mod made_up_signatures;
 #[cfg(feature = "oauth")]
 mod oauth;
 mod origin;
