@@ -32,9 +32,10 @@ pub(super) async fn answer(
     request: HttpRequest,
     payload: Payload,
 ) -> HttpResponse {
-    let began = Instant::now();
     let connection = connection::of(&request);
-    connection.begin_request(!matches!(payload, Payload::None));
+    let has_body = !matches!(payload, Payload::None);
+    connection.begin_request(&request, has_body).await;
+    let began = Instant::now();
     let endpoint = endpoint(request.path());
     if endpoint == Endpoint::Metrics {
         // Rendering takes milliseconds, and a client may have sent many requests at once: others' come first.

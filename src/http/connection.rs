@@ -4,17 +4,21 @@
 //! `http.header_timeout` of its first byte, or the connection is closed; an idle connection is closed after
 //! `http.keep_alive`; an incomplete head takes no more than `http.head_size` and one read of [`MAX_READ`] bytes.
 //! actix-http 3.20 has none of these after the first request: it arms its head timer once, and stops its keep-alive
-//! timer on the next byte.
+//! timer on the next byte. A request that was sent ahead is worked on only when the answer before it was written, and
+//! never if that answer closes the connection.
 //! Not responsible for: reading and writing (`stream`), and how many connections there may be (`connections`).
 //!
 //! A connection belongs to one worker thread. [`Progress`] is the state machine, without clock or I/O; the stream
 //! reports the bytes that it hands to the server, and the handlers report when a request begins and ends.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use actix_web::HttpRequest;
+use actix_web::http::ConnectionType;
 use tokio::time::Instant;
 
 use super::connections::Registration;
@@ -36,6 +40,12 @@ struct Shared {
     registration: Rc<Registration>,
     certificate: Option<ClientCertificate>,
     progress: RefCell<Progress>,
+    /// The current request has shown good credentials.
+    is_authenticated: Cell<bool>,
+    /// An answer was produced and is not written to the transport yet.
+    is_answer_unwritten: Cell<bool>,
+    /// The task of a handler that waits for that.
+    next_request: Cell<Option<Waker>>,
 }
 
 /// Where the body of a request ended.
@@ -57,6 +67,9 @@ impl Connection {
             registration,
             certificate,
             progress: RefCell::new(Progress::new(limits, Instant::now())),
+            is_authenticated: Cell::new(false),
+            is_answer_unwritten: Cell::new(false),
+            next_request: Cell::new(None),
         }))
     }
 
@@ -74,16 +87,45 @@ impl Connection {
         change(&mut self.0.progress.borrow_mut())
     }
 
-    /// A handler begins to work on a request, whose head is complete.
-    pub(super) fn begin_request(&self, has_body: bool) {
-        self.progress(|progress| progress.begin_request(has_body));
+    /// A handler begins to work on a request, whose head is complete. It waits until the answer before it was written,
+    /// so that a client that does not read its answers has one of them in memory. After an answer that closes the
+    /// connection, it waits for ever: the stream ends the connection (RFC 9112, section 9.6: no further requests are
+    /// processed).
+    pub(super) async fn begin_request(&self, request: &HttpRequest, has_body: bool) {
+        poll_fn(|cx| {
+            if !self.0.is_answer_unwritten.get() && !self.progress(|progress| progress.is_closing()) {
+                return Poll::Ready(());
+            }
+            self.0.next_request.set(Some(cx.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+        self.0.is_authenticated.set(false);
+        let is_last = request.head().connection_type() != ConnectionType::KeepAlive;
+        self.progress(|progress| progress.begin_request(has_body, is_last));
         self.0.registration.set_busy(true);
         self.0.registration.release_head();
     }
 
     /// The request on this connection has shown good credentials: the connection is not closed in favour of others.
     pub(super) fn authenticated(&self) {
+        self.0.is_authenticated.set(true);
         self.0.registration.authenticated();
+    }
+
+    /// Everything that the server had to write was written. Returns whether the connection has to end now, since another
+    /// request was sent after the one whose answer closes it.
+    pub(super) fn all_written(&self) -> bool {
+        self.0.is_answer_unwritten.set(false);
+        let Some(waker) = self.0.next_request.take() else {
+            return false;
+        };
+        let is_closing = self.progress(|progress| progress.is_closing());
+        match is_closing {
+            true => self.0.next_request.set(Some(waker)),
+            false => waker.wake(),
+        }
+        is_closing
     }
 
     /// The handler has read the whole body, which ended there. From now on the client can send little ahead.
@@ -92,10 +134,14 @@ impl Connection {
     }
 
     /// The handler has produced its answer. Returns whether the connection may be kept for another request: not if the
-    /// body was not read to its end, and not after a large head.
+    /// body was not read to its end, not after a large head, and not if the client wants it closed.
     pub(super) fn end_request(&self) -> bool {
         let registration = &self.0.registration;
         registration.set_busy(false);
+        if !self.0.is_authenticated.get() {
+            registration.unauthenticated();
+        }
+        self.0.is_answer_unwritten.set(true);
         self.progress(|progress| {
             if progress.is_held_back() {
                 registration.wake();
@@ -152,6 +198,8 @@ enum Stage {
         head: Option<usize>,
         /// The body's end, once it was read, and the bytes that the server was given since.
         body: Option<(BodyEnd, usize)>,
+        /// The client wants the connection closed after its answer.
+        is_last: bool,
     },
     /// The connection ends; what still comes is thrown away.
     Closing { until: Instant },
@@ -236,6 +284,10 @@ impl Progress {
         }
     }
 
+    fn is_closing(&self) -> bool {
+        matches!(self.stage, Stage::Closing { .. })
+    }
+
     fn is_held_back(&self) -> bool {
         self.may_read() == 0
     }
@@ -288,7 +340,7 @@ impl Progress {
         Ok(())
     }
 
-    fn begin_request(&mut self, has_body: bool) {
+    fn begin_request(&mut self, has_body: bool, is_last: bool) {
         let found = match &self.stage {
             Stage::Head {
                 end: Some(HeadEnd { found, .. }),
@@ -300,6 +352,7 @@ impl Progress {
             head_end: found.map(|(at, _)| at),
             head: found.map(|(_, size)| size),
             body: (!has_body).then_some((BodyEnd::Length(0), 0)),
+            is_last,
         };
     }
 
@@ -314,12 +367,14 @@ impl Progress {
             head_end,
             head,
             body,
+            is_last,
         } = self.stage
         else {
             return false;
         };
         // The server keeps the memory that a large head took, for as long as the connection is open.
-        let is_kept = body.is_some() && head.is_none_or(|size| size <= MAX_READ);
+        let has_small_head = head.is_none_or(|size| size <= MAX_READ);
+        let is_kept = body.is_some() && has_small_head && !is_last;
         let is_at_end = match body {
             Some((BodyEnd::Length(length), _)) => {
                 head_end.map(|end| end + length) == Some(self.delivered)
@@ -403,7 +458,7 @@ mod tests {
 
     fn request(progress: &mut Progress, bytes: &[u8], body: BodyEnd, now: Instant) -> bool {
         progress.deliver(bytes, now).expect("the head is small");
-        progress.begin_request(true);
+        progress.begin_request(true, false);
         assert_eq!(progress.deadline(), None);
         progress.body_read(body);
         progress.end_request(now)
@@ -475,7 +530,7 @@ mod tests {
         let (mut progress, now) = begun();
         let two = [HEAD, b"{}", HEAD, b"{}"].concat();
         assert!(request(&mut progress, &two, BodyEnd::Length(2), now));
-        progress.begin_request(true);
+        progress.begin_request(true, false);
         progress.body_read(BodyEnd::Length(2));
         assert!(progress.end_request(now));
         assert_eq!(progress.deadline(), Some(now + seconds(5)));
@@ -543,7 +598,7 @@ mod tests {
         progress
             .deliver(&[HEAD, b"{}"].concat(), now)
             .expect("it is small");
-        progress.begin_request(true);
+        progress.begin_request(true, false);
         assert_eq!(progress.may_read(), MAX_READ);
         progress.body_read(BodyEnd::Length(2));
         for _ in 0..MAX_READ {
@@ -562,7 +617,7 @@ mod tests {
         assert!(!request(&mut progress, &large, BodyEnd::Length(0), now));
         let (mut progress, now) = begun();
         progress.deliver(HEAD, now).expect("it is small");
-        progress.begin_request(true);
+        progress.begin_request(true, false);
         assert!(!progress.end_request(now));
         assert_eq!(progress.deadline(), Some(now + seconds(5)));
         assert_eq!(progress.expire(now), Expired::Closing);

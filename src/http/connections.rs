@@ -231,11 +231,23 @@ impl Registration {
         self.handle.is_busy.store(is_busy, Relaxed);
     }
 
-    /// The connection has shown good credentials: from now on it is not closed in favour of others.
+    /// The current request has shown good credentials: the connection is not closed in favour of others until one has
+    /// not.
     pub(super) fn authenticated(&self) {
         if !self.is_authenticated.replace(true) {
             let mut table = self.connections.table();
             table.unauthenticated.remove(self.id, self.peer);
+        }
+    }
+
+    /// The last request on the connection has shown no good credentials: the connection may be closed in favour of others
+    /// again.
+    pub(super) fn unauthenticated(&self) {
+        if self.is_authenticated.replace(false) {
+            let mut table = self.connections.table();
+            if table.open.contains_key(&self.id) {
+                table.unauthenticated.add(self.id, self.peer, 1);
+            }
         }
     }
 

@@ -311,10 +311,19 @@ impl AsyncWrite for Stream {
         written
     }
 
-    /// The server flushes after each look at the connection, also when it has nothing to write and does not read.
+    /// The server flushes after each look at the connection, also when it has nothing to write and does not read; it has
+    /// written all it had before.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_limits(cx)?;
-        self.transport.poll_flush(cx)
+        ready!(self.transport.poll_flush(cx))?;
+        if self.connection.all_written() {
+            if let Ending::No = self.ending {
+                self.ending = Ending::Answering { rest: &[] };
+            }
+            ready!(self.poll_end(cx))?;
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -68,9 +68,10 @@ pub(super) async fn answer(
     request: HttpRequest,
     mut payload: Payload,
 ) -> HttpResponse {
-    let began = Instant::now();
     let connection = connection::of(&request);
-    connection.begin_request(!matches!(payload, Payload::None));
+    let has_body = !matches!(payload, Payload::None);
+    connection.begin_request(&request, has_body).await;
+    let began = Instant::now();
     let address = Address::of(request.uri());
     let handled = {
         let handling = pin!(desk.answer(address, &request, connection, &mut payload));

@@ -13,6 +13,7 @@ mod made_up_signatures;
 #[cfg(feature = "oauth")]
 mod oauth;
 mod origin;
+mod pipelined;
 #[cfg(feature = "amqp")]
 mod rabbitmq;
 mod refused;
