@@ -97,7 +97,7 @@ impl Connection {
         let registration = &self.0.registration;
         registration.set_busy(false);
         self.progress(|progress| {
-            if progress.is_held_back() {
+            if progress.may_read() == 0 {
                 registration.wake();
             }
             progress.end_request(Instant::now())
@@ -125,9 +125,7 @@ pub(super) struct Limits {
 pub(super) struct Progress {
     limits: Limits,
     stage: Stage,
-    /// All bytes that the server was given.
-    delivered: u64,
-    /// The last four of them.
+    /// The last four bytes that the server was given.
     tail: [u8; 4],
 }
 
@@ -146,9 +144,9 @@ enum Stage {
     },
     /// A handler works on a request. Its own time-outs bound how long.
     Request {
-        /// `delivered` at the end of the head, if that is known.
-        head_end: Option<u64>,
-        /// The size of its head, if that is known.
+        /// Bytes that the server was given since the head began.
+        size: usize,
+        /// The size of the head, if that is known.
         head: Option<usize>,
         /// The body's end, once it was read, and the bytes that the server was given since.
         body: Option<(BodyEnd, usize)>,
@@ -164,8 +162,8 @@ struct HeadEnd {
     line_has_content: bool,
     /// A line with content came before. Empty lines before a request line are ignored (RFC 9112, section 2.2).
     has_begun: bool,
-    /// `delivered`, and the size of the head, where it ended.
-    found: Option<(u64, usize)>,
+    /// The size of the head, once its end was found.
+    found: Option<usize>,
 }
 
 /// Why a connection is closed while no request is worked on.
@@ -191,7 +189,6 @@ impl Progress {
             stage: Stage::Idle {
                 until: now + limits.header_timeout,
             },
-            delivered: 0,
             tail: [0; 4],
         }
     }
@@ -236,10 +233,6 @@ impl Progress {
         }
     }
 
-    fn is_held_back(&self) -> bool {
-        self.may_read() == 0
-    }
-
     /// Bytes of an incomplete head that the server holds.
     pub(super) fn head_size(&self) -> usize {
         match &self.stage {
@@ -263,25 +256,24 @@ impl Progress {
                 end: Some(HeadEnd::default()),
             };
         }
-        if let Stage::Head { size, end, .. } = &mut self.stage {
-            let before = *size;
-            *size += bytes.len();
-            let found = end
-                .as_mut()
-                .and_then(|end| end.find(bytes, self.delivered, before));
-            let head = found.unwrap_or(*size);
-            if head > self.limits.head_size || *size > self.limits.head_size + MAX_READ {
-                return Err(HeadTooLarge);
+        match &mut self.stage {
+            Stage::Head { size, end, .. } => {
+                let before = *size;
+                *size += bytes.len();
+                let found = end.as_mut().and_then(|end| end.find(bytes, before));
+                let head = found.unwrap_or(*size);
+                if head > self.limits.head_size || *size > self.limits.head_size + MAX_READ {
+                    return Err(HeadTooLarge);
+                }
             }
+            Stage::Request { size, body, .. } => {
+                *size += bytes.len();
+                if let Some((_, ahead)) = body {
+                    *ahead += bytes.len();
+                }
+            }
+            Stage::Idle { .. } | Stage::Closing { .. } => {}
         }
-        if let Stage::Request {
-            body: Some((_, ahead)),
-            ..
-        } = &mut self.stage
-        {
-            *ahead += bytes.len();
-        }
-        self.delivered += bytes.len() as u64;
         let kept = bytes.len().min(4);
         self.tail.rotate_left(kept);
         self.tail[4 - kept..].copy_from_slice(&bytes[bytes.len() - kept..]);
@@ -289,16 +281,13 @@ impl Progress {
     }
 
     fn begin_request(&mut self, has_body: bool) {
-        let found = match &self.stage {
-            Stage::Head {
-                end: Some(HeadEnd { found, .. }),
-                ..
-            } => *found,
-            _ => None,
+        let (size, head) = match &self.stage {
+            Stage::Head { size, end, .. } => (*size, end.as_ref().and_then(|end| end.found)),
+            _ => (0, None),
         };
         self.stage = Stage::Request {
-            head_end: found.map(|(at, _)| at),
-            head: found.map(|(_, size)| size),
+            size,
+            head,
             body: (!has_body).then_some((BodyEnd::Length(0), 0)),
         };
     }
@@ -310,19 +299,14 @@ impl Progress {
     }
 
     fn end_request(&mut self, now: Instant) -> bool {
-        let Stage::Request {
-            head_end,
-            head,
-            body,
-        } = self.stage
-        else {
+        let Stage::Request { size, head, body } = self.stage else {
             return false;
         };
         // The server keeps the memory that a large head took, for as long as the connection is open.
         let is_kept = body.is_some() && head.is_none_or(|size| size <= MAX_READ);
         let is_at_end = match body {
             Some((BodyEnd::Length(length), _)) => {
-                head_end.map(|end| end + length) == Some(self.delivered)
+                head.is_some_and(|head| head as u64 + length == size as u64)
             }
             // A part of a head never ends with an empty line.
             Some((BodyEnd::LastChunk, _)) => self.tail == *b"\r\n\r\n",
@@ -353,9 +337,9 @@ impl Progress {
 }
 
 impl HeadEnd {
-    /// Looks for the end of the head in `bytes`, which begin at `delivered` of the connection and after `size` bytes of
-    /// the head. Returns the size of the head, once its end was found.
-    fn find(&mut self, bytes: &[u8], delivered: u64, size: usize) -> Option<usize> {
+    /// Looks for the end of the head in `bytes`, which come after `before` bytes of it. Returns the size of the head, once
+    /// its end was found.
+    fn find(&mut self, bytes: &[u8], before: usize) -> Option<usize> {
         let mut rest = bytes;
         while self.found.is_none()
             && let Some(line_end) = memchr::memchr(b'\n', rest)
@@ -363,8 +347,7 @@ impl HeadEnd {
             self.read_line(&rest[..line_end]);
             rest = &rest[line_end + 1..];
             if !self.line_has_content && self.has_begun {
-                let read = bytes.len() - rest.len();
-                self.found = Some((delivered + read as u64, size + read));
+                self.found = Some(before + bytes.len() - rest.len());
             }
             self.has_begun |= self.line_has_content;
             self.line_has_content = false;
@@ -372,7 +355,7 @@ impl HeadEnd {
         if self.found.is_none() {
             self.read_line(rest);
         }
-        self.found.map(|(_, size)| size)
+        self.found
     }
 
     fn read_line(&mut self, part: &[u8]) {
@@ -526,14 +509,14 @@ mod tests {
                 let mut end = HeadEnd::default();
                 let mut read = 0;
                 for piece in bytes.chunks(step) {
-                    end.find(piece, 1000 + read as u64, read);
+                    end.find(piece, read);
                     read += piece.len();
                 }
-                assert_eq!(end.found, Some((1000 + head.len() as u64, head.len())));
+                assert_eq!(end.found, Some(head.len()));
             }
         }
         for head in [&b"GET / HTTP/1.1\r\nhost: a\r\n"[..], b"\r\n\r\n\r\n", b""] {
-            assert_eq!(HeadEnd::default().find(head, 0, 0), None);
+            assert_eq!(HeadEnd::default().find(head, 0), None);
         }
     }
 
