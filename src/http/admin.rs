@@ -34,7 +34,7 @@ pub(super) async fn answer(
 ) -> HttpResponse {
     let connection = connection::of(&request);
     let has_body = !matches!(payload, Payload::None);
-    connection.begin_request(&request, has_body).await;
+    connection.begin_request(&request, has_body);
     let began = Instant::now();
     let endpoint = endpoint(request.path());
     if endpoint == Endpoint::Metrics {
@@ -45,11 +45,7 @@ pub(super) async fn answer(
     let response =
         handled.unwrap_or_else(|_| Problem::new(Slug::Internal, "this is a bug").into_response());
     let mut response = unread::close(response, payload);
-    if !connection.end_request() {
-        response
-            .head_mut()
-            .set_connection_type(ConnectionType::Close);
-    }
+    connection.end_request(&mut response);
     admin
         .metrics
         .request_finished(endpoint, response.status().as_u16(), began.elapsed());

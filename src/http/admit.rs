@@ -143,13 +143,24 @@ pub(super) fn refused_head(request: &HttpRequest, most: usize) -> Option<StatusC
     if head_size(request) > most {
         return Some(problem::HEAD_TOO_LARGE);
     }
-    let hosts = request.headers().get_all(HOST).count();
-    let holds = hosts == 1 || (hosts == 0 && request.version() < Version::HTTP_11);
+    let mut hosts = request.headers().get_all(HOST);
+    let has_one_host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => is_host(host.as_bytes()),
+        (None, _) => request.version() < Version::HTTP_11,
+        _ => false,
+    };
     let asks_for_websocket = request.headers().get_all(UPGRADE).any(|value| {
         let protocols = value.to_str().unwrap_or_default();
         protocols.to_ascii_lowercase().contains("websocket")
     });
-    (!holds || asks_for_websocket).then_some(problem::BAD_HEAD)
+    (!has_one_host || asks_for_websocket).then_some(problem::BAD_HEAD)
+}
+
+/// Whether this can be a host, perhaps with a port (RFC 9110, section 7.2): it has no byte that one never has.
+fn is_host(host: &[u8]) -> bool {
+    let is_allowed =
+        |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(byte);
+    host.iter().all(is_allowed)
 }
 
 /// Bytes of a request's line and headers, about as they came.

@@ -2,23 +2,23 @@
 //!
 //! Guarantees, for every request of a connection and not just for the first: a head is complete within
 //! `http.header_timeout` of its first byte, or the connection is closed; an idle connection is closed after
-//! `http.keep_alive`; an incomplete head takes no more than `http.head_size` and one read of [`MAX_READ`] bytes.
-//! actix-http 3.20 has none of these after the first request: it arms its head timer once, and stops its keep-alive
-//! timer on the next byte. A request that was sent ahead is worked on only when the answer before it was written, and
-//! never if that answer closes the connection.
+//! `http.keep_alive`; an incomplete head takes no more than `http.head_size` and one read of [`MAX_READ`] bytes; the
+//! server has one request at a time, and the next one only when the answer was written, or never if that answer closes
+//! the connection (RFC 9112, section 9.6).
+//! actix-http 3.20 has none of these: it arms its head timer once, stops its keep-alive timer on the next byte, and
+//! decodes all requests of a read at once, each of which takes about 6 KiB.
 //! Not responsible for: reading and writing (`stream`), and how many connections there may be (`connections`).
 //!
 //! A connection belongs to one worker thread. [`Progress`] is the state machine, without clock or I/O; the stream
-//! reports the bytes that it hands to the server, and the handlers report when a request begins and ends.
+//! asks it how many bytes the server may have, and the handlers report when a request begins and ends. Where a request
+//! ends is read here just to hold back what follows: the server reads it again, and what it refuses is refused.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use actix_web::HttpRequest;
 use actix_web::http::ConnectionType;
+use actix_web::{HttpRequest, HttpResponse};
 use tokio::time::Instant;
 
 use super::connections::Registration;
@@ -42,19 +42,6 @@ struct Shared {
     progress: RefCell<Progress>,
     /// The current request has shown good credentials.
     is_authenticated: Cell<bool>,
-    /// An answer was produced and is not written to the transport yet.
-    is_answer_unwritten: Cell<bool>,
-    /// The task of a handler that waits for that.
-    next_request: Cell<Option<Waker>>,
-}
-
-/// Where the body of a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BodyEnd {
-    /// After this many bytes, which the head declared.
-    Length(u64),
-    /// With the last chunk of a chunked body.
-    LastChunk,
 }
 
 impl Connection {
@@ -68,8 +55,6 @@ impl Connection {
             certificate,
             progress: RefCell::new(Progress::new(limits, Instant::now())),
             is_authenticated: Cell::new(false),
-            is_answer_unwritten: Cell::new(false),
-            next_request: Cell::new(None),
         }))
     }
 
@@ -87,21 +72,10 @@ impl Connection {
         change(&mut self.0.progress.borrow_mut())
     }
 
-    /// A handler begins to work on a request, whose head is complete. It waits until the answer before it was written,
-    /// so that a client that does not read its answers has one of them in memory. After an answer that closes the
-    /// connection, it waits for ever: the stream ends the connection (RFC 9112, section 9.6: no further requests are
-    /// processed).
-    pub(super) async fn begin_request(&self, request: &HttpRequest, has_body: bool) {
-        poll_fn(|cx| {
-            if !self.0.is_answer_unwritten.get() && !self.progress(|progress| progress.is_closing()) {
-                return Poll::Ready(());
-            }
-            self.0.next_request.set(Some(cx.waker().clone()));
-            Poll::Pending
-        })
-        .await;
+    /// A handler begins to work on a request, whose head is complete.
+    pub(super) fn begin_request(&self, request: &HttpRequest, has_body: bool) {
         self.0.is_authenticated.set(false);
-        let is_last = request.head().connection_type() != ConnectionType::KeepAlive;
+        let is_last = request.head().connection_type() == ConnectionType::Close;
         self.progress(|progress| progress.begin_request(has_body, is_last));
         self.0.registration.set_busy(true);
         self.0.registration.release_head();
@@ -113,41 +87,27 @@ impl Connection {
         self.0.registration.authenticated();
     }
 
-    /// Everything that the server had to write was written. Returns whether the connection has to end now, since another
-    /// request was sent after the one whose answer closes it.
-    pub(super) fn all_written(&self) -> bool {
-        self.0.is_answer_unwritten.set(false);
-        let Some(waker) = self.0.next_request.take() else {
-            return false;
-        };
-        let is_closing = self.progress(|progress| progress.is_closing());
-        match is_closing {
-            true => self.0.next_request.set(Some(waker)),
-            false => waker.wake(),
-        }
-        is_closing
+    /// The handler has read the whole body.
+    pub(super) fn body_read(&self) {
+        self.progress(Progress::body_read);
     }
 
-    /// The handler has read the whole body, which ended there. From now on the client can send little ahead.
-    pub(super) fn body_read(&self, end: BodyEnd) {
-        self.progress(|progress| progress.body_read(end));
-    }
-
-    /// The handler has produced its answer. Returns whether the connection may be kept for another request: not if the
-    /// body was not read to its end, not after a large head, and not if the client wants it closed.
-    pub(super) fn end_request(&self) -> bool {
+    /// The handler has produced this answer. The connection is kept for another request, but not if the body was not read
+    /// to its end, not after a large head, and not if the client wants it closed.
+    pub(super) fn end_request(&self, response: &mut HttpResponse) {
         let registration = &self.0.registration;
         registration.set_busy(false);
         if !self.0.is_authenticated.get() {
             registration.unauthenticated();
         }
-        self.0.is_answer_unwritten.set(true);
-        self.progress(|progress| {
-            if progress.is_held_back() {
-                registration.wake();
-            }
-            progress.end_request(Instant::now())
-        })
+        let is_last = response.head().connection_type() == ConnectionType::Close;
+        let is_kept = self.progress(|progress| progress.end_request(is_last, Instant::now()));
+        // The server would repeat what the client asks for, also where that is another protocol.
+        let connection = match is_kept {
+            true => ConnectionType::KeepAlive,
+            false => ConnectionType::Close,
+        };
+        response.head_mut().set_connection_type(connection);
     }
 }
 
@@ -171,49 +131,77 @@ pub(super) struct Limits {
 pub(super) struct Progress {
     limits: Limits,
     stage: Stage,
-    /// All bytes that the server was given.
-    delivered: u64,
-    /// The last four of them.
-    tail: [u8; 4],
 }
 
 #[derive(Debug)]
 enum Stage {
     /// The server holds no byte of a next request.
     Idle { until: Instant },
-    /// The server may hold a part of a head.
+    /// The server has a part of a head, or all of it.
     Head {
         until: Instant,
-        /// Bytes that the server was given since the last request ended.
-        size: usize,
-        /// Where the head ends. `None`: bytes of this head were read with the request before, so that its
-        /// beginning is not known.
-        end: Option<HeadEnd>,
+        head: Head,
+        /// What follows the head, once that is complete.
+        body: Option<Body>,
     },
     /// A handler works on a request. Its own time-outs bound how long.
     Request {
-        /// `delivered` at the end of the head, if that is known.
-        head_end: Option<u64>,
-        /// The size of its head, if that is known.
-        head: Option<usize>,
-        /// The body's end, once it was read, and the bytes that the server was given since.
-        body: Option<(BodyEnd, usize)>,
-        /// The client wants the connection closed after its answer.
+        body: Body,
+        is_body_read: bool,
+        /// The connection is closed after the answer.
         is_last: bool,
     },
+    /// The answer is not written yet.
+    Answer { until: Instant, is_last: bool },
     /// The connection ends; what still comes is thrown away.
     Closing { until: Instant },
 }
 
-/// Finds the empty line that ends a head.
+/// Finds the end of a head, and what follows it.
 #[derive(Debug, Default)]
-struct HeadEnd {
-    /// The current line has a byte that is no line end.
-    line_has_content: bool,
-    /// A line with content came before. Empty lines before a request line are ignored (RFC 9112, section 2.2).
+struct Head {
+    /// The bytes of the head so far.
+    size: usize,
+    /// The beginning of the line that is not complete.
+    line: Vec<u8>,
+    /// A line with content came. Empty lines before a request line are ignored (RFC 9112, section 2.2).
     has_begun: bool,
-    /// `delivered`, and the size of the head, where it ended.
-    found: Option<(u64, usize)>,
+    content_length: u64,
+    is_chunked: bool,
+}
+
+/// What the server may still have of a body.
+#[derive(Debug)]
+enum Body {
+    /// So many bytes.
+    Length(u64),
+    /// A chunked body ends with an empty line, which can also be in the middle of one. So after each of them the server
+    /// looks at what it has before it gets more. `line_has_content`: the current line is not empty.
+    Chunked { line_has_content: bool },
+}
+
+/// The longest part of a line that is remembered until the rest of it comes, in bytes: enough for the fields that tell
+/// where a body ends.
+const MAX_LINE: usize = 256;
+
+/// What the server is given of what came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Delivery {
+    /// So many bytes.
+    pub(super) bytes: usize,
+    /// The server has to look at them before it may get more.
+    pub(super) is_end_possible: bool,
+}
+
+/// What the server has written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// No answer to a request, or nothing.
+    NoAnswer,
+    /// An answer: another request may come.
+    Answer,
+    /// The answer that closes the connection.
+    LastAnswer,
 }
 
 /// Why a connection is closed while no request is worked on.
@@ -223,7 +211,7 @@ pub(super) enum Expired {
     Idle,
     /// A head was not complete in time: 408.
     Head,
-    /// The connection was ending already, and its client did not let go of it in time.
+    /// The client did not read its answer, or did not let go of a connection that was ending, in time.
     Closing,
 }
 
@@ -239,17 +227,16 @@ impl Progress {
             stage: Stage::Idle {
                 until: now + limits.header_timeout,
             },
-            delivered: 0,
-            tail: [0; 4],
         }
     }
 
     /// When the connection has to be closed if nothing happens until then. `None` while a handler works.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(super) const fn deadline(&self) -> Option<Instant> {
         match self.stage {
-            Stage::Idle { until } | Stage::Head { until, .. } | Stage::Closing { until } => {
-                Some(until)
-            }
+            Stage::Idle { until }
+            | Stage::Head { until, .. }
+            | Stage::Answer { until, .. }
+            | Stage::Closing { until } => Some(until),
             Stage::Request { .. } => None,
         }
     }
@@ -258,7 +245,7 @@ impl Progress {
     pub(super) fn expire(&mut self, now: Instant) -> Expired {
         let expired = match self.stage {
             Stage::Head { .. } => Expired::Head,
-            Stage::Closing { .. } => Expired::Closing,
+            Stage::Answer { .. } | Stage::Closing { .. } => Expired::Closing,
             Stage::Idle { .. } | Stage::Request { .. } => Expired::Idle,
         };
         self.close(now);
@@ -272,166 +259,219 @@ impl Progress {
         };
     }
 
-    /// How many bytes the server may be given now. 0 while a handler works and the client has sent as much ahead as
-    /// it may; the connection is woken when the request ends.
-    pub(super) fn may_read(&self) -> usize {
-        match self.stage {
+    /// Whether the server may have nothing now: it has a whole request, or the connection ends.
+    pub(super) const fn is_held_back(&self) -> bool {
+        match &self.stage {
+            Stage::Idle { .. } | Stage::Head { body: None, .. } => false,
+            Stage::Head {
+                body: Some(body), ..
+            } => body.is_complete(),
             Stage::Request {
-                body: Some((_, ahead)),
-                ..
-            } => MAX_READ.saturating_sub(ahead),
-            _ => MAX_READ,
+                body, is_body_read, ..
+            } => *is_body_read || body.is_complete(),
+            Stage::Answer { .. } | Stage::Closing { .. } => true,
         }
     }
 
-    fn is_closing(&self) -> bool {
-        matches!(self.stage, Stage::Closing { .. })
-    }
-
-    fn is_held_back(&self) -> bool {
-        self.may_read() == 0
-    }
-
     /// Bytes of an incomplete head that the server holds.
-    pub(super) fn head_size(&self) -> usize {
+    pub(super) const fn head_size(&self) -> usize {
         match &self.stage {
-            Stage::Head { size, .. } => *size,
+            Stage::Head { head, .. } => head.size,
             _ => 0,
         }
     }
 
-    /// The server is given these bytes.
+    /// How many of these bytes the server is given now.
     ///
     /// # Errors
     /// When they make a head too large. The server is not to get them then.
-    pub(super) fn deliver(&mut self, bytes: &[u8], now: Instant) -> Result<(), HeadTooLarge> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
+    pub(super) fn deliver(&mut self, bytes: &[u8], now: Instant) -> Result<Delivery, HeadTooLarge> {
         if let Stage::Idle { .. } = self.stage {
             self.stage = Stage::Head {
                 until: now + self.limits.header_timeout,
-                size: 0,
-                end: Some(HeadEnd::default()),
+                head: Head::default(),
+                body: None,
             };
         }
-        if let Stage::Head { size, end, .. } = &mut self.stage {
-            let before = *size;
-            *size += bytes.len();
-            let found = end
-                .as_mut()
-                .and_then(|end| end.find(bytes, self.delivered, before));
-            let head = found.unwrap_or(*size);
-            if head > self.limits.head_size || *size > self.limits.head_size + MAX_READ {
-                return Err(HeadTooLarge);
+        let (of_head, body) = match &mut self.stage {
+            Stage::Head { head, body, .. } => {
+                let of_head = match body {
+                    None => {
+                        let end = head.find_end(bytes);
+                        if head.size > self.limits.head_size {
+                            return Err(HeadTooLarge);
+                        }
+                        *body = end.is_some().then(|| head.body());
+                        end.unwrap_or(bytes.len())
+                    }
+                    Some(_) => 0,
+                };
+                (of_head, body.as_mut())
             }
-        }
-        if let Stage::Request {
-            body: Some((_, ahead)),
-            ..
-        } = &mut self.stage
-        {
-            *ahead += bytes.len();
-        }
-        self.delivered += bytes.len() as u64;
-        let kept = bytes.len().min(4);
-        self.tail.rotate_left(kept);
-        self.tail[4 - kept..].copy_from_slice(&bytes[bytes.len() - kept..]);
-        Ok(())
+            Stage::Request {
+                body,
+                is_body_read: false,
+                ..
+            } => (0, Some(body)),
+            _ => (0, None),
+        };
+        let (of_body, is_end_possible) =
+            body.map_or((0, false), |body| body.take(&bytes[of_head..]));
+        Ok(Delivery {
+            bytes: of_head + of_body,
+            is_end_possible,
+        })
     }
 
     fn begin_request(&mut self, has_body: bool, is_last: bool) {
-        let found = match &self.stage {
-            Stage::Head {
-                end: Some(HeadEnd { found, .. }),
-                ..
-            } => *found,
-            _ => None,
-        };
-        self.stage = Stage::Request {
-            head_end: found.map(|(at, _)| at),
-            head: found.map(|(_, size)| size),
-            body: (!has_body).then_some((BodyEnd::Length(0), 0)),
-            is_last,
-        };
-    }
-
-    fn body_read(&mut self, end: BodyEnd) {
-        if let Stage::Request { body, .. } = &mut self.stage {
-            *body = Some((end, 0));
+        let before = std::mem::replace(
+            &mut self.stage,
+            Stage::Request {
+                body: Body::Length(0),
+                is_body_read: !has_body,
+                is_last: is_last || self.limits.keep_alive.is_zero(),
+            },
+        );
+        if let Stage::Head {
+            head,
+            body: Some(of_request),
+            ..
+        } = before
+            && let Stage::Request { body, is_last, .. } = &mut self.stage
+        {
+            *body = of_request;
+            // The server keeps the memory that a large head took, for as long as the connection is open.
+            *is_last |= head.size > MAX_READ;
         }
     }
 
-    fn end_request(&mut self, now: Instant) -> bool {
+    fn body_read(&mut self) {
+        if let Stage::Request { is_body_read, .. } = &mut self.stage {
+            *is_body_read = true;
+        }
+    }
+
+    fn end_request(&mut self, is_last_answer: bool, now: Instant) -> bool {
         let Stage::Request {
-            head_end,
-            head,
-            body,
+            is_body_read,
             is_last,
+            ..
         } = self.stage
         else {
             return false;
         };
-        // The server keeps the memory that a large head took, for as long as the connection is open.
-        let has_small_head = head.is_none_or(|size| size <= MAX_READ);
-        let is_kept = body.is_some() && has_small_head && !is_last;
-        let is_at_end = match body {
-            Some((BodyEnd::Length(length), _)) => {
-                head_end.map(|end| end + length) == Some(self.delivered)
-            }
-            // A part of a head never ends with an empty line.
-            Some((BodyEnd::LastChunk, _)) => self.tail == *b"\r\n\r\n",
-            None => false,
+        let is_last = is_last || is_last_answer || !is_body_read;
+        self.stage = Stage::Answer {
+            until: now + self.limits.header_timeout.max(LINGER),
+            is_last,
         };
-        self.stage = if !is_kept {
-            Stage::Closing {
-                until: now + self.limits.header_timeout.max(LINGER),
+        !is_last
+    }
+
+    /// The server has written all it had to write.
+    pub(super) fn all_written(&mut self, now: Instant) -> Written {
+        match self.stage {
+            Stage::Answer { is_last: true, .. } => {
+                self.close(now);
+                Written::LastAnswer
             }
-        } else if is_at_end {
-            // With `keep_alive: 0` the server closes the connection once the answer is written.
-            let patience = match self.limits.keep_alive {
-                Duration::ZERO => self.limits.header_timeout,
-                keep_alive => keep_alive,
-            };
-            Stage::Idle {
-                until: now + patience,
+            Stage::Answer { is_last: false, .. } => {
+                self.stage = Stage::Idle {
+                    until: now + self.limits.keep_alive,
+                };
+                Written::Answer
             }
-        } else {
-            Stage::Head {
-                until: now + self.limits.header_timeout,
-                size: 0,
-                end: None,
-            }
-        };
-        is_kept
+            _ => Written::NoAnswer,
+        }
     }
 }
 
-impl HeadEnd {
-    /// Looks for the end of the head in `bytes`, which begin at `delivered` of the connection and after `size` bytes of
-    /// the head. Returns the size of the head, once its end was found.
-    fn find(&mut self, bytes: &[u8], delivered: u64, size: usize) -> Option<usize> {
+impl Head {
+    /// Looks for the end of the head in `bytes`, the next ones of it. Returns how many of them belong to it, if it ends
+    /// with them.
+    fn find_end(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut rest = bytes;
-        while self.found.is_none()
-            && let Some(line_end) = memchr::memchr(b'\n', rest)
-        {
-            self.read_line(&rest[..line_end]);
+        while let Some(line_end) = memchr::memchr(b'\n', rest) {
+            let is_empty = if self.line.is_empty() {
+                self.read_line(&rest[..line_end])
+            } else {
+                self.remember(&rest[..line_end]);
+                let line = std::mem::take(&mut self.line);
+                self.read_line(&line)
+            };
             rest = &rest[line_end + 1..];
-            if !self.line_has_content && self.has_begun {
+            if is_empty && self.has_begun {
                 let read = bytes.len() - rest.len();
-                self.found = Some((delivered + read as u64, size + read));
+                self.size += read;
+                return Some(read);
             }
-            self.has_begun |= self.line_has_content;
-            self.line_has_content = false;
+            self.has_begun |= !is_empty;
         }
-        if self.found.is_none() {
-            self.read_line(rest);
-        }
-        self.found.map(|(_, size)| size)
+        self.remember(rest);
+        self.size += bytes.len();
+        None
     }
 
-    fn read_line(&mut self, part: &[u8]) {
-        self.line_has_content |= !matches!(part, [] | [b'\r']);
+    fn remember(&mut self, part: &[u8]) {
+        let room = MAX_LINE.saturating_sub(self.line.len());
+        self.line.extend_from_slice(&part[..part.len().min(room)]);
+    }
+
+    /// Reads what a line says of the body. Returns whether the line is empty.
+    fn read_line(&mut self, line: &[u8]) -> bool {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let mut parts = line.splitn(2, |byte| *byte == b':');
+        if let (Some(name), Some(value)) = (parts.next(), parts.next()) {
+            if name.eq_ignore_ascii_case(b"content-length") {
+                let value = std::str::from_utf8(value).ok();
+                let length = value.and_then(|value| value.trim().parse().ok());
+                self.content_length = length.unwrap_or_default();
+            }
+            self.is_chunked |= name.eq_ignore_ascii_case(b"transfer-encoding");
+        }
+        line.is_empty()
+    }
+
+    const fn body(&self) -> Body {
+        match self.is_chunked {
+            true => Body::Chunked {
+                line_has_content: false,
+            },
+            false => Body::Length(self.content_length),
+        }
+    }
+}
+
+impl Body {
+    const fn is_complete(&self) -> bool {
+        matches!(self, Self::Length(0))
+    }
+
+    /// How many of these bytes the server may have, and whether the body can end with them, as far as is known here.
+    fn take(&mut self, bytes: &[u8]) -> (usize, bool) {
+        match self {
+            Self::Length(left) => {
+                let taken = bytes
+                    .len()
+                    .min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= taken as u64;
+                (taken, false)
+            }
+            Self::Chunked { line_has_content } => {
+                let has_content = |line: &[u8]| !matches!(line, [] | [b'\r']);
+                let mut begin = 0;
+                for end in memchr::memchr_iter(b'\n', bytes) {
+                    let is_empty = !*line_has_content && !has_content(&bytes[begin..end]);
+                    *line_has_content = false;
+                    begin = end + 1;
+                    if is_empty {
+                        return (begin, true);
+                    }
+                }
+                *line_has_content |= has_content(&bytes[begin..]);
+                (bytes.len(), false)
+            }
+        }
     }
 }
 
@@ -446,6 +486,8 @@ mod tests {
     };
 
     const HEAD: &[u8] = b"POST /webhooks/minchat HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n";
+    const CHUNKED: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
     fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -456,12 +498,23 @@ mod tests {
         (Progress::new(LIMITS, now), now)
     }
 
-    fn request(progress: &mut Progress, bytes: &[u8], body: BodyEnd, now: Instant) -> bool {
-        progress.deliver(bytes, now).expect("the head is small");
-        progress.begin_request(true, false);
+    /// How many of these bytes the server gets.
+    fn delivered(progress: &mut Progress, bytes: &[u8], now: Instant) -> usize {
+        let delivery = progress.deliver(bytes, now).expect("the head is small");
+        delivery.bytes
+    }
+
+    /// Plays one whole request, and returns whether the connection is kept.
+    fn request(progress: &mut Progress, bytes: &[u8], now: Instant) -> bool {
+        assert_eq!(delivered(progress, bytes, now), bytes.len());
+        progress.begin_request(bytes.starts_with(b"POST"), false);
         assert_eq!(progress.deadline(), None);
-        progress.body_read(body);
-        progress.end_request(now)
+        progress.body_read();
+        let is_kept = progress.end_request(false, now);
+        assert_eq!(progress.deadline(), Some(now + seconds(5)));
+        let is_last = progress.all_written(now) == Written::LastAnswer;
+        assert_eq!(is_last, !is_kept);
+        is_kept
     }
 
     #[test]
@@ -470,18 +523,13 @@ mod tests {
         assert_eq!(progress.deadline(), Some(began + seconds(5)));
         for round in 1..4 {
             let now = began + round * seconds(60);
-            assert!(request(
-                &mut progress,
-                &[HEAD, b"{}"].concat(),
-                BodyEnd::Length(2),
-                now
-            ));
+            assert!(request(&mut progress, &[HEAD, b"{}"].concat(), now));
             assert_eq!(progress.deadline(), Some(now + seconds(75)));
         }
         let now = began + seconds(300);
         for (byte, at) in HEAD.iter().zip(0..) {
             let later = now + Duration::from_millis(at);
-            progress.deliver(&[*byte], later).expect("it is small");
+            assert_eq!(delivered(&mut progress, &[*byte], later), 1);
             assert_eq!(progress.deadline(), Some(now + seconds(5)));
         }
         assert_eq!(progress.expire(now), Expired::Head);
@@ -492,134 +540,120 @@ mod tests {
     #[test]
     fn empty_lines_between_requests_do_not_extend_an_idle_connection() {
         let (mut progress, now) = begun();
-        request(&mut progress, HEAD, BodyEnd::Length(0), now);
-        progress
-            .deliver(b"\r\n", now + seconds(10))
-            .expect("it is small");
-        assert_eq!(progress.deadline(), Some(now + seconds(15)));
-        progress
-            .deliver(b"\r\n", now + seconds(14))
-            .expect("it is small");
-        assert_eq!(progress.deadline(), Some(now + seconds(15)));
-    }
-
-    #[test]
-    fn a_connection_that_may_hold_a_part_of_a_head_has_only_the_header_timeout() {
-        for (bytes, body, idle) in [
-            (&b"{}"[..], BodyEnd::Length(2), true),
-            (b"{}P", BodyEnd::Length(2), false),
-            (b"{}POST /", BodyEnd::Length(2), false),
-            (b"2\r\n{}\r\n0\r\n\r\n", BodyEnd::LastChunk, true),
-            (b"2\r\n{}\r\n0\r\nx: y\r\n\r\n", BodyEnd::LastChunk, true),
-            (b"2\r\n{}\r\n0\r\n\r\nP", BodyEnd::LastChunk, false),
-            (
-                b"2\r\n{}\r\n0\r\n\r\nGET / HTTP/1.1\r\n",
-                BodyEnd::LastChunk,
-                false,
-            ),
-        ] {
-            let (mut progress, now) = begun();
-            assert!(request(&mut progress, &[HEAD, bytes].concat(), body, now));
-            let patience = if idle { seconds(75) } else { seconds(5) };
-            assert_eq!(progress.deadline(), Some(now + patience), "{bytes:?}");
+        request(&mut progress, GET, now);
+        for at in [10, 14] {
+            assert_eq!(delivered(&mut progress, b"\r\n", now + seconds(at)), 2);
+            assert_eq!(progress.deadline(), Some(now + seconds(15)));
         }
     }
 
     #[test]
-    fn what_follows_a_pipelined_request_has_only_the_header_timeout() {
+    fn the_server_gets_one_request_at_a_time_however_they_are_cut_into_pieces() {
+        let requests = [
+            [HEAD, b"{}"].concat(),
+            GET.to_vec(),
+            [CHUNKED, b"2\r\n{}\r\n0\r\n\r\n"].concat(),
+            [CHUNKED, b"4\r\n\r\n\r\n\r\n0\r\nx: y\r\n\r\n"].concat(),
+            b"GET / HTTP/1.1\nhost: a\n\n".to_vec(),
+            b"\r\n\r\nPOST / HTTP/1.1\r\nCONTENT-LENGTH:1\r\n\r\n1".to_vec(),
+        ];
+        let all = requests.concat();
+        for step in 1..all.len() {
+            let (mut progress, now) = begun();
+            let mut next = all.as_slice();
+            for request in &requests {
+                let mut got = Vec::new();
+                let mut has_begun = false;
+                while got.len() < request.len() {
+                    let piece = &next[..next.len().min(step)];
+                    let count = delivered(&mut progress, piece, now);
+                    got.extend_from_slice(&piece[..count]);
+                    next = &next[count..];
+                    let is_head_complete =
+                        matches!(progress.stage, Stage::Head { body: Some(_), .. });
+                    if is_head_complete && !has_begun {
+                        has_begun = true;
+                        progress.begin_request(!request.starts_with(b"GET"), false);
+                    }
+                    assert!(count > 0, "the request is not complete");
+                }
+                assert_eq!(got, *request, "{step}");
+                progress.body_read();
+                assert!(progress.is_held_back());
+                assert_eq!(delivered(&mut progress, next, now), 0);
+                assert!(progress.end_request(false, now));
+                assert_eq!(delivered(&mut progress, next, now), 0, "before the answer");
+                assert_eq!(progress.all_written(now), Written::Answer);
+            }
+        }
+    }
+
+    #[test]
+    fn after_each_empty_line_of_a_chunked_body_the_server_looks_at_what_it_has() {
         let (mut progress, now) = begun();
-        let two = [HEAD, b"{}", HEAD, b"{}"].concat();
-        assert!(request(&mut progress, &two, BodyEnd::Length(2), now));
+        let body = b"4\r\n\r\n\r\n\r\n0\r\n\r\n";
+        let bytes = [CHUNKED, body, GET].concat();
+        let first = Delivery {
+            bytes: CHUNKED.len() + 5,
+            is_end_possible: true,
+        };
+        assert_eq!(progress.deliver(&bytes, now), Ok(first));
         progress.begin_request(true, false);
-        progress.body_read(BodyEnd::Length(2));
-        assert!(progress.end_request(now));
-        assert_eq!(progress.deadline(), Some(now + seconds(5)));
-        assert_eq!(progress.expire(now), Expired::Head);
+        let mut rest = &bytes[first.bytes..];
+        for bytes in [2, 2, 5] {
+            let next = Delivery {
+                bytes,
+                is_end_possible: true,
+            };
+            assert_eq!(progress.deliver(rest, now), Ok(next));
+            rest = &rest[bytes..];
+        }
+        assert_eq!(rest, GET);
     }
 
     #[test]
     fn a_head_is_refused_once_it_is_too_large_however_it_comes() {
         for step in [1, 100, MAX_READ] {
-            let (mut progress, now) = begun();
-            progress
-                .deliver(b"GET / HTTP/1.1\r\nx: ", now)
-                .expect("it is small");
-            let chunk = vec![b'x'; step];
-            let mut taken = progress.head_size();
-            while progress.deliver(&chunk, now).is_ok() {
-                taken += step;
-            }
-            assert!(taken <= LIMITS.head_size && taken + step > LIMITS.head_size);
-        }
-        let (mut progress, now) = begun();
-        request(
-            &mut progress,
-            &[HEAD, b"{}P"].concat(),
-            BodyEnd::Length(2),
-            now,
-        );
-        let mut taken = 0;
-        while progress.deliver(&[b'x'; 100], now).is_ok() {
-            taken += 100;
-        }
-        assert!(
-            taken <= LIMITS.head_size + MAX_READ,
-            "also where the beginning of the head is not known"
-        );
-    }
-
-    #[test]
-    fn the_end_of_a_head_is_found_however_it_is_cut_into_pieces() {
-        for head in [
-            &b"GET / HTTP/1.1\r\n\r\n"[..],
-            b"GET / HTTP/1.1\n\n",
-            b"\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n",
-            b"GET / HTTP/1.1\r\nhost: a\n\r\n",
-        ] {
-            let bytes = [head, b"body\r\n\r\nmore"].concat();
-            for step in 1..bytes.len() {
-                let mut end = HeadEnd::default();
-                let mut read = 0;
-                for piece in bytes.chunks(step) {
-                    end.find(piece, 1000 + read as u64, read);
-                    read += piece.len();
+            for before in [&b""[..], GET] {
+                let (mut progress, now) = begun();
+                if !before.is_empty() {
+                    request(&mut progress, before, now);
                 }
-                assert_eq!(end.found, Some((1000 + head.len() as u64, head.len())));
+                delivered(&mut progress, b"GET / HTTP/1.1\r\nx: ", now);
+                let chunk = vec![b'x'; step];
+                let mut taken = progress.head_size();
+                while progress.deliver(&chunk, now).is_ok() {
+                    taken += step;
+                }
+                assert!(taken <= LIMITS.head_size && taken + step > LIMITS.head_size);
             }
         }
-        for head in [&b"GET / HTTP/1.1\r\nhost: a\r\n"[..], b"\r\n\r\n\r\n", b""] {
-            assert_eq!(HeadEnd::default().find(head, 0, 0), None);
-        }
     }
 
     #[test]
-    fn a_client_can_send_little_ahead_while_its_request_is_worked_on() {
-        let (mut progress, now) = begun();
-        progress
-            .deliver(&[HEAD, b"{}"].concat(), now)
-            .expect("it is small");
-        progress.begin_request(true, false);
-        assert_eq!(progress.may_read(), MAX_READ);
-        progress.body_read(BodyEnd::Length(2));
-        for _ in 0..MAX_READ {
-            assert!(progress.may_read() > 0);
-            progress.deliver(b"x", now).expect("it is no head yet");
-        }
-        assert_eq!(progress.may_read(), 0);
-        assert!(progress.end_request(now));
-        assert_eq!(progress.may_read(), MAX_READ);
-    }
-
-    #[test]
-    fn a_large_head_and_an_unread_body_are_the_connections_last() {
-        let (mut progress, now) = begun();
+    fn the_last_request_of_a_connection_is_followed_by_nothing() {
         let large = [b"GET / HTTP/1.1\r\nx: ", &[b'x'; MAX_READ][..], b"\r\n\r\n"].concat();
-        assert!(!request(&mut progress, &large, BodyEnd::Length(0), now));
         let (mut progress, now) = begun();
-        progress.deliver(HEAD, now).expect("it is small");
-        progress.begin_request(true, false);
-        assert!(!progress.end_request(now));
-        assert_eq!(progress.deadline(), Some(now + seconds(5)));
-        assert_eq!(progress.expire(now), Expired::Closing);
+        assert!(!request(&mut progress, &large, now), "it has a large head");
+        assert_eq!(delivered(&mut progress, GET, now), 0);
+        for (is_body_read, is_last) in [(false, false), (true, true)] {
+            let (mut progress, now) = begun();
+            delivered(&mut progress, &[HEAD, b"{}"].concat(), now);
+            progress.begin_request(true, is_last);
+            if is_body_read {
+                progress.body_read();
+            }
+            assert!(!progress.end_request(false, now));
+            assert_eq!(delivered(&mut progress, GET, now), 0);
+            assert_eq!(progress.all_written(now), Written::LastAnswer);
+            assert_eq!(delivered(&mut progress, GET, now), 0);
+            assert_eq!(progress.deadline(), Some(now + LINGER));
+            assert_eq!(progress.expire(now), Expired::Closing);
+        }
+        let none_kept = Limits {
+            keep_alive: Duration::ZERO,
+            ..LIMITS
+        };
+        assert!(!request(&mut Progress::new(none_kept, now), GET, now));
     }
 }

@@ -21,8 +21,9 @@ use futures_util::task::AtomicWaker;
 use super::candidates::{Candidates, network};
 use crate::metrics::{Endpoint, Metrics};
 
-/// Connections that may still be open though they were told to close. A new one is closed beyond that.
-const MAX_CLOSING: usize = 256;
+/// Connections that may still be open though they were told to close, at least and at most; in between, half of the limit.
+/// A new one is closed beyond that.
+const MAX_CLOSING: (usize, usize) = (16, 256);
 
 /// How many of the candidates are looked at for one that no handler works for.
 const MAX_LOOKED_AT: usize = 64;
@@ -112,7 +113,7 @@ impl Connections {
         let mut table = self.table();
         if table.open.len() >= self.limit {
             self.log_full(&mut table);
-            let has_room = table.closing < MAX_CLOSING && table.evict_for_another();
+            let has_room = table.closing < self.max_closing() && table.evict_for_another();
             if self.is_counted {
                 self.metrics.connection_evicted();
             }
@@ -148,6 +149,11 @@ impl Connections {
         for handle in table.open.values() {
             handle.tell(Told::Drain);
         }
+    }
+
+    fn max_closing(&self) -> usize {
+        let (least, most) = MAX_CLOSING;
+        (self.limit / 2).clamp(least, most)
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -219,11 +225,6 @@ impl Registration {
             Told::Drain | Told::Evicted => Poll::Ready(()),
         })
         .await;
-    }
-
-    /// Wakes the connection's task.
-    pub(super) fn wake(&self) {
-        self.handle.waker.wake();
     }
 
     /// Whether a handler works for the connection.
@@ -394,11 +395,13 @@ mod tests {
 
     #[test]
     fn no_more_than_so_many_are_closing_at_once() {
-        let connections = connections(1, 0);
-        let all: Vec<_> = (0..1000)
-            .filter_map(|_| connections.register(peer(1)))
-            .collect();
-        assert_eq!(all.len(), 1 + MAX_CLOSING);
+        for (limit, closing) in [(1, 16), (100, 50), (600, 256)] {
+            let connections = connections(limit, 0);
+            let all: Vec<_> = (0..2000)
+                .filter_map(|_| connections.register(peer(1)))
+                .collect();
+            assert_eq!(all.len(), limit + closing);
+        }
     }
 
     #[test]

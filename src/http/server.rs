@@ -16,7 +16,7 @@ use super::body::Bounds;
 use super::connections::Connections;
 use super::edge::Edge;
 use super::limits::InFlight;
-use super::open_files;
+use super::open_files::{self, Room};
 use super::phase::SharedPhase;
 use super::problem;
 use super::settings::{AdminSettings, Settings, SourceSettings};
@@ -86,7 +86,11 @@ pub fn bind(
     sources: &[SourceSettings],
     behind: Behind,
 ) -> io::Result<Bound> {
-    open_files::raise(settings.max_connections);
+    let room = open_files::room(Room {
+        webhooks: settings.max_connections,
+        admin: ADMIN_CONNECTIONS,
+    })
+    .map_err(io::Error::other)?;
     let phase = Arc::new(SharedPhase::new());
     let shown = (
         behind.delivery.clone(),
@@ -96,8 +100,8 @@ pub fn bind(
     let generation = behind.delivery.current();
     let edge = Edge::new(settings, sources, generation, behind.metrics.clone())
         .map_err(|why| io::Error::other(format!("http.tls: {why}")))?;
-    let (webhooks, webhooks_at) = webhook_listener(settings, &edge, behind, &phase)?;
-    let (admin, admin_at) = admin_listener(settings, admin, shown)?;
+    let (webhooks, webhooks_at) = webhook_listener(settings, room.webhooks, &edge, behind, &phase)?;
+    let (admin, admin_at) = admin_listener(settings, admin, room.admin, shown)?;
     Ok(Bound {
         webhooks,
         admin,
@@ -115,12 +119,13 @@ pub fn bind(
 
 fn webhook_listener(
     settings: &Settings,
+    max_connections: usize,
     edge: &Edge,
     behind: Behind,
     phase: &Arc<SharedPhase>,
 ) -> io::Result<(Listening, SocketAddr)> {
     let connections = Arc::new(Connections::of_webhooks(
-        settings.max_connections,
+        max_connections,
         (settings.max_in_flight_bytes / 4).max(2 * settings.head_size),
         behind.metrics.clone(),
     ));
@@ -137,7 +142,7 @@ fn webhook_listener(
     let server = Server::build()
         .workers(settings.workers)
         .max_concurrent_connections(
-            settings.max_connections.div_ceil(settings.workers.max(1)) + UNEVEN_SHARE,
+            max_connections.div_ceil(settings.workers.max(1)) + UNEVEN_SHARE,
         )
         // Ours counts in less than seconds; this one must only never be the shorter.
         .shutdown_timeout(settings.shutdown_timeout.as_secs() + 60)
@@ -192,10 +197,11 @@ fn listener(
 fn admin_listener(
     settings: &Settings,
     admin: &AdminSettings,
+    max_connections: usize,
     (delivery, metrics, phase): (Delivery, Arc<Metrics>, Arc<SharedPhase>),
 ) -> io::Result<(Listening, SocketAddr)> {
     let connections = Arc::new(Connections::of_admin(
-        ADMIN_CONNECTIONS,
+        max_connections,
         ADMIN_HEAD_BYTES.max(2 * settings.head_size),
         metrics.clone(),
     ));
@@ -204,7 +210,7 @@ fn admin_listener(
     let address = socket.local_addr()?;
     let server = Server::build()
         .workers(1)
-        .max_concurrent_connections(ADMIN_CONNECTIONS + UNEVEN_SHARE)
+        .max_concurrent_connections(max_connections + UNEVEN_SHARE)
         .disable_signals()
         .listen("admin", socket, move || {
             let admin = Rc::new(Admin {

@@ -1,12 +1,14 @@
 //! The byte stream of a connection, which ends at the connection's deadline and limits.
 //!
-//! Guarantees: the server gets at most [`MAX_READ`] bytes before it has to look at what it has; when the connection's
+//! Guarantees: the server gets at most [`MAX_READ`] bytes before it has to look at what it has, and no byte that follows a
+//! request before it has answered that; no more than [`MAX_READ`] bytes are read ahead; when the connection's
 //! deadline passes or its head is too large, the stream answers 408 or 431 itself, where an answer is due, and ends; a
 //! connection that was told to make room for another ends at once; what TLS keeps of incomplete records and messages is
 //! bounded as heads are.
 //! Not responsible for: the rules (`connection`), and who has to make room (`connections`).
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -16,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 
-use super::connection::{Connection, Expired, HeadTooLarge, MAX_READ};
+use super::connection::{Connection, Delivery, Expired, MAX_READ, Written};
 use super::connections::{Registration, Told};
 use super::problem::{HEAD_TIMEOUT_ANSWER, HEAD_TOO_LARGE_ANSWER, RawAnswer};
 
@@ -102,6 +104,8 @@ pub(super) struct Stream {
     timer: Option<Pin<Box<Sleep>>>,
     /// Bytes that the server was given since it last had to look at them.
     burst: usize,
+    /// What came and the server may not have yet.
+    ahead: Vec<u8>,
     /// A write is waiting for the client to read.
     is_write_blocked: bool,
     ending: Ending,
@@ -127,6 +131,7 @@ impl Stream {
             connection,
             timer: None,
             burst: 0,
+            ahead: Vec::new(),
             is_write_blocked: false,
             ending: Ending::No,
         }
@@ -239,8 +244,14 @@ impl Stream {
         buffer: &mut ReadBuf<'_>,
         most: usize,
     ) -> Poll<io::Result<()>> {
+        if self.connection.progress(|progress| progress.is_held_back()) {
+            return self.poll_ahead(cx);
+        }
         let before = buffer.filled().len();
-        if buffer.remaining() <= most {
+        let most = most.min(buffer.remaining());
+        if !self.ahead.is_empty() {
+            buffer.put_slice(&self.ahead[..self.ahead.len().min(most)]);
+        } else if buffer.remaining() == most {
             ready!(self.transport.poll_read(cx, buffer))?;
         } else {
             let mut part = ReadBuf::new(buffer.initialize_unfilled_to(most));
@@ -249,22 +260,53 @@ impl Stream {
             buffer.advance(read);
         }
         let bytes = &buffer.filled()[before..];
-        self.burst += bytes.len();
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
         let now = Instant::now();
         let (delivered, head) = self.connection.progress(|progress| {
             let delivered = progress.deliver(bytes, now);
             (delivered, progress.head_size())
         });
-        if let Err(HeadTooLarge) = delivered {
+        let Ok(Delivery {
+            bytes: count,
+            is_end_possible,
+        }) = delivered
+        else {
             buffer.set_filled(before);
             self.connection.progress(|progress| progress.close(now));
             self.answer(HEAD_TOO_LARGE_ANSWER)?;
             return Poll::Pending;
+        };
+        if self.ahead.is_empty() {
+            self.ahead.extend_from_slice(&bytes[count..]);
+        } else {
+            self.ahead.drain(..count);
         }
+        buffer.set_filled(before + count);
+        self.burst = match is_end_possible {
+            true => MAX_READ,
+            false => self.burst + count,
+        };
         if head > MAX_READ {
             self.connection.registration().reserve_head(head);
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Reads ahead while the server works on a request, so that the end of the connection is noticed. What is read is
+    /// kept.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            let mut scratch = [MaybeUninit::uninit(); MAX_READ];
+            let mut part = ReadBuf::uninit(&mut scratch);
+            ready!(self.transport.poll_read(cx, &mut part))?;
+            if part.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            self.ahead.extend_from_slice(part.filled());
+        }
+        Poll::Pending
     }
 }
 
@@ -277,15 +319,12 @@ impl AsyncRead for Stream {
         let this = &mut *self;
         this.poll_told(cx)?;
         if let Ending::No = this.ending {
-            let most = this.connection.progress(|progress| progress.may_read());
-            let left = most.min(MAX_READ.saturating_sub(this.burst));
-            if left > 0 {
-                if let Poll::Ready(outcome) = this.poll_bytes(cx, buffer, left) {
-                    return Poll::Ready(outcome);
-                }
-            } else if most > 0 {
+            let left = MAX_READ.saturating_sub(this.burst);
+            if left == 0 {
                 // The server looks at what it has, and comes back.
                 cx.waker().wake_by_ref();
+            } else if let Poll::Ready(outcome) = this.poll_bytes(cx, buffer, left) {
+                return Poll::Ready(outcome);
             }
             this.burst = 0;
         }
@@ -316,13 +355,20 @@ impl AsyncWrite for Stream {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_limits(cx)?;
         ready!(self.transport.poll_flush(cx))?;
-        if self.connection.all_written() {
-            if let Ending::No = self.ending {
+        let written = self
+            .connection
+            .progress(|progress| progress.all_written(Instant::now()));
+        match (written, &self.ending) {
+            (Written::NoAnswer, _) => {}
+            (Written::LastAnswer, Ending::No) => {
                 self.ending = Ending::Answering { rest: &[] };
+                cx.waker().wake_by_ref();
             }
-            ready!(self.poll_end(cx))?;
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            // The next request may be there already.
+            (Written::Answer, _) if !self.ahead.is_empty() => cx.waker().wake_by_ref(),
+            (Written::Answer | Written::LastAnswer, _) => {}
         }
+        self.poll_deadline(cx)?;
         Poll::Ready(Ok(()))
     }
 

@@ -15,7 +15,7 @@ use super::accepted::Accepted;
 use super::address::Address;
 use super::admit::{Admitted, refused_head};
 use super::body::{self, Bounds};
-use super::connection::{self, BodyEnd, Connection};
+use super::connection::{self, Connection};
 use super::encoding::Unpacked;
 use super::limits::{Flight, InFlight};
 use super::phase::{Phase, SharedPhase};
@@ -70,7 +70,7 @@ pub(super) async fn answer(
 ) -> HttpResponse {
     let connection = connection::of(&request);
     let has_body = !matches!(payload, Payload::None);
-    connection.begin_request(&request, has_body).await;
+    connection.begin_request(&request, has_body);
     let began = Instant::now();
     let address = Address::of(request.uri());
     let handled = {
@@ -78,11 +78,7 @@ pub(super) async fn answer(
         panics::contained_future(handling).await
     };
     let mut response = handled.unwrap_or_else(|_| desk.has_a_bug(address, payload));
-    if !connection.end_request() {
-        response
-            .head_mut()
-            .set_connection_type(ConnectionType::Close);
-    }
+    connection.end_request(&mut response);
     let endpoint = address.map_or(Endpoint::Other, |_| Endpoint::Webhooks);
     desk.listener
         .metrics
@@ -163,11 +159,7 @@ impl Desk {
             source.take_one()?;
         }
         let wire = body::read(payload, admitted.declared, &listener.bounds, &mut flight).await?;
-        connection.body_read(
-            admitted
-                .declared
-                .map_or(BodyEnd::LastChunk, BodyEnd::Length),
-        );
+        connection.body_read();
         let sealed = listener.take_in(at, &admitted, wire, &mut flight)?;
         if needs_credentials {
             connection.authenticated();

@@ -1,6 +1,8 @@
 //! Slow bodies with made-up signatures, from one address and from many, and good senders among them.
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use socket2::{Domain, Socket, Type};
 
@@ -45,7 +47,8 @@ struct Strangers<'a> {
     addresses: u32,
     /// Bytes of a body that each of them sends.
     sent: usize,
-    connections: Vec<Connection>,
+    came: u32,
+    connections: VecDeque<Connection>,
 }
 
 impl<'a> Strangers<'a> {
@@ -54,21 +57,22 @@ impl<'a> Strangers<'a> {
             bridge,
             addresses,
             sent,
-            connections: Vec::new(),
+            came: 0,
+            connections: VecDeque::new(),
         }
     }
 
     /// So many more of them come.
     fn come(&mut self, count: usize) {
         for _ in 0..count {
-            let number = u32::try_from(self.connections.len()).expect("they are few");
-            let address = Ipv4Addr::from_bits(0x7f01_0000 + number % self.addresses);
+            let address = Ipv4Addr::from_bits(0x7f01_0000 + self.came % self.addresses);
+            self.came += 1;
             let mut connection = Connection::over(connect(address, self.bridge.webhooks()));
             let request =
                 Request::post("/webhooks/minchat", "").with("x-signature", &"0".repeat(64));
             connection.send(request.head("content-length: 131072\r\n"));
             connection.send(vec![b' '; self.sent]);
-            self.connections.push(connection);
+            self.connections.push_back(connection);
         }
     }
 
@@ -206,4 +210,40 @@ fn senders_with_a_token_have_all_of_the_room_if_they_need_it() {
     }
     bridge.await_metric(&["http_requests_in_flight "], 0.0);
     bridge.await_metric(&["http_in_flight_bytes "], 0.0);
+}
+
+/// However fast the strangers come, a good sender is within the share of its address, since they have 20 addresses.
+#[test]
+fn strangers_that_come_without_a_pause_keep_no_signing_sender_out() {
+    let yaml = YAML.replace("max_in_flight: 20", "max_in_flight: 200");
+    let bridge = Process::start(&yaml.replace("bytes: 1MiB", "bytes: 16MiB"));
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        for (addresses, sent) in [(1, 100), (20, 100), (7, 100 << 10), (20, 100 << 10)] {
+            let (bridge, is_over) = (&bridge, &is_over);
+            threads.spawn(move || {
+                let mut strangers = Strangers::new(bridge, addresses, sent);
+                // No faster than the bridge answers, so that the system's queue of connections stays short.
+                let mut pace = Connection::open(bridge.webhooks());
+                while !is_over.load(Ordering::Relaxed) {
+                    strangers.come(1);
+                    pace.send(b"POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n");
+                    assert_eq!(pace.answer().expect("an answer").status, 404);
+                    if strangers.connections.len() > 100 {
+                        strangers.connections.pop_front();
+                    }
+                }
+            });
+        }
+        await_some("a stranger that made room", || {
+            (bridge.metric(&REFUSED) > 0.0).then_some(())
+        });
+        let statuses: Vec<u16> = (0..90)
+            .map(|number| payload([10, 1000, 60 << 10][number % 3]))
+            .map(|body| bridge.send(&signed(&body)).status)
+            .collect();
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(statuses, [202; 90]);
+    });
+    println!("{} made room", bridge.metric(&REFUSED));
 }
