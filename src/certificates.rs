@@ -5,7 +5,7 @@
 //! Leaves to others: whom to trust for what.
 
 use std::fmt;
-use std::io::BufReader;
+use std::io::{self, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -110,6 +110,12 @@ pub fn authority_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>
     }
 }
 
+/// Whether a certificate says of itself that its owner may issue others. Those of version 1 can't say it.
+pub fn is_of_authority(certificate: &CertificateDer<'_>) -> bool {
+    let parsed = X509Certificate::from_der(certificate);
+    parsed.is_ok_and(|(_, parsed)| parsed.version().0 == 0 || parsed.is_ca())
+}
+
 /// When a certificate expires, in seconds since 1970.
 pub fn not_after(certificate: &CertificateDer<'_>) -> Option<i64> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
@@ -135,7 +141,13 @@ fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, &'static str> {
 
 fn told(error: &pem::Error, none: &'static str) -> &'static str {
     match error {
-        pem::Error::Io(_) => "it can't be read",
+        pem::Error::Io(error) => match error.kind() {
+            io::ErrorKind::NotFound => "it can't be read, as there is no such file",
+            io::ErrorKind::PermissionDenied => "it can't be read, as permission is denied",
+            // See `regular_file`.
+            io::ErrorKind::Other => "it can't be read, as it is a directory or no file at all",
+            _ => "it can't be read",
+        },
         pem::Error::NoItemsFound => none,
         _ => "it is not PEM",
     }

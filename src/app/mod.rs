@@ -96,15 +96,7 @@ impl Application {
             Caught::new().map_err(|source| failed("signals can't be received", source))?;
         let bound = http::bind(&config.http, &config.admin, &config.sources, behind);
         drop(guard);
-        let bound = bound.map_err(|source| {
-            failed(
-                format!(
-                    "can't listen on {} and {}",
-                    config.http.listen, config.admin.listen
-                ),
-                source,
-            )
-        })?;
+        let bound = bound.map_err(|error| failed(error.what, error.source))?;
         tell_what_to_do(config, bound.addresses().webhooks, bound.addresses().admin);
         let shutdown_timeout = config.http.shutdown_timeout;
         let mut narrowing = Narrowing::default();
@@ -116,6 +108,7 @@ impl Application {
             delivery: delivery.clone(),
             publishers,
             metrics,
+            started: loaded.clone(),
             holds: loaded,
         };
         Ok(Application {

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::brokers::Publishers;
 use super::{generation, storage};
-use crate::config::{self, Config, Inputs, Loaded, Narrowing, ReadFile, SettingPath};
+use crate::config::{self, Changes, Config, Inputs, Loaded, Narrowing, ReadFile, SettingPath};
 use crate::delivery::{Delivery, Generation};
 use crate::http::Edge;
 use crate::metrics::Metrics;
@@ -32,9 +32,14 @@ const RETRY_EVERY: Duration = Duration::from_secs(10);
 /// Asks for a reload. The last one that is dropped ends the thread.
 pub(super) type Ask = SyncSender<()>;
 
+/// The most settings that one line of the log names.
+const MOST_NAMED: usize = 20;
+
 /// The configuration that holds, and what follows it.
 pub(super) struct Reload {
     pub(super) inputs: Inputs,
+    /// The configuration of the start. What of it can't change while the bridge serves is what runs.
+    pub(super) started: Loaded,
     pub(super) holds: Loaded,
     pub(super) narrowing: Narrowing,
     pub(super) edge: Edge,
@@ -65,10 +70,10 @@ impl Reload {
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             match self.reload() {
-                Ok(later) => {
+                Ok(changes) => {
                     watch = Watch::new(&self.holds.files);
                     refused = None;
-                    self.tell(why, &later);
+                    self.tell(why, &changes);
                 }
                 Err(problems) => {
                     self.metrics.config_refused();
@@ -91,21 +96,18 @@ impl Reload {
         }
     }
 
-    /// Takes the configuration of now into use, and says what of it waits for a restart.
-    fn reload(&mut self) -> Result<Vec<SettingPath>, String> {
+    /// Takes the configuration of now into use, and says what changed with it, and what of it waits for a restart.
+    fn reload(&mut self) -> Result<Changes, String> {
         let would = config::load(&self.inputs).map_err(|problems| {
             let each: Vec<String> = problems.iter().map(ToString::to_string).collect();
             each.join(" | ")
         })?;
         let left_out = self.narrowing.left_out(&would);
         if !left_out.is_empty() {
-            return Err(format!(
-                "{} was given and is left out, as in a file that was cut. If it is left out on purpose, write a \
-                 wider value (for allow_from [0.0.0.0/0, \"::/0\"]), or restart with the whole file",
-                listed(&left_out)
-            ));
+            let each = left_out.iter().map(ToString::to_string);
+            return Err(each.collect::<Vec<_>>().join(" | "));
         }
-        let changes = config::changes(&self.holds, &would);
+        let changes = config::changes(&self.started, &self.holds, &would);
         if !changes.together.is_empty() {
             return Err(format!(
                 "{} can't change without a restart",
@@ -122,7 +124,7 @@ impl Reload {
         self.narrowing.add(&would);
         warn_of_open_sources(&self.holds.config, &would.config);
         self.holds = would;
-        Ok(changes.later)
+        Ok(changes)
     }
 
     /// Starts the lanes of destinations that are new. From then on nothing can fail.
@@ -138,17 +140,21 @@ impl Reload {
         Ok(next)
     }
 
-    fn tell(&self, why: &str, later: &[SettingPath]) {
+    fn tell(&self, why: &str, changes: &Changes) {
         for warning in &self.holds.warnings {
             tracing::warn!("{warning}");
         }
-        if !later.is_empty() {
+        if !changes.later.is_empty() {
             tracing::warn!(
-                settings = listed(later),
+                settings = listed(&changes.later),
                 "these settings changed, and wait for a restart"
             );
         }
-        tracing::info!(why, "reloaded the configuration");
+        let changed = match changes.taken.is_empty() {
+            true => "nothing".to_owned(),
+            false => listed(&changes.taken),
+        };
+        tracing::info!(why, changed, "reloaded the configuration");
     }
 }
 
@@ -202,9 +208,14 @@ fn is_due(refused: Option<&Refused>) -> bool {
     refused.is_some_and(|refused| refused.at.elapsed() >= RETRY_EVERY)
 }
 
+/// Names settings, the first of them if they are many.
 fn listed(paths: &[SettingPath]) -> String {
-    let names: Vec<String> = paths.iter().map(ToString::to_string).collect();
-    names.join(", ")
+    let named = paths.iter().take(MOST_NAMED).map(ToString::to_string);
+    let named = named.collect::<Vec<_>>().join(", ");
+    match paths.len().saturating_sub(MOST_NAMED) {
+        0 => named,
+        more => format!("{named}, and {more} more"),
+    }
 }
 
 /// The files of the configuration.

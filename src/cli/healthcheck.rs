@@ -95,7 +95,7 @@ fn ask(url: &Target, tls: TlsConfig, patience: Duration) -> Result<(), String> {
     let answer = agent
         .get(url.uri())
         .call()
-        .map_err(|error| trust::no_answer(&error))?;
+        .map_err(|error| trust::no_answer(&error, url.is_https()))?;
     if answer.status().is_success() {
         Ok(())
     } else {

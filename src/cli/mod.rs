@@ -34,7 +34,8 @@ const AFTER_HELP: &str = "\
 Exit codes: 0 done, 64 wrong usage, 69 unavailable, 70 internal error, 74 input or output failed, 78 wrong configuration.
 
 Configuration: flags win over variables, these over the file, this over defaults. Each setting of the file is also a \
-variable, MINCHAT_BRIDGE__KAFKA__BOOTSTRAP_SERVERS, and a flag, --set kafka.bootstrap_servers=host:9092.";
+variable, MINCHAT_BRIDGE__KAFKA__BOOTSTRAP_SERVERS, and a flag, --set kafka.bootstrap_servers=host:9092; but sources, \
+routes, kafka.properties and kafka.create_topics.config, whose keys are names of your own, are set in the file only.";
 
 /// Takes MinChat's webhooks and publishes them as CloudEvents to Kafka and RabbitMQ.
 #[derive(Debug, Parser)]

@@ -10,7 +10,7 @@ use super::exit;
 use crate::config::{self, Inputs, Loaded};
 
 /// What is read when no file is named, if it is there.
-const DEFAULT_FILE: &str = "/etc/minchat-bridge/config.yaml";
+pub(super) const DEFAULT_FILE: &str = "/etc/minchat-bridge/config.yaml";
 
 /// The flags of every command that reads the configuration.
 #[derive(Debug, clap::Args)]

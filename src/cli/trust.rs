@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{env, io};
 
 use rustls::CertificateError;
 use rustls::pki_types::CertificateDer;
@@ -10,6 +11,7 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::target::Target;
 use crate::certificates::{self, Unusable};
+use crate::regular_file;
 
 /// The flag of every command that asks a URL.
 #[derive(Debug, Clone, clap::Args)]
@@ -54,6 +56,13 @@ fn from_file(file: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
 }
 
 fn from_system() -> Result<Vec<CertificateDer<'static>>, TrustError> {
+    if let Some(file) = env::var_os("SSL_CERT_FILE")
+        && let Err(error) = regular_file::open(Path::new(&file))
+    {
+        let file = Path::new(&file).display();
+        let why = format!(": SSL_CERT_FILE names {file}, which can't be read ({error})");
+        return Err(TrustError::System { why });
+    }
     let loaded = rustls_native_certs::load_native_certs();
     if loaded.certs.is_empty() {
         let why = loaded.errors.first();
@@ -63,15 +72,22 @@ fn from_system() -> Result<Vec<CertificateDer<'static>>, TrustError> {
     Ok(loaded.certs)
 }
 
-/// Why a request got no answer, as a sentence's end; of a certificate, what to do about it.
-pub(super) fn no_answer(error: &ureq::Error) -> String {
+/// Why a request got no answer, as a sentence's end; of a certificate or of the wrong scheme, what to do about it.
+pub(super) fn no_answer(error: &ureq::Error, is_https: bool) -> String {
+    if !is_https && may_be_of_tls(error) {
+        return format!("{error}; if the server speaks TLS, write https:// in place of http://");
+    }
     let refused = match error {
         ureq::Error::Rustls(refused) => Some(refused),
         ureq::Error::Io(error) => error.get_ref().and_then(|inner| inner.downcast_ref()),
         _ => None,
     };
-    let Some(rustls::Error::InvalidCertificate(refused)) = refused else {
-        return error.to_string();
+    let refused = match refused {
+        Some(rustls::Error::InvalidCertificate(refused)) => refused,
+        Some(rustls::Error::InvalidMessage(_)) => {
+            return "the server does not speak TLS; write http:// in place of https://".to_owned();
+        }
+        _ => return error.to_string(),
     };
     match refused {
         // The signature is bad where a trusted authority has the name of the certificate's, and another key.
@@ -84,6 +100,20 @@ pub(super) fn no_answer(error: &ureq::Error) -> String {
                 .to_owned()
         }
         refused => format!("the server's certificate will not do: {refused}"),
+    }
+}
+
+/// Whether this is what comes of a request without TLS to a server that speaks it: an alert in place of an answer, or
+/// the connection's end.
+fn may_be_of_tls(error: &ureq::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    match error {
+        ureq::Error::Protocol(_) => true,
+        ureq::Error::Io(error) => matches!(
+            error.kind(),
+            BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
+        ),
+        _ => false,
     }
 }
 

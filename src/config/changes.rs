@@ -1,5 +1,7 @@
 //! What of another configuration can be taken into use while the bridge serves.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::path::SettingPath;
 use super::{Config, Loaded};
 
@@ -20,42 +22,69 @@ const AT_ONCE: [&str; 9] = [
 /// configuration that changes one of them is taken.
 const TOGETHER: [&str; 1] = ["http.listen"];
 
-/// What differs between two configurations, as far as that can't be changed at once.
+/// What another configuration changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// What nothing else can be taken without.
     pub together: Vec<SettingPath>,
     /// What waits for a restart.
     pub later: Vec<SettingPath>,
+    /// What is other from now on. A source or a route that came or went is told as a whole.
+    pub taken: Vec<SettingPath>,
 }
 
-/// Compares what holds with what would hold.
-pub fn changes(holds: &Loaded, would: &Loaded) -> Changes {
-    let value = |loaded: &Loaded, path: &SettingPath| {
-        let found = loaded.effective.iter().find(|one| one.path == *path);
-        found.map(|one| one.value.clone())
+/// Compares what would hold with what runs. Settings that wait for a restart run as they were when the bridge
+/// `started`; all others run as they are in `holds`, the configuration that was loaded last.
+pub fn changes(started: &Loaded, holds: &Loaded, would: &Loaded) -> Changes {
+    let of_start = different(started, would).into_iter();
+    let of_start = of_start.filter(|path| !is_one_of(&AT_ONCE, path));
+    let (together, later) = of_start.partition(|path| is_one_of(&TOGETHER, path));
+    let taken = different(holds, would).into_iter();
+    let taken = taken.filter(|path| is_one_of(&AT_ONCE, path));
+    let taken: BTreeSet<SettingPath> = taken.map(|path| whole(path, holds, would)).collect();
+    let mut changes = Changes {
+        together,
+        later,
+        taken: taken.into_iter().collect(),
     };
-    let mut paths: Vec<&SettingPath> = [holds, would]
-        .iter()
-        .flat_map(|loaded| &loaded.effective)
-        .map(|one| &one.path)
-        .filter(|path| !is_one_of(&AT_ONCE, path))
-        .filter(|path| value(holds, path) != value(would, path))
-        .collect();
-    paths.sort();
-    paths.dedup();
-    let (together, later) = paths
-        .into_iter()
-        .cloned()
-        .partition(|path| is_one_of(&TOGETHER, path));
-    let mut changes = Changes { together, later };
-    add_sections(&mut changes, &holds.config, &would.config);
+    add_sections(&mut changes, &started.config, &would.config);
     changes
+}
+
+/// The settings that differ, in the order of their paths.
+fn different(before: &Loaded, after: &Loaded) -> Vec<SettingPath> {
+    let fingerprints = |loaded: &Loaded| -> BTreeMap<SettingPath, u64> {
+        let all = loaded.effective.iter();
+        all.map(|one| (one.path.clone(), one.fingerprint)).collect()
+    };
+    let (before, after) = (fingerprints(before), fingerprints(after));
+    let paths: BTreeSet<&SettingPath> = before.keys().chain(after.keys()).collect();
+    let different = paths
+        .into_iter()
+        .filter(|path| before.get(path) != after.get(path));
+    different.cloned().collect()
+}
+
+/// The section of a source or of a route that only one of the two has; of all others, the setting itself.
+fn whole(path: SettingPath, before: &Loaded, after: &Loaded) -> SettingPath {
+    if path.keys().len() < 2
+        || !["sources", "routes"]
+            .iter()
+            .any(|outer| path.begins_like(outer))
+    {
+        return path;
+    }
+    let section = SettingPath::of(path.keys()[..2].iter().cloned());
+    let is_in = |loaded: &Loaded| loaded.effective.iter().any(|one| section.covers(&one.path));
+    match is_in(before) && is_in(after) {
+        true => path,
+        false => section,
+    }
 }
 
 /// Sections of which something can change at once, but that can't appear or go: routes lead to the
 /// brokers that are on.
-fn add_sections(changes: &mut Changes, holds: &Config, would: &Config) {
+fn add_sections(changes: &mut Changes, started: &Config, would: &Config) {
     let there = |config: &Config| {
         [
             ("http.tls", config.http.tls.is_some()),
@@ -64,7 +93,7 @@ fn add_sections(changes: &mut Changes, holds: &Config, would: &Config) {
             ("file", config.file.is_some()),
         ]
     };
-    for (before, after) in there(holds).iter().zip(there(would)) {
+    for (before, after) in there(started).iter().zip(there(would)) {
         if *before != after {
             changes.together.push(SettingPath::dotted(after.0));
         }
@@ -132,16 +161,43 @@ mod tests {
                 "file.dir",
             ),
         ] {
-            let listed = |paths: &[SettingPath]| {
-                let names: Vec<String> = paths.iter().map(ToString::to_string).collect();
-                names.join(", ")
-            };
-            let changes = changes(&before, &loaded(&format!("{SOURCE}{yaml}\n")));
+            let changes = changes(&before, &before, &loaded(&format!("{SOURCE}{yaml}\n")));
             assert_eq!(listed(&changes.together), together, "{yaml}");
             assert_eq!(listed(&changes.later), later, "{yaml}");
         }
         let other =
             loaded("sources: {another: {auth: {none: true}}}\nkafka: {bootstrap_servers: a}");
-        assert_eq!(changes(&before, &other), Changes::default());
+        let changes = changes(&before, &before, &other);
+        assert_eq!((changes.together, changes.later), (Vec::new(), Vec::new()));
+        assert_eq!(listed(&changes.taken), "sources.another, sources.minchat");
+    }
+
+    fn listed(paths: &[SettingPath]) -> String {
+        let names: Vec<String> = paths.iter().map(ToString::to_string).collect();
+        names.join(", ")
+    }
+
+    #[test]
+    fn what_waits_for_a_restart_is_compared_with_what_runs() {
+        let source = |token: &str, more: &str| {
+            loaded(&format!(
+                "sources: {{minchat: {{auth: {{tokens: [{token}-long-enough-for-a-token]}}}}}}\n{more}\n"
+            ))
+        };
+        let started = source("one", "");
+        let later = source("two", "http: {keep_alive: 10s}");
+        let told = changes(&started, &started, &later);
+        assert_eq!(listed(&told.later), "http.keep_alive");
+        assert_eq!(listed(&told.taken), "sources.minchat.auth.tokens");
+        let unchanged = changes(&started, &later, &later);
+        assert_eq!(
+            listed(&unchanged.later),
+            "http.keep_alive",
+            "it still waits"
+        );
+        assert_eq!(listed(&unchanged.taken), "");
+        let back = source("two", "http: {keep_alive: 75s}");
+        let told = changes(&started, &later, &back);
+        assert_eq!(told, Changes::default(), "it runs as it is written again");
     }
 }

@@ -16,23 +16,26 @@ pub struct Effective {
     pub value: String,
     /// `config.yaml:12`, `variable MINCHAT_BRIDGE__A__B`, `--set a.b`, `default`.
     pub origin: String,
+    /// Differs where the value does, the contents of a secret or of a file included.
+    pub(super) fingerprint: u64,
 }
 
 /// All that holds, in the order of the table.
 pub(super) fn list(found: &Found) -> Vec<Effective> {
     let is_empty = |section: &SettingPath| !found.leaves.keys().any(|path| section.covers(path));
     let sections = found.sections.iter().filter(|(path, _)| is_empty(path));
-    let sections = sections.map(|(path, origin)| (path, "{}".to_owned(), origin));
+    let sections = sections.map(|(path, origin)| (path, "{}".to_owned(), origin, 0));
     let leaves = found
         .leaves
         .iter()
-        .map(|(path, leaf)| (path, leaf.shown.clone(), &leaf.origin));
+        .map(|(path, leaf)| (path, leaf.shown.clone(), &leaf.origin, leaf.fingerprint));
     let mut list: Vec<Effective> = leaves
         .chain(sections)
-        .map(|(path, value, origin)| Effective {
+        .map(|(path, value, origin, fingerprint)| Effective {
             path: path.clone(),
             value,
             origin: origin.clone(),
+            fingerprint,
         })
         .collect();
     list.sort_by_cached_key(|effective| rank(&effective.path));

@@ -35,6 +35,12 @@ impl ReadFile {
         }
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The same file as it is now.
     #[must_use]
     pub fn now(&self) -> Self {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::judge::{Judge, at};
 use super::path::SettingPath;
+use crate::certificates;
 
 pub(super) fn check(judge: &mut Judge<'_>) {
     let (http, admin) = (judge.config.http.listen, judge.config.admin.listen);
@@ -31,7 +32,15 @@ pub(super) fn check(judge: &mut Judge<'_>) {
 /// Client certificates need an authority that vouches for them.
 fn check_client_authority(judge: &mut Judge<'_>) {
     let tls = judge.config.http.tls.as_ref();
-    let authority = tls.is_some_and(|tls| tls.client_ca_file.is_some());
+    let file = tls.and_then(|tls| tls.client_ca_file.as_deref());
+    let authority = file.is_some();
+    // What can't be read is told with the other files.
+    let all = file.and_then(|file| certificates::authority_certificates(file).ok());
+    if all.is_some_and(|all| !all.iter().all(certificates::is_of_authority)) {
+        judge.warn(
+            "http.tls.client_ca_file has a certificate that is no authority's (CA:TRUE): no certificate that an authority issued is good by it",
+        );
+    }
     let mut sources = judge.config.sources.iter();
     let by_certificate = sources.find(|source| source.auth.mtls.is_some());
     match by_certificate {

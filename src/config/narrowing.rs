@@ -7,6 +7,7 @@
 //! line (`yaml`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use ipnet::IpNet;
 
@@ -14,17 +15,47 @@ use super::Loaded;
 use super::complete::DEFAULT;
 use super::path::SettingPath;
 
-/// Settings without which their section lets in more, or something else, than with them.
-const NARROWING: [&str; 8] = [
-    "sources.*.allow_from",
-    "sources.*.auth.mtls.names",
-    "sources.*.auth.hmac.header",
-    "sources.*.auth.hmac.prefix",
-    "sources.*.auth.hmac.encoding",
-    "sources.*.auth.hmac.timestamp_header",
-    "sources.*.auth.hmac.tolerance",
-    "sources.*.auth.standard_webhooks.tolerance",
+/// Settings without which their section lets in more, or something else, than with them; and how to widen each while
+/// the bridge runs.
+const NARROWING: [(&str, &str); 8] = [
+    (
+        "sources.*.allow_from",
+        "write [0.0.0.0/0, \"::/0\"] for every address",
+    ),
+    ("sources.*.auth.mtls.names", NO_VALUE),
+    (
+        "sources.*.auth.hmac.header",
+        "write x-signature, the default",
+    ),
+    ("sources.*.auth.hmac.prefix", NO_VALUE),
+    ("sources.*.auth.hmac.encoding", "write hex, the default"),
+    ("sources.*.auth.hmac.timestamp_header", NO_VALUE),
+    ("sources.*.auth.hmac.tolerance", "write 5m, the default"),
+    (
+        "sources.*.auth.standard_webhooks.tolerance",
+        "write 5m, the default",
+    ),
 ];
+
+const NO_VALUE: &str = "restart the bridge, as no value says the same";
+
+/// What a configuration leaves out that narrowed a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    path: SettingPath,
+    /// What to do if it is meant.
+    on_purpose: &'static str,
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} was given and is left out, as in a file that was cut; if it is left out on purpose, {}",
+            self.path, self.on_purpose
+        )
+    }
+}
 
 /// All that has narrowed a source in a configuration that was in use.
 #[derive(Clone, Debug, Default)]
@@ -39,7 +70,7 @@ impl Narrowing {
     /// Notes what narrows in a configuration that is in use now.
     pub fn add(&mut self, holds: &Loaded) {
         let given =
-            given(holds).filter(|path| NARROWING.iter().any(|pattern| path.is_like(pattern)));
+            given(holds).filter(|path| NARROWING.iter().any(|(pattern, _)| path.is_like(pattern)));
         self.given.extend(given.cloned());
         for source in &holds.config.sources {
             if is_everything(&source.allow_from) {
@@ -53,7 +84,7 @@ impl Narrowing {
     }
 
     /// What another configuration leaves out of it, although the section where it stood is there.
-    pub fn left_out(&self, would: &Loaded) -> Vec<SettingPath> {
+    pub fn left_out(&self, would: &Loaded) -> Vec<LeftOut> {
         let is_there = |section: &SettingPath| {
             let mut effective = would.effective.iter();
             effective.any(|one| section.covers(&one.path))
@@ -63,15 +94,18 @@ impl Narrowing {
             .given
             .iter()
             .filter(|path| is_there(&path.parent()) && !is_given(path));
-        narrowing
-            .cloned()
-            .chain(self.proxies_left_out(would))
-            .collect()
+        let narrowing = narrowing.filter_map(|path| {
+            let mut rows = NARROWING.iter();
+            let (_, on_purpose) = rows.find(|(pattern, _)| path.is_like(pattern))?;
+            let path = path.clone();
+            Some(LeftOut { path, on_purpose })
+        });
+        narrowing.chain(self.proxies_left_out(would)).collect()
     }
 
     /// Where a source takes webhooks from some networks only, the address of a proxy that is trusted no more would stand
     /// for all senders behind it.
-    fn proxies_left_out(&self, would: &Loaded) -> Vec<SettingPath> {
+    fn proxies_left_out(&self, would: &Loaded) -> Vec<LeftOut> {
         let sources = would.config.sources.iter().filter(|source| {
             let before = self.proxies.get(&source.name);
             let is_trusted = |network: &IpNet| {
@@ -82,7 +116,10 @@ impl Narrowing {
                 && before.is_some_and(|before| !before.iter().all(is_trusted))
         });
         sources
-            .map(|source| SettingPath::of(["sources", source.name.as_str(), "trusted_proxies"]))
+            .map(|source| LeftOut {
+                path: SettingPath::of(["sources", source.name.as_str(), "trusted_proxies"]),
+                on_purpose: "write a network that has those that were trusted in it, or restart the bridge",
+            })
             .collect()
     }
 }
@@ -117,7 +154,7 @@ mod tests {
         let left_out = narrowing.left_out(&Given::yaml(last).load());
         let paths: Vec<String> = left_out
             .iter()
-            .map(|path| path.to_string().replace("sources.a.", ""))
+            .map(|one| one.path.to_string().replace("sources.a.", ""))
             .collect();
         paths.join(", ")
     }

@@ -14,6 +14,12 @@ use crate::http::settings::network;
 pub(super) fn check(text: &str) -> Result<(), Wrong> {
     let refused = |why: &str, right: String| Err(wrong(format!("{} {why}", quoted(text)), right));
     let Some(network) = network(text) else {
+        if let Some(decimal) = without_leading_zeros(text) {
+            return refused(
+                "has a number with a leading zero, which other programs read as octal",
+                format!("give {decimal}, if that is meant"),
+            );
+        }
         return refused(
             "will not do",
             "give a network such as 10.0.0.0/8 or 2001:db8::/32, or one address".to_owned(),
@@ -39,6 +45,24 @@ pub(super) fn check(text: &str) -> Result<(), Wrong> {
         );
     }
     Ok(())
+}
+
+/// The same network with its numbers in decimal, if leading zeros are all that is wrong with it.
+fn without_leading_zeros(text: &str) -> Option<String> {
+    let numbers = text.split_inclusive(['.', '/', ':']);
+    let decimal: String = numbers
+        .map(|number| {
+            let digits = number.trim_start_matches('0');
+            match digits.starts_with(|first: char| first.is_ascii_hexdigit()) {
+                true => digits.to_owned(),
+                // It is zero, or nothing.
+                false => number
+                    [number.len() - digits.len() - usize::from(number.starts_with('0'))..]
+                    .to_owned(),
+            }
+        })
+        .collect();
+    network(&decimal).map(|_| decimal)
 }
 
 /// The IPv4 network that an IPv6 network of mapped (`::ffff:0:0/96`) or compatible (`::/96`) addresses stands for.
@@ -81,6 +105,7 @@ mod tests {
             "fd00::/8",
             "64:ff9b::/96",
             "2002:c000:0204::/48",
+            "2001:0db8::/32",
         ] {
             assert!(check(text).is_ok(), "{text}: {:?}", check(text));
         }
@@ -94,6 +119,13 @@ mod tests {
             ("10.0.0.0/33", "\"10.0.0.0/33\" will not do", "give a network such as"),
             ("10.0.0/8", "\"10.0.0/8\" will not do", "give a network such as"),
             ("fe80::1%eth0", "\"fe80::1%eth0\" will not do", "give a network such as"),
+            ("010.0.0.0/8", "\"010.0.0.0/8\" has a number with a leading zero", "give 10.0.0.0/8"),
+            ("10.0.0.00/8", "\"10.0.0.00/8\" has a number with a leading zero", "give 10.0.0.0/8"),
+            ("10.0.0.0/08", "\"10.0.0.0/08\" has a number with a leading zero", "give 10.0.0.0/8"),
+            ("192.0.2.001", "\"192.0.2.001\" has a number with a leading zero", "give 192.0.2.1"),
+            ("::ffff:010.0.0.0/104", "\"::ffff:010.0.0.0/104\" has a number with a leading zero", "give ::ffff:10.0.0.0/104"),
+            ("10.0.0.0/+8", "\"10.0.0.0/+8\" will not do", "give a network such as"),
+            ("0xa.0.0.0/8", "\"0xa.0.0.0/8\" will not do", "give a network such as"),
             ("10.1.2.3/8", "\"10.1.2.3/8\" is an address with the length", "give the network, 10.0.0.0/8, or the address alone, 10.1.2.3"),
             ("2001:db8::1/32", "\"2001:db8::1/32\" is an address with the length", "give the network, 2001:db8::/32, or the address alone, 2001:db8::1"),
             ("::ffff:10.0.0.0/104", "\"::ffff:10.0.0.0/104\" never matches", "give 10.0.0.0/8"),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::path::SettingPath;
+use super::shown::visible;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,14 +20,14 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.path.keys() {
-            [] => write!(f, "{}: {}; {}", self.origin, self.wrong, self.right),
-            _ => write!(
-                f,
+        let told = match self.path.keys() {
+            [] => format!("{}: {}; {}", self.origin, self.wrong, self.right),
+            _ => format!(
                 "{} ({}): {}; {}",
                 self.path, self.origin, self.wrong, self.right
             ),
-        }
+        };
+        f.write_str(&visible(&told))
     }
 }
 

@@ -100,6 +100,17 @@ fn is_weak(text: &str) -> bool {
     !is_long || different.len() < LEAST_DIFFERENT
 }
 
+/// Whether quotes stand around a text, as in a file of another format.
+fn is_in_quotes(text: &str) -> bool {
+    const QUOTES: [(char, char); 5] =
+        [('"', '"'), ('\'', '\''), ('`', '`'), ('“', '”'), ('‘', '’')];
+    let text = text.trim();
+    let mut quotes = QUOTES.iter();
+    quotes.any(|(open, close)| {
+        text.chars().count() > 1 && text.starts_with(*open) && text.ends_with(*close)
+    })
+}
+
 /// Several secrets.
 pub(super) fn list(rule: &Rule, secrets: &[&str]) -> Result<Checked, Wrong> {
     let name = rule.name;
@@ -109,6 +120,12 @@ pub(super) fn list(rule: &Rule, secrets: &[&str]) -> Result<Checked, Wrong> {
             return Err(wrong(
                 format!("{name} {number} is empty"),
                 "give it, or drop it",
+            ));
+        }
+        if is_in_quotes(secret) {
+            return Err(wrong(
+                format!("{name} {number} is in quotes, which would be a part of it"),
+                "take the quotes away",
             ));
         }
         if !(rule.holds)(secret) {

@@ -244,6 +244,29 @@ pub(super) fn is_known(path: &SettingPath) -> bool {
     find(path).is_some() || is_section(path)
 }
 
+/// The paths in this section that end with a key of this name.
+pub(super) fn places_in(section: &SettingPath, name: &str) -> Vec<String> {
+    let mut places = Vec::new();
+    for setting in SETTINGS
+        .iter()
+        .filter(|setting| section.is_above(setting.path))
+    {
+        let parts: Vec<&str> = setting.path.split('.').collect();
+        for depth in section.keys().len()..parts.len() {
+            let is_last = depth + 1 == parts.len();
+            let is_file = is_last
+                && setting.kind.is_secret()
+                && name.strip_suffix("_file") == Some(parts[depth]);
+            let outer = parts[..depth].join(".");
+            let place = format!("{outer}.{name}");
+            if (parts[depth] == name || is_file) && !places.contains(&place) {
+                places.push(place);
+            }
+        }
+    }
+    places
+}
+
 /// The keys that a section knows, `*` left out, in the order of the table.
 pub(super) fn keys_of(section: &SettingPath) -> Vec<String> {
     let mut keys: Vec<String> = Vec::new();

@@ -1,10 +1,13 @@
 //! Walks what was given against the table: every key is known, every value is of its kind.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+use std::sync::OnceLock;
 
 use config::{Value, ValueKind};
 
-use super::files::ReadFile;
+use super::files::{self, ReadFile};
 use super::kinds::{Checked, Wrong, wrong};
 use super::layers::Given;
 use super::names;
@@ -22,6 +25,8 @@ pub(super) struct Leaf {
     /// As YAML, secrets redacted.
     pub shown: String,
     pub origin: String,
+    /// See [`fingerprint`].
+    pub fingerprint: u64,
 }
 
 /// What the walk found.
@@ -108,7 +113,9 @@ impl Found {
         let origin = given.origin(path, value);
         match (&value.kind, row) {
             (ValueKind::Table(entries), _) if is_section => {
-                if self.enter(path, &origin) {
+                if let Some(found) = misplaced(path, value) {
+                    self.refuse(path.clone(), origin, found);
+                } else if self.enter(path, &origin) {
                     for (key, value) in entries {
                         self.visit(&path.child(key), value, given);
                     }
@@ -120,15 +127,8 @@ impl Found {
             }
             (kind, Some((setting, is_file))) => self.leaf(path, setting, is_file, kind, origin),
             (_, None) if is_section => {
-                let right = format!("give a section with {}", table::keys_of(path).join(", "));
-                self.refuse(
-                    path.clone(),
-                    origin,
-                    Wrong {
-                        wrong: "it is not a section".into(),
-                        right,
-                    },
-                );
+                let found = misplaced(path, value).unwrap_or_else(|| not_a_section(path));
+                self.refuse(path.clone(), origin, found);
             }
             (_, None) => {
                 self.bad.insert(path.clone());
@@ -210,6 +210,7 @@ impl Found {
         shown: String,
         origin: String,
     ) {
+        let fingerprint = fingerprint(&setting.kind, &typed);
         let typed = match (&setting.kind, typed) {
             (Kind::Switch, ValueKind::Boolean(true)) => {
                 self.sections.insert(path.clone(), origin.clone());
@@ -224,6 +225,7 @@ impl Found {
                 typed,
                 shown,
                 origin,
+                fingerprint,
             },
         );
     }
@@ -252,6 +254,63 @@ impl Found {
 /// The secret that a `_file` holds.
 fn secret_of(file: &SettingPath) -> SettingPath {
     file.sibling(file.name().trim_end_matches("_file"))
+}
+
+fn not_a_section(path: &SettingPath) -> Wrong {
+    let keys = match table::keys_of(path) {
+        _ if path.is_like("sources") => {
+            "each source's name and what holds for it, such as sources: {minchat: {auth: {tokens_file: ./tokens}}}".to_owned()
+        }
+        _ if path.is_like("routes") => format!("any of {}", ROUTED.join(", ")),
+        keys if keys.is_empty() => "names and their values".to_owned(),
+        keys => keys.join(", "),
+    };
+    wrong("it is not a section", format!("give a section with {keys}"))
+}
+
+/// What to say of a setting of a source that stands beside the sources instead of in one of them. A source may have such
+/// a name if it says what sources say.
+fn misplaced(path: &SettingPath, value: &Value) -> Option<Wrong> {
+    let any = SettingPath::dotted("sources.*");
+    let keys = table::keys_of(&any);
+    let is_source = match &value.kind {
+        ValueKind::Table(entries) => {
+            entries.is_empty() || entries.keys().any(|key| keys.contains(key))
+        }
+        _ => false,
+    };
+    if !path.is_like("sources.*") || is_source {
+        return None;
+    }
+    let places = table::places_in(&any, path.name());
+    let places: Vec<String> = places
+        .iter()
+        .map(|place| place.replace('*', "NAME"))
+        .collect();
+    (!places.is_empty()).then(|| {
+        wrong(
+            format!(
+                "{} stands beside the sources, and not in one of them",
+                path.name()
+            ),
+            format!(
+                "write it as {}, where NAME is that of a source",
+                places.join(" or ")
+            ),
+        )
+    })
+}
+
+/// Differs where a value does, or what is in the file that it names. So it can be told that a secret has changed,
+/// although no secret is kept to compare it with. It tells nothing of the value, as its key is random.
+fn fingerprint(kind: &Kind, value: &ValueKind) -> u64 {
+    static KEY: OnceLock<RandomState> = OnceLock::new();
+    let content = match (kind, value) {
+        (Kind::File, ValueKind::String(file)) => files::read(Path::new(file)).ok(),
+        _ => None,
+    };
+    let key = KEY.get_or_init(RandomState::new);
+    key.hash_one((format!("{value:?}"), content))
 }
 
 /// One URI is a list of one.

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::lane::{Lane, Loaded};
+use super::status::SpoolState;
 use super::ticket::Ticket;
 use crate::envelope::{Event, Sealer};
 use crate::metrics::DestinationMetrics;
-use crate::spool::{Appended, Batch, Cursor, Queue, Spool};
+use crate::spool::{Appended, Batch, Cursor, Queue, Refusal, Spool};
 
 /// How often is shown what only a look at the disk tells.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often the spool is asked whether it takes events.
+const ASK: Duration = Duration::from_secs(1);
 /// How long a disk is left alone from which nothing can be read.
 const REST: Duration = Duration::from_secs(1);
 
@@ -20,6 +23,11 @@ pub(super) struct Keeping {
     cursor: Cursor,
     rests_until: Option<Instant>,
     looked: Option<Instant>,
+    state: SpoolState,
+    /// The most bytes that a record of the last append took.
+    largest: u64,
+    /// When the spool is asked again whether it takes events. None while its answer is awaited.
+    asks_at: Option<Instant>,
 }
 
 impl Keeping {
@@ -30,12 +38,42 @@ impl Keeping {
             cursor: Cursor::new(queue, first),
             rests_until: None,
             looked: None,
+            state: SpoolState::Takes,
+            largest: 0,
+            asks_at: Some(Instant::now()),
+        }
+    }
+
+    /// Whether the spool takes this lane's events.
+    pub(super) fn state(&self) -> &SpoolState {
+        &self.state
+    }
+
+    /// The spool has taken an append, or would have, or this is why not.
+    pub(super) fn answered(&mut self, now: Instant, refusal: Option<&Refusal>) {
+        self.state = match refusal {
+            Some(refusal) => SpoolState::Refuses(refusal.to_string()),
+            None => SpoolState::Takes,
+        };
+        self.asks_at = Some(now + ASK);
+    }
+
+    /// Asks the spool from time to time whether it takes events, while the destination needs it or it refuses. While
+    /// nobody posts, because this destination is not ready, no append would show that it takes them again.
+    pub(super) fn ask<D>(&mut self, now: Instant, is_needed: bool, done: impl FnOnce() -> D)
+    where
+        D: FnOnce(Option<Refusal>) + Send + 'static,
+    {
+        let is_due = self.asks_at.is_some_and(|at| at <= now);
+        if is_due && (is_needed || self.state != SpoolState::Takes) {
+            self.asks_at = None;
+            self.spool.ask(self.cursor.queue(), self.largest, done());
         }
     }
 
     /// Appends these events under their numbers. `done` is told how that went, on another thread.
     pub(super) fn append(
-        &self,
+        &mut self,
         sealer: &Sealer,
         events: &[(u64, Arc<Event>)],
         done: impl FnOnce(Appended) + Send + 'static,
@@ -46,6 +84,7 @@ impl Keeping {
                 sealer.write_stored(event, bytes);
             });
         }
+        self.largest = batch.largest();
         self.spool.append(self.cursor.queue(), batch, done);
     }
 

@@ -7,7 +7,7 @@ use super::health::BrokerHealth;
 use super::keeping::Keeping;
 use super::lane::{Answer, Condemned, Lane, Notice, Steps};
 use super::mailbox::Mailbox;
-use super::status::LaneStatus;
+use super::status::{LaneStatus, SpoolState};
 use super::ticket::{DeadLetterTicket, Ticket};
 use super::window::BrokerWindow;
 use super::{Delivery, KeptDeadLetters};
@@ -15,7 +15,7 @@ use crate::envelope::{Event, EventType, Verdict};
 use crate::metrics::DestinationMetrics;
 use crate::publish::{Class, Failure, Publisher, Report};
 use crate::route::Destination;
-use crate::spool::Appended;
+use crate::spool::{Appended, Refusal};
 
 /// What an owner is told.
 pub(super) enum Message {
@@ -27,6 +27,8 @@ pub(super) enum Message {
     DeadLettered { condemned: Condemned, taken: bool },
     /// From the spool's writer.
     Appended(Appended),
+    /// From the spool's writer: why it would take no events now, if so.
+    SpoolAsked(Option<Refusal>),
     /// Open again what was opened by name.
     Reopen,
     /// Take nothing more; until then, what is in flight may still be confirmed.
@@ -161,7 +163,15 @@ impl Owner {
                 self.lane.dead_lettered(now, condemned, taken, steps);
             }
             Message::Appended(Appended { upto, refusal }) => {
+                if let Some(keeping) = &mut self.keeping {
+                    keeping.answered(now, refusal.as_ref());
+                }
                 self.lane.appended(now, upto, refusal, steps);
+            }
+            Message::SpoolAsked(refusal) => {
+                if let Some(keeping) = &mut self.keeping {
+                    keeping.answered(now, refusal.as_ref());
+                }
             }
             Message::Reopen => self.publisher.reopen(),
             Message::Stop { .. } => {}
@@ -175,7 +185,7 @@ impl Owner {
             self.tell(notice);
         }
         if !steps.append.is_empty()
-            && let Some(keeping) = &self.keeping
+            && let Some(keeping) = &mut self.keeping
         {
             let mailbox = Arc::clone(&self.mailbox);
             let current = self.delivery.current();
@@ -339,11 +349,18 @@ impl Owner {
         self.metrics.pending(self.lane.pending());
         self.status.holds(self.lane.pending(), self.lane.kept());
         self.status.beat(now);
-        let spool_takes = self.lane.spool_takes(now);
-        self.status
-            .shows(self.lane.reached(), self.lane.outage(now), spool_takes);
+        let spool = self.keeping.as_ref();
+        let spool = spool.map_or(&SpoolState::Off, Keeping::state);
+        let (reached, outage) = (self.lane.reached(), self.lane.outage(now));
+        self.status.shows(reached, outage, spool);
+        let needs_spool = !reached || outage.is_some();
         if let Some(keeping) = &mut self.keeping {
             keeping.show(now, &self.lane, &self.metrics);
+            let mailbox = &self.mailbox;
+            keeping.ask(now, needs_spool, || {
+                let mailbox = Arc::clone(mailbox);
+                move |refusal| mailbox.push(Message::SpoolAsked(refusal))
+            });
         }
     }
 }

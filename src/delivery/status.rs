@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 /// How long an owner may be silent and still count as living. A sync of a sick disk takes seconds.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// What stands before the reason why only the spool takes events.
-const INTO_THE_SPOOL: &str = "takes events into the spool: ";
+/// Why the broker takes no events at the start.
+const NOT_REACHED: &str = "not reached yet";
 
 /// See the module.
 #[derive(Debug)]
@@ -25,7 +25,19 @@ pub(super) struct LaneStatus {
 #[derive(Debug)]
 struct Readiness {
     ready: bool,
-    detail: String,
+    /// Why the broker takes no events. Empty: it takes them.
+    broker: String,
+    spool: SpoolState,
+}
+
+/// Whether the spool takes a lane's events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum SpoolState {
+    /// The spool is off.
+    Off,
+    Takes,
+    /// It takes none, and this is why.
+    Refuses(String),
 }
 
 impl LaneStatus {
@@ -35,7 +47,8 @@ impl LaneStatus {
             beat: AtomicU64::new(0),
             readiness: Mutex::new(Readiness {
                 ready: false,
-                detail: "not reached yet".to_owned(),
+                broker: NOT_REACHED.to_owned(),
+                spool: SpoolState::Off,
             }),
             pending: AtomicUsize::new(0),
             spooled: AtomicU64::new(0),
@@ -75,40 +88,95 @@ impl LaneStatus {
     }
 
     /// Shows whether the destination takes events: by its broker, or by the spool.
-    pub(super) fn shows(&self, reached: bool, outage: Option<&str>, spool_takes: bool) {
-        let ready = reached && outage.is_none() || spool_takes;
-        let (by, why) = match (outage, spool_takes) {
-            (Some(outage), true) => (INTO_THE_SPOOL, outage),
-            (Some(outage), false) => ("", outage),
-            (None, _) if reached => ("", ""),
-            (None, true) => (INTO_THE_SPOOL, "not reached yet"),
-            (None, false) => ("not reached yet", ""),
+    pub(super) fn shows(&self, reached: bool, outage: Option<&str>, spool: &SpoolState) {
+        let broker = match outage {
+            Some(outage) => outage,
+            None if reached => "",
+            None => NOT_REACHED,
         };
         let mut readiness = self.lock();
-        readiness.ready = ready;
-        let detail = &mut readiness.detail;
-        if detail.strip_prefix(by) != Some(why) {
-            detail.clear();
-            detail.push_str(by);
-            detail.push_str(why);
+        readiness.ready = broker.is_empty() || *spool == SpoolState::Takes;
+        if readiness.broker != broker {
+            broker.clone_into(&mut readiness.broker);
+        }
+        if readiness.spool != *spool {
+            spool.clone_into(&mut readiness.spool);
         }
     }
 
     /// Whether the broker takes events, and why not, whatever the spool does.
     pub(super) fn broker(&self) -> String {
-        let (_, detail) = self.readiness();
-        let why = detail.strip_prefix(INTO_THE_SPOOL);
-        why.map_or(detail.clone(), str::to_owned)
+        self.lock().broker.clone()
     }
 
+    /// Whether the destination takes events; why not, or why only by the spool.
     pub(super) fn readiness(&self) -> (bool, String) {
         let readiness = self.lock();
-        (readiness.ready, readiness.detail.clone())
+        let broker = readiness.broker.as_str();
+        let detail = match &readiness.spool {
+            _ if broker.is_empty() => String::new(),
+            SpoolState::Off => broker.to_owned(),
+            SpoolState::Takes => format!("takes events into the spool: {broker}"),
+            SpoolState::Refuses(why) => format!("{broker}; {why}"),
+        };
+        (readiness.ready, detail)
     }
 
     fn lock(&self) -> MutexGuard<'_, Readiness> {
         self.readiness
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destination_is_ready_while_its_broker_or_the_spool_takes_events() {
+        let full = SpoolState::Refuses("the spool is full: why".to_owned());
+        let takes = SpoolState::Takes;
+        for (reached, outage, spool, ready, detail) in [
+            (true, None, &takes, true, ""),
+            (true, None, &SpoolState::Off, true, ""),
+            (true, None, &full, true, ""),
+            (
+                false,
+                None,
+                &takes,
+                true,
+                "takes events into the spool: not reached yet",
+            ),
+            (false, None, &SpoolState::Off, false, "not reached yet"),
+            (
+                false,
+                None,
+                &full,
+                false,
+                "not reached yet; the spool is full: why",
+            ),
+            (
+                true,
+                Some("away"),
+                &takes,
+                true,
+                "takes events into the spool: away",
+            ),
+            (true, Some("away"), &SpoolState::Off, false, "away"),
+            (
+                false,
+                Some("away"),
+                &full,
+                false,
+                "away; the spool is full: why",
+            ),
+        ] {
+            let status = LaneStatus::new();
+            status.shows(reached, outage, spool);
+            assert_eq!(status.readiness(), (ready, detail.to_owned()));
+            let broker = outage.unwrap_or(if reached { "" } else { "not reached yet" });
+            assert_eq!(status.broker(), broker);
+        }
     }
 }

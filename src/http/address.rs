@@ -1,8 +1,9 @@
 //! What a webhook's URL says: `/webhooks/{source}` or `/webhooks/{source}/{kind}`.
 
 use actix_web::http::Uri;
+use actix_web::http::header::HeaderMap;
 
-use super::problem::{Problem, Slug};
+use super::problem::Problem;
 use super::query::{self, Parameter};
 
 /// The parts of a webhook's URL. Names are compared as they stand: none of them needs an escape.
@@ -35,17 +36,39 @@ impl<'a> Address<'a> {
     /// The query says something about a dry run that is neither yes nor no. Such a webhook is never published.
     pub(super) fn dry_run(&self) -> Result<bool, Problem> {
         let query = self.query.unwrap_or_default();
-        let resembling = query::count_resembling(query, "dryrun");
+        let resembling = query::names_resembling(query, "dryrun");
         let asked = match query::parameter(query, "dry_run") {
-            Parameter::Absent if resembling == 0 => Some(false),
-            Parameter::Once(value) if resembling == 1 => truth(&value),
+            Parameter::Absent if resembling.is_empty() => Some(false),
+            Parameter::Once(value) if resembling.len() == 1 => truth(&value),
             _ => None,
         };
-        asked.ok_or(Problem::new(
-            Slug::InvalidParameter,
-            "the parameter for a dry run is given once, as dry_run=true or dry_run=false; nothing was published",
-        ))
+        asked.ok_or_else(|| {
+            let misspelled = resembling.iter().find(|name| *name != b"dry_run");
+            invalid("parameter", misspelled.map_or(b"dry_run", Vec::as_slice))
+        })
     }
+}
+
+/// A header that looks as if a dry run were asked for by it is no way to ask, and such a webhook is never published.
+///
+/// # Errors
+/// There is one.
+pub(super) fn no_dry_run_by_header(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut names = headers.keys().map(|name| name.as_str().as_bytes());
+    match names.find(|name| query::resembles(name, "dryrun")) {
+        Some(name) => Err(invalid("header", name)),
+        None => Ok(()),
+    }
+}
+
+/// What has this name is no way to ask for a dry run.
+fn invalid(what: &str, name: &[u8]) -> Problem {
+    const LONGEST: usize = 40;
+    let name = String::from_utf8_lossy(&name[..name.len().min(LONGEST)]);
+    Problem::invalid_parameter(format!(
+        "the {what} {name:?} does not say whether this is a dry run: say it once, by dry_run=true or dry_run=false in \
+         the URL; nothing was published"
+    ))
 }
 
 /// The usual spellings of yes and no. A parameter without a value says yes.
@@ -59,6 +82,7 @@ fn truth(value: &[u8]) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::problem::Slug;
     use super::*;
 
     #[test]
@@ -97,7 +121,9 @@ mod tests {
     fn a_dry_run_is_asked_for_in_the_usual_spellings_and_nothing_like_it_is_overlooked() {
         for (query, asked) in [
             ("token=x", Some(false)),
-            ("no_dry_run=true", Some(false)),
+            ("no_dry_run=true", None),
+            ("x_dry_run=true", None),
+            ("dry_rum=true", None),
             ("dry_run", Some(true)),
             ("dry_run=", Some(true)),
             ("dry_run=1", Some(true)),

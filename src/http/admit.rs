@@ -7,7 +7,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, UPGRADE};
 use actix_web::http::{Method, StatusCode, Version};
 
-use super::address::Address;
+use super::address::{self, Address};
 use super::auth::{self, Entry, Head};
 use super::body::{self, Bounds};
 use super::encoding::Encoding;
@@ -51,6 +51,7 @@ impl<'a> Admitted<'a> {
         };
         let said = said_kind(address)?;
         let dry_run = address.dry_run()?;
+        address::no_dry_run_by_header(headers)?;
         let encoding = Encoding::of(headers)?;
         let declared = body::declared(headers);
         bounds.admit(declared)?;

@@ -54,5 +54,5 @@ mod webhooks;
 
 pub use edge::{Change, Edge};
 pub use problem::Slug;
-pub use server::{Addresses, Behind, Bound, bind};
+pub use server::{Addresses, Behind, BindError, Bound, bind};
 pub use stop::Stopper;

@@ -1,5 +1,7 @@
 //! The limit on open files, which every connection counts against.
 
+use std::io;
+
 /// What the bridge opens besides connections of the webhook listener: brokers, spool, runtime, the admin listener, and
 /// connections that are being closed.
 const BESIDES: u64 = 1024;
@@ -19,7 +21,7 @@ pub(super) struct Room {
 ///
 /// # Errors
 /// When the limit is too low for anything.
-pub(super) fn room(wanted: Room) -> Result<Room, String> {
+pub(super) fn room(wanted: Room) -> io::Result<Room> {
     let limit = match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => limit,
         Err(error) => {
@@ -28,9 +30,9 @@ pub(super) fn room(wanted: Room) -> Result<Room, String> {
         }
     };
     if limit < LEAST {
-        return Err(format!(
+        return Err(io::Error::other(format!(
             "the limit on open files is {limit}: the bridge needs {LEAST} at least (ulimit -n, LimitNOFILE)"
-        ));
+        )));
     }
     let room = room_of(limit, wanted);
     if room != wanted {

@@ -199,6 +199,14 @@ impl Problem {
         }
     }
 
+    /// 400: which parameter, and what would be right.
+    pub(super) fn invalid_parameter(detail: String) -> Self {
+        Self {
+            detail: Cow::Owned(detail),
+            ..Self::new(Slug::InvalidParameter, "")
+        }
+    }
+
     /// 429: more than a limit allows, until so many seconds have passed.
     pub(super) fn too_many(detail: &'static str, retry_after: u64) -> Self {
         Self {

@@ -27,21 +27,31 @@ pub(super) fn parameter<'a>(query: &'a str, name: &str) -> Parameter<'a> {
     }
 }
 
-/// Counts the parameters whose name has these letters, whatever their case and whatever stands between them.
+/// The names of the parameters that look like the one with these letters, in their order; see [`resembles`].
 ///
 /// This is for parameters that must not be overlooked: what is percent-encoded twice, and what stands behind another
 /// separator than `&`, counts too.
-pub(super) fn count_resembling(query: &str, letters: &str) -> usize {
+pub(super) fn names_resembling(query: &str, letters: &str) -> Vec<Vec<u8>> {
     let once = decoded(query.as_bytes());
     let pieces = decoded(&once);
     let pieces = pieces.split(|byte| matches!(byte, b'&' | b';' | b'?' | b'#'));
-    pieces
-        .filter(|piece| {
-            let name = piece.split(|byte| *byte == b'=').next().unwrap_or_default();
-            let name = name.iter().filter(|byte| byte.is_ascii_alphabetic());
-            name.map(u8::to_ascii_lowercase).eq(letters.bytes())
-        })
-        .count()
+    let names = pieces.map(|piece| piece.split(|byte| *byte == b'=').next().unwrap_or_default());
+    let names = names.filter(|name| resembles(name, letters));
+    names.map(<[u8]>::to_vec).collect()
+}
+
+/// Whether these letters are in a name, whatever their case and whatever stands between and around them, or all but one
+/// of them.
+pub(super) fn resembles(name: &[u8], letters: &str) -> bool {
+    let is_missing = |letter: &u8| !name.iter().any(|byte| byte.eq_ignore_ascii_case(letter));
+    if letters.bytes().filter(is_missing).count() > 1 {
+        return false;
+    }
+    let name = name.iter().filter(|byte| byte.is_ascii_alphabetic());
+    let name: String = name
+        .map(|byte| char::from(byte.to_ascii_lowercase()))
+        .collect();
+    name.contains(letters) || strsim::osa_distance(&name, letters) <= 1
 }
 
 /// Undoes percent-encoding. A percent sign that encodes nothing stands for itself.
@@ -107,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_resembles_a_name_is_counted_wherever_it_stands() {
+    fn what_resembles_a_name_is_found_wherever_it_stands() {
         for (query, count) in [
             ("", 0),
             ("dry_run", 1),
@@ -122,9 +132,11 @@ mod tests {
             ("+dry+run=1", 1),
             ("dry_run[0]=1", 1),
             ("dry_run%00=1", 1),
-            ("no_dry_run=1&dry=1&x=dry_run", 0),
+            ("no_dry_run=1&x_dry_run=1&dry_run_only", 3),
+            ("dry_rum=1&dyr_run=1&dryrn=1&drry-run=1", 4),
+            ("token=dry_run&run=1&dry=1&x=dry_run", 0),
         ] {
-            assert_eq!(count_resembling(query, "dryrun"), count, "{query}");
+            assert_eq!(names_resembling(query, "dryrun").len(), count, "{query}");
         }
     }
 }

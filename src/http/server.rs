@@ -45,6 +45,16 @@ pub struct Addresses {
     pub admin: SocketAddr,
 }
 
+/// Why the listeners can't be had.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct BindError {
+    /// The listener, or the setting.
+    pub what: String,
+    /// Why.
+    pub source: io::Error,
+}
+
 /// One listener, bound but not serving yet, and its connections.
 struct Listening {
     server: Server,
@@ -79,18 +89,21 @@ const UNEVEN_SHARE: usize = 512;
 /// Binds both listeners. Nothing is served before [`Bound::run`].
 ///
 /// # Errors
-/// When an address is taken or not the machine's.
+/// When an address is taken or not the machine's. It is told which.
 pub fn bind(
     settings: &Settings,
     admin: &AdminSettings,
     sources: &[SourceSettings],
     behind: Behind,
-) -> io::Result<Bound> {
+) -> Result<Bound, BindError> {
     let room = open_files::room(Room {
         webhooks: settings.max_connections,
         admin: ADMIN_CONNECTIONS,
     })
-    .map_err(io::Error::other)?;
+    .map_err(|source| BindError {
+        what: "http.max_connections".to_owned(),
+        source,
+    })?;
     let phase = Arc::new(SharedPhase::new());
     let shown = (
         behind.delivery.clone(),
@@ -98,10 +111,20 @@ pub fn bind(
         phase.clone(),
     );
     let generation = behind.delivery.current();
-    let edge = Edge::new(settings, sources, generation, behind.metrics.clone())
-        .map_err(|why| io::Error::other(format!("http.tls: {why}")))?;
-    let (webhooks, webhooks_at) = webhook_listener(settings, room.webhooks, &edge, behind, &phase)?;
-    let (admin, admin_at) = admin_listener(settings, admin, room.admin, shown)?;
+    let edge = Edge::new(settings, sources, generation, behind.metrics.clone()).map_err(|why| {
+        BindError {
+            what: "http.tls".to_owned(),
+            source: io::Error::other(why.to_string()),
+        }
+    })?;
+    let failed = |setting: &str, address: SocketAddr| {
+        let what = format!("can't listen on {address} ({setting})");
+        |source| BindError { what, source }
+    };
+    let (webhooks, webhooks_at) = webhook_listener(settings, room.webhooks, &edge, behind, &phase)
+        .map_err(failed("http.listen", settings.listen))?;
+    let (admin, admin_at) = admin_listener(settings, admin, room.admin, shown)
+        .map_err(failed("admin.listen", admin.listen))?;
     Ok(Bound {
         webhooks,
         admin,

@@ -197,10 +197,15 @@ pub(crate) fn is_whsec(text: &str) -> bool {
     super::auth::standard_webhooks::key(text).is_some()
 }
 
-/// A network, or one address as the network of itself.
+/// A network, or one address as the network of itself. Numbers with a leading zero are none: other programs read them as
+/// octal.
 pub(crate) fn network(text: &str) -> Option<IpNet> {
-    let network = text.parse::<IpNet>().ok();
-    network.or_else(|| Some(IpNet::from(text.parse::<IpAddr>().ok()?)))
+    let Some((address, length)) = text.split_once('/') else {
+        return Some(IpNet::from(text.parse::<IpAddr>().ok()?));
+    };
+    let is_number = length == "0" || !length.starts_with(['0', '+']);
+    let length = length.parse().ok().filter(|_| is_number)?;
+    IpNet::new(address.parse().ok()?, length).ok()
 }
 
 fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {

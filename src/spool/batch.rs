@@ -38,6 +38,15 @@ impl Batch {
         self.records.len()
     }
 
+    /// The most bytes that one of its records takes on disk.
+    pub fn largest(&self) -> u64 {
+        let lengths = self
+            .records
+            .iter()
+            .map(|record| record.end() - record.start);
+        lengths.max().unwrap_or(0) as u64
+    }
+
     /// Puts a record in. Its number is higher than that of the one before; `received` is in
     /// microseconds since 1970; `body` appends at least one byte and changes none.
     pub fn push(&mut self, number: u64, received: u64, body: impl FnOnce(&mut Vec<u8>)) {

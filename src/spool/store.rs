@@ -243,6 +243,44 @@ impl Store {
             .collect()
     }
 
+    /// Why a record of so many bytes would not be appended to this queue now, if so. After a failure of the disk, it is
+    /// tried by a segment that has room for one.
+    pub fn refuses(&mut self, now: Instant, place: usize, bytes: u64) -> Option<Refusal> {
+        let has_failed = match &self.queues[place].rests {
+            Some((until, refusal)) if now < *until => return Some(refusal.clone()),
+            rests => rests.is_some(),
+        };
+        if let Err(error) = self.check_in_place() {
+            return Some(Refusal::Disk(error.to_string()));
+        }
+        match self.has_room(place, bytes, has_failed) {
+            Ok(refusal) => {
+                self.queues[place].rests = None;
+                refusal
+            }
+            Err(error) => Some(self.queues[place].failed(&*self.disk, now, &error)),
+        }
+    }
+
+    fn has_room(&mut self, place: usize, bytes: u64, try_it: bool) -> io::Result<Option<Refusal>> {
+        const BEGIN: u64 = HEADER as u64;
+        let active = self.queues[place].active.as_ref();
+        let needed = match active.filter(|_| self.fits(place, bytes)) {
+            Some(active) => (active.written + bytes).saturating_sub(active.allocated),
+            None => BEGIN + bytes,
+        };
+        if needed > 0
+            && let Err(full) = self.allowance(place, needed)?
+        {
+            return Ok(Some(full));
+        }
+        if try_it && self.queues[place].active.is_none() {
+            self.begin_segment(place, self.queues[place].next)?;
+            self.queues[place].grow(BEGIN, BEGIN + bytes)?;
+        }
+        Ok(None)
+    }
+
     /// Writes a batch and syncs nothing but what is closed with it.
     fn write(&mut self, now: Instant, place: usize, batch: &mut Batch) -> Option<Refusal> {
         if let Some((until, refusal)) = &self.queues[place].rests
@@ -274,11 +312,7 @@ impl Store {
     ) -> io::Result<Result<usize, Refusal>> {
         let start = batch.records[from].start as u64;
         let length = |upto: usize| batch.records[upto].end() as u64 - start;
-        let active = self.queues[place].active.as_ref();
-        let fits = active.is_some_and(|active| {
-            active.written + length(from) <= self.sizes.segment || active.written == HEADER as u64
-        });
-        if !fits {
+        if !self.fits(place, length(from)) {
             if let Err(full) = self.allowance(place, HEADER as u64 + length(from))? {
                 return Ok(Err(full));
             }
@@ -321,6 +355,14 @@ impl Store {
         active.written_next = batch.records[upto].number + 1;
         owned.appended_lately = true;
         Ok(Ok(upto + 1 - from))
+    }
+
+    /// Whether a record of so many bytes belongs into the active segment.
+    fn fits(&self, place: usize, bytes: u64) -> bool {
+        let active = self.queues[place].active.as_ref();
+        active.is_some_and(|active| {
+            active.written + bytes <= self.sizes.segment || active.written == HEADER as u64
+        })
     }
 
     /// How many more bytes a queue may take up, if it is as many as it needs.

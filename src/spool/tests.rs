@@ -230,10 +230,20 @@ impl Scene {
         self.queue(place).mark(mark);
     }
 
+    /// Asks whether a record would be refused, which changes nothing that is there.
+    fn ask(&mut self) {
+        let place = self.rng.usize(..QUEUES.len());
+        let (now, bytes) = (self.now, self.rng.u64(..10_000));
+        let place = self.store().queue(&name(place)).0;
+        let refusal = self.store().refuses(now, place, bytes);
+        assert!(!matches!(&refusal, Some(Refusal::Full(why)) if why.is_empty()));
+    }
+
     fn step(&mut self) {
         self.now += Duration::from_millis(self.rng.u64(..400));
         match self.rng.u32(..100) {
-            0..50 => self.append(),
+            0..40 => self.append(),
+            40..50 => self.ask(),
             50..70 => self.mark(),
             70..80 => {
                 let all = self.rng.bool();
@@ -652,6 +662,44 @@ fn a_dead_letter_that_was_kept_survives_a_loss_of_power_and_counts_in_the_size_o
             next.store.usage.room(0) < 200 << 10,
             "it is counted at the start too"
         );
+    }
+}
+
+#[test]
+fn who_asks_is_told_what_an_append_would_be_told() {
+    for seed in 0..20 {
+        let mut run = OneQueue::open(&SimulatedDisk::new(seed, u64::MAX / 4));
+        let (place, began) = (run.place, Instant::now());
+        let late = began + Duration::from_secs(60);
+        let asks = |run: &mut OneQueue, now, bytes| run.store.refuses(now, place, bytes);
+        assert_eq!(asks(&mut run, began, 1000), None);
+        assert!(run.store.is_empty(), "without a failure nothing is tried");
+        run.append(0..3, 1000);
+        let too_large = asks(&mut run, began, 256 << 10);
+        assert!(matches!(too_large, Some(Refusal::Full(_))), "{too_large:?}");
+        let broken = Faults {
+            writes: 1000,
+            syncs: 1000,
+            others: 0,
+        };
+        run.disk.fail(broken);
+        let mut batch = Batch::new();
+        batch.push(3, 0, |bytes| bytes.resize(bytes.len() + 1000, 1));
+        let refused = run.store.append(began, &mut [(place, batch)]);
+        assert!(
+            matches!(&refused[..], [(3, Some(Refusal::Disk(_)))]),
+            "{refused:?}"
+        );
+        for now in [began, late] {
+            let still = asks(&mut run, now, 1000);
+            assert!(matches!(still, Some(Refusal::Disk(_))), "{still:?}");
+        }
+        run.disk.fail(Faults::default());
+        assert_eq!(asks(&mut run, late + Duration::from_secs(60), 1000), None);
+        run.append(3..5, 1000);
+        run.disk.crash();
+        let next = OneQueue::open(&run.disk);
+        assert_eq!(next.read(0), ((0..5).collect(), 0), "seed {seed}");
     }
 }
 

@@ -43,6 +43,7 @@ pub trait Watcher: Send + Sync {
 }
 
 type Done = Box<dyn FnOnce(Appended) + Send>;
+type Told = Box<dyn FnOnce(Option<Refusal>) + Send>;
 
 enum Command {
     Open {
@@ -53,6 +54,11 @@ enum Command {
         queue: Arc<Queue>,
         batch: Batch,
         done: Done,
+    },
+    Ask {
+        queue: Arc<Queue>,
+        bytes: u64,
+        told: Told,
     },
     Close,
 }
@@ -196,6 +202,18 @@ impl Spool {
         }
     }
 
+    /// Asks whether a record of so many bytes would be refused now. `told` is called on the writer's thread; not at all
+    /// once the spool is closed.
+    pub fn ask(
+        &self,
+        queue: &Arc<Queue>,
+        bytes: u64,
+        told: impl FnOnce(Option<Refusal>) + Send + 'static,
+    ) {
+        let (queue, told) = (Arc::clone(queue), Box::new(told));
+        let _ = self.send(Command::Ask { queue, bytes, told });
+    }
+
     /// Keeps a dead letter that no destination takes, as a file of this name, whole and synced.
     ///
     /// # Errors
@@ -270,6 +288,10 @@ impl Writer {
                         let (place, _) = self.store.queue(queue.name());
                         batches.push((place, batch));
                         dones.push(done);
+                    }
+                    Command::Ask { queue, bytes, told } => {
+                        let (place, _) = self.store.queue(queue.name());
+                        told(self.store.refuses(Instant::now(), place, bytes));
                     }
                     Command::Close => closing = true,
                 }

@@ -369,9 +369,40 @@ fn nothing_that_looks_like_a_dry_run_is_ever_published() {
         "?x=1;dry_run=true",
         "?x=1%26dry_run=true",
         "?dry%255Frun=true",
+        "?x_dry_run=true",
+        "?x-dry-run",
+        "?no_dry_run=1",
+        "?dry_run_only=1",
+        "?isDryRun=true",
+        "?dry_rum=true",
+        "?dyr_run=true",
+        "?dryrn",
     ] {
         let problem = assert_problem(post(query), 400, "invalid-parameter").json();
         assert!(problem["dead_letter_id"].is_null(), "{query}");
+    }
+    for (query, name) in [
+        ("?token=x&x_dry_run=true", "\"x_dry_run\""),
+        ("?dry_run=maybe", "\"dry_run\""),
+        ("?dry_run=true&DryRun=true", "\"DryRun\""),
+    ] {
+        let problem = assert_problem(post(query), 400, "invalid-parameter").json();
+        let detail = problem["detail"].as_str().expect("it says why");
+        assert!(
+            detail.contains(&format!("the parameter {name} ")),
+            "{detail}"
+        );
+    }
+    for header in ["Dry-Run", "X-Dry-Run", "x-minchat-dryrun", "dry_run"] {
+        for query in ["", "?dry_run=true", "?dry_run=false"] {
+            let target = format!("/webhooks/open{query}");
+            let request = Request::post(&target, payload()).with(header, "true");
+            let answer = request.send_to(bridge.webhooks());
+            let problem = assert_problem(answer, 400, "invalid-parameter").json();
+            let detail = problem["detail"].as_str().expect("it says why");
+            let named = format!("the header \"{}\" ", header.to_ascii_lowercase());
+            assert!(detail.contains(&named), "{detail}");
+        }
     }
     assert_eq!(bridge.metric(&["webhooks_accepted_total"]), 0.0);
     assert_eq!(bridge.metric(&["lane_events_total"]), 0.0);
@@ -380,7 +411,8 @@ fn nothing_that_looks_like_a_dry_run_is_ever_published() {
         "?dry_run=0",
         "?dry_run=No",
         "?dry_run=off",
-        "?no_dry_run=1",
+        "?dry=1",
+        "?run=dry",
         "?x&y=%",
     ];
     for query in published {

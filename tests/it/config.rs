@@ -241,3 +241,188 @@ fn each_configuration_in_the_readme_holds() {
         );
     }
 }
+
+/// What `check` says of this file, whose `$DIR` is the directory that it is in, with these files beside it.
+fn checked(yaml: &str, files: &[(&str, &str)]) -> Ended {
+    let (dir, path) = file(yaml);
+    let text = yaml.replace("$DIR", &dir.path().display().to_string());
+    fs::write(&path, text).expect("it can be written");
+    for (name, text) in files {
+        fs::write(dir.path().join(name), text).expect("it can be written");
+    }
+    run(bridge(&["check", "--config"]).arg(&path))
+}
+
+#[test]
+#[rustfmt::skip]
+fn what_stands_at_the_wrong_place_is_told_with_the_right_one() {
+    let source = "a: {auth: {none: true}}";
+    for (yaml, told) in [
+        (format!("sources: {{{source}, allow_from: [10.0.0.0/8]}}"), "sources.allow_from (FILE:1): allow_from stands beside the sources, and not in one of them; write it as sources.NAME.allow_from, where NAME is that of a source"),
+        (format!("sources: {{{source}, rate_limit: {{per_second: 1, burst: 1}}}}"), "write it as sources.NAME.rate_limit,"),
+        (format!("sources: {{{source}, auth: {{tokens_file: ./tokens}}}}"), "write it as sources.NAME.auth,"),
+        (format!("sources: {{{source}, uri: /x}}"), "write it as sources.NAME.uri,"),
+        (format!("sources: {{{source}, tokens: [x]}}"), "write it as sources.NAME.auth.tokens,"),
+        (format!("sources: {{{source}, tokens_file: ./tokens}}"), "write it as sources.NAME.auth.tokens_file,"),
+        (format!("sources: {{{source}, secrets: [x]}}"), "write it as sources.NAME.auth.hmac.secrets or sources.NAME.auth.standard_webhooks.secrets,"),
+        (format!("sources: {{{source}, none: true}}"), "write it as sources.NAME.auth.none,"),
+        (format!("sources: {{{source}, b: x}}"), "sources.b (FILE:1): it is not a section; give a section with uri, prefix, rate_limit, auth, allow_from, trusted_proxies"),
+        ("sources: [a]".to_owned(), "sources (FILE:1): it is not a section; give a section with each source's name and what holds for it, such as sources: {minchat: {auth: {tokens_file: ./tokens}}}"),
+        (format!("sources: {{{source}}}\nroutes: x"), "routes (FILE:2): it is not a section; give a section with any of ai-agent.action, message.sent,"),
+        (format!("sources: {{{source}}}\nkafka: {{bootstrap_servers: a, properties: x}}"), "kafka.properties (FILE:2): it is not a section; give a section with names and their values"),
+    ] {
+        let (_dir, path) = file(&format!("{yaml}\n"));
+        let ended = run(bridge(&["check", "--config"]).arg(&path));
+        assert_eq!(ended.code, CONFIGURATION, "{yaml}");
+        let told = told.replace("FILE", &path.display().to_string());
+        assert!(ended.stderr.contains(&told), "{yaml}: {}", ended.stderr);
+        assert!(!ended.stderr.contains("with \n") && !ended.stderr.trim_end().ends_with("with"), "{}", ended.stderr);
+    }
+    let names = "sources: {auth: {auth: {none: true}}, uri: {uri: /x, auth: {none: true}}}";
+    assert_eq!(checked(names, &[]).code, OK, "a source may have such a name");
+}
+
+#[test]
+fn nothing_in_what_is_told_is_hidden() {
+    for hidden in [
+        '\u{200b}', '\u{202e}', '\u{2066}', '\u{feff}', '\u{a0}', '\u{ad}',
+    ] {
+        let escape = format!("\\u{{{:x}}}", u32::from(hidden));
+        for yaml in [
+            format!("http: {{lis{hidden}ten: '127.0.0.1:1'}}"),
+            format!("http: {{listen: '127.0.0.1{hidden}:1'}}"),
+            format!("http: {{max_body: '1{hidden}0KiB'}}"),
+            format!("sources: {{min{hidden}chat: {{auth: {{none: true}}}}}}"),
+            format!("sources: {{a: {{auth: {{tokens_file: 'to{hidden}kens'}}}}}}"),
+            format!("log: {{level: 'in{hidden}fo'}}"),
+            format!("routes: {{'message{hidden}.sent': {{}}}}"),
+        ] {
+            let ended = checked(&yaml, &[]);
+            assert_eq!(ended.code, CONFIGURATION, "{yaml:?}");
+            assert!(
+                ended.stderr.contains(&escape),
+                "{yaml:?}: {:?}",
+                ended.stderr
+            );
+            assert!(!ended.stderr.contains(hidden), "{:?}", ended.stderr);
+        }
+        let (dir, path) = file(&format!(
+            "sources: {{a: {{auth: {{none: true}}}}}}\nfile: {{dir: 'eve{hidden}nts'}}\n"
+        ));
+        let shown = run(bridge(&["config", "--config"])
+            .arg(&path)
+            .current_dir(dir.path()));
+        assert_eq!(shown.code, OK, "{}", shown.stderr);
+        assert!(!shown.stdout.contains(hidden), "{:?}", shown.stdout);
+        // It can be read back.
+        fs::write(&path, &shown.stdout).expect("there is room");
+        let again = run(bridge(&["config", "--config"])
+            .arg(&path)
+            .current_dir(dir.path()));
+        let dirs = |ended: &Ended| {
+            let line = ended.stdout.lines().find(|line| line.contains("nts\""));
+            line.map(|line| line.split('#').next().map(str::to_owned))
+        };
+        assert_eq!(dirs(&again), dirs(&shown), "{}", again.stderr);
+        assert!(dirs(&shown).is_some(), "{}", shown.stdout);
+    }
+}
+
+#[test]
+fn a_network_with_leading_zeros_is_refused() {
+    for key in ["allow_from", "trusted_proxies"] {
+        for network in ["010.0.0.0/8", "10.0.0.010", "10.000.0.0/8", "10.0.0.0/08"] {
+            let yaml = format!("sources: {{a: {{auth: {{none: true}}, {key}: ['{network}']}}}}");
+            let ended = checked(&yaml, &[]);
+            assert_eq!(ended.code, CONFIGURATION, "{network}");
+            let told = format!("\"{network}\" has a number with a leading zero");
+            assert!(ended.stderr.contains(&told), "{}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn quotes_around_a_secret_in_its_file_are_refused() {
+    const SECRET: &str = "4f1c09d2b7a85e63f0d9187c2ab4e536";
+    const WHSEC: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    for (open, close) in [
+        ("\"", "\""),
+        ("'", "'"),
+        ("`", "`"),
+        ("“", "”"),
+        (" \"", "\" "),
+    ] {
+        for (auth, name, secret) in [
+            ("tokens_file: $DIR/secrets", "token", SECRET),
+            (
+                "hmac: {secrets_file: $DIR/secrets, timestamp_header: x-at}",
+                "secret",
+                SECRET,
+            ),
+            (
+                "standard_webhooks: {secrets_file: $DIR/secrets}",
+                "secret",
+                WHSEC,
+            ),
+        ] {
+            let yaml = format!("sources: {{a: {{auth: {{{auth}}}}}}}");
+            let text = format!("{open}{secret}{close}\n");
+            let ended = checked(&yaml, &[("secrets", &text)]);
+            assert_eq!(ended.code, CONFIGURATION, "{text}: {}", ended.stdout);
+            let told = format!("{name} 1 is in quotes, which would be a part of it");
+            assert!(ended.stderr.contains(&told), "{}", ended.stderr);
+            assert!(!ended.stderr.contains(secret), "{}", ended.stderr);
+            assert_eq!(checked(&yaml, &[("secrets", secret)]).code, OK);
+        }
+    }
+}
+
+#[test]
+fn a_certificate_that_is_no_authoritys_is_warned_of_as_client_authority() {
+    let authority = crate::authority::Authority::new("authority");
+    let own = authority.certify("bridge");
+    let both = format!("{}{}", authority.pem(), own.cert);
+    let yaml = "http: {tls: {cert_file: $DIR/own.pem, key_file: $DIR/own.key, client_ca_file: $DIR/clients.pem}}\n\
+                sources: {a: {auth: {mtls: {}}}}\n";
+    for (clients, is_warned_of) in [
+        (&own.cert[..], true),
+        (&both, true),
+        (authority.pem(), false),
+    ] {
+        let files = [
+            ("own.pem", &own.cert[..]),
+            ("own.key", &own.key),
+            ("clients.pem", clients),
+        ];
+        let ended = checked(yaml, &files);
+        assert_eq!(ended.code, OK, "{}", ended.stderr);
+        let told = "warning: http.tls.client_ca_file has a certificate that is no authority's";
+        assert_eq!(
+            ended.stderr.contains(told),
+            is_warned_of,
+            "{}",
+            ended.stderr
+        );
+    }
+}
+
+#[test]
+fn the_help_says_which_settings_only_the_file_can_have() {
+    let help = run(&mut bridge(&["--help"])).stdout;
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let told = "but sources, routes, kafka.properties and kafka.create_topics.config, whose keys are names of your own, are set in the file only";
+    assert!(help.contains(told), "{help}");
+    for setting in [
+        "sources.a.auth.none",
+        "routes.x",
+        "kafka.properties.x",
+        "kafka.create_topics.config.x",
+    ] {
+        let ended = run(&mut bridge(&["check", "--set", &format!("{setting}=true")]));
+        assert!(
+            ended.stderr.contains("is set in the file only"),
+            "{}",
+            ended.stderr
+        );
+    }
+}

@@ -6,11 +6,12 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use crate::command::{Ran, configure, run};
-use crate::payload::sample;
+use crate::payload::{message, sample};
 use crate::process::{Process, await_some};
 use crate::spool_commands::{AWAY, MESSAGES, segment, spooled};
 
@@ -508,4 +509,84 @@ fn what_is_set_aside_counts_in_the_size_of_the_spool() {
         });
         bridge.stop();
     }
+}
+
+/// Asserts for this long that nothing but the first destination is not ready, and for both of these reasons.
+fn assert_not_ready(bridge: &Process, within: Duration, why: &str) {
+    let began = Instant::now();
+    while began.elapsed() < within {
+        let (status, text) = bridge.ask("/readyz");
+        let failed = "[-]kafka:minchat.message.sent.v1 failed: ";
+        let line = text.lines().find(|line| line.starts_with(failed));
+        let line = line.unwrap_or_else(|| panic!("{status} {text}"));
+        assert_eq!(status, 503, "{text}");
+        let (broker, spool) = line[failed.len()..].split_once("; ").expect("two reasons");
+        assert!(!broker.is_empty() && !broker.contains("spool"), "{line}");
+        assert!(spool.contains(why), "{line}");
+    }
+}
+
+#[test]
+fn a_destination_is_not_ready_while_neither_its_broker_nor_the_spool_takes_events() {
+    // The spool is tried again after a second at the latest.
+    const LONG: Duration = Duration::from_secs(3);
+    let settings = AWAY.replace("spool_after: 20ms", "spool_after: 20ms, deadline: 1s");
+    let bridge = Process::start(&format!("{settings}spool: {{max_size: 64MiB}}\n"));
+    bridge.await_ready();
+    let large = message("c1", &"x".repeat(400_000));
+    await_some("a refusal", || {
+        (bridge.post(&large).status == 503).then_some(())
+    });
+    assert_not_ready(
+        &bridge,
+        LONG,
+        "the spool is full: this destination holds half of spool.max_size",
+    );
+    let (_, text) = bridge.ask("/readyz");
+    assert!(
+        text.contains("[+]kafka:minchat.user.daily-active.v1 ok: takes events into the spool: "),
+        "{text}"
+    );
+    // Less is taken.
+    assert_eq!(bridge.post(&message("c1", "short")).status, 202);
+    await_some("readiness", || {
+        (bridge.ask("/readyz").0 == 200).then_some(())
+    });
+
+    let (spool, aside) = (
+        bridge.path().join("data/spool"),
+        bridge.path().join("data/aside"),
+    );
+    fs::rename(&spool, &aside).expect("it is there");
+    await_some("unreadiness without a webhook", || {
+        let failed = format!("[-]{MESSAGES} failed: ");
+        bridge.ask("/readyz").1.contains(&failed).then_some(())
+    });
+    assert_not_ready(&bridge, LONG, "the spool's disk fails: ");
+    assert_eq!(bridge.post(&message("c1", "short")).status, 503);
+    assert_not_ready(&bridge, LONG, "the spool's disk fails: ");
+    fs::rename(&aside, &spool).expect("it is there");
+    await_some("readiness without a webhook", || {
+        (bridge.ask("/readyz").0 == 200).then_some(())
+    });
+    assert_eq!(bridge.post(&message("c1", "short")).status, 202);
+    bridge.assert_the_books_balance();
+}
+
+#[test]
+fn a_bridge_that_starts_without_broker_and_without_room_is_not_ready_before_the_first_webhook() {
+    let dir = Arc::new(tempfile::tempdir().expect("a directory can be made"));
+    let letters = dir.path().join("data/spool/dead-letters");
+    fs::create_dir_all(&letters).expect("there is room");
+    let letter = fs::File::create(letters.join("letter.json")).expect("there is room");
+    letter.set_len(64 << 20).expect("it takes up nothing");
+    let bridge = Process::start_in(dir, &format!("{AWAY}spool: {{max_size: 64MiB}}\n"));
+    await_some("the reason", || {
+        let (_, text) = bridge.ask("/readyz");
+        text.contains("; the spool is full: ").then_some(())
+    });
+    let full = "the spool is full: spool.max_size is reached";
+    assert_not_ready(&bridge, Duration::from_secs(2), full);
+    assert_eq!(bridge.post(&message("c1", "refused")).status, 503);
+    assert_not_ready(&bridge, Duration::from_secs(2), full);
 }

@@ -1,11 +1,12 @@
 //! How the program starts, and how it ends.
 
 use std::net::TcpListener;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use crate::client::{Connection, Request};
 use crate::payload::message;
-use crate::process::{Process, await_some, program};
+use crate::process::{PATIENCE, Process, await_some, program};
 
 #[test]
 fn variables_win_over_the_file_and_flags_over_both() {
@@ -43,10 +44,15 @@ fn an_address_that_is_taken_is_an_io_error_and_says_so() {
     let words = ["serve", "--set", "admin.listen=127.0.0.1:0"];
     let (code, text) = program(&words, &["--set", &listen, "--set", &files]);
     assert_eq!(code, 74, "{text}");
-    assert!(
-        text.contains(&format!("can't listen on {address}")) && text.contains("in use"),
-        "{text}"
-    );
+    let told = format!("can't listen on {address} (http.listen): ");
+    assert!(text.contains(&told) && text.contains("in use"), "{text}");
+    assert!(!text.contains("127.0.0.1:0"), "{text}");
+    let admin = format!("admin.listen={address}");
+    let words = ["serve", "--set", "http.listen=127.0.0.1:0"];
+    let (code, text) = program(&words, &["--set", &admin, "--set", &files]);
+    let told = format!("can't listen on {address} (admin.listen): ");
+    assert!(code == 74 && text.contains(&told), "{text}");
+    assert!(!text.contains("(http.listen)"), "{text}");
 }
 
 #[test]
@@ -124,5 +130,96 @@ fn the_admin_listener_tells_version_and_health_and_takes_no_webhooks() {
             ..Request::post(path, "")
         };
         assert_eq!(get.send_to(bridge.webhooks()).status, 404, "{path}");
+    }
+}
+
+#[test]
+fn at_start_it_says_which_files_it_has_read_or_that_there_is_none() {
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::write(at("tokens"), "4f1c09d2b7a85e63f0d9187c2ab4e536\n").expect("there is room");
+    let yaml = format!(
+        "sources: {{a: {{auth: {{tokens_file: {}}}}}}}\n",
+        at("tokens")
+    );
+    std::fs::write(at("config.yaml"), yaml).expect("there is room");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("port 0 is always free");
+    let listen = taken.local_addr().expect("it is bound");
+    let start = |words: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_minchat-bridge"))
+            .args(["serve", "--set", &format!("http.listen={listen}")])
+            .args(words)
+            .current_dir(dir.path())
+            .env_clear()
+            .output();
+        String::from_utf8(output.expect("it runs").stderr).expect("it is UTF-8")
+    };
+    let said = start(&["--config", &at("config.yaml")]);
+    for (line, names) in [
+        ("read the configuration file", at("config.yaml")),
+        ("read the files that the configuration names", at("tokens")),
+    ] {
+        let mut lines = said.lines();
+        let found = lines.any(|found| found.contains(line) && found.contains(&names));
+        assert!(found && said.contains("INFO"), "{line} {names}: {said}");
+    }
+    let said = start(&[]);
+    assert!(said.contains("no configuration file was read"), "{said}");
+    assert!(
+        said.contains("/etc/minchat-bridge/config.yaml is not there"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_signal_to_a_bridge_that_was_only_just_bound_is_never_its_death() {
+    // It has a line of the log for each source to write between binding and serving.
+    let sources: String = (0..1000)
+        .map(|nth| format!("  s{nth}: {{prefix: minchat., auth: {{none: true}}}}\n"))
+        .collect();
+    for signals in [&["HUP"][..], &["TERM"], &["INT"], &["HUP", "TERM"]] {
+        let dir = tempfile::tempdir().expect("a directory can be made");
+        std::fs::write(
+            dir.path().join("config.yaml"),
+            format!("sources:\n{sources}"),
+        )
+        .expect("there is room");
+        let free = TcpListener::bind("127.0.0.1:0").expect("port 0 is always free");
+        let address = free.local_addr().expect("it is bound");
+        drop(free);
+        let mut child = Command::new(env!("CARGO_BIN_EXE_minchat-bridge"))
+            .args([
+                "serve",
+                "--config",
+                "config.yaml",
+                "--set",
+                "admin.listen=127.0.0.1:0",
+            ])
+            .args(["--set", &format!("http.listen={address}")])
+            .current_dir(dir.path())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it can be started");
+        let deadline = Instant::now() + PATIENCE;
+        while Connection::try_open(address).is_none() {
+            assert!(Instant::now() < deadline, "it listens");
+        }
+        let id = child.id().to_string();
+        let send = |signal: &str| {
+            let sent = Command::new("kill").args(["-s", signal, &id]).status();
+            assert!(sent.is_ok_and(|status| status.success()), "{signal}");
+        };
+        signals.iter().for_each(|signal| send(signal));
+        if signals == ["HUP"] {
+            // It serves on.
+            await_some("an answer", || {
+                let mut connection = Connection::try_open(address)?;
+                connection.send(Request::post("/webhooks/s0?dry_run", message("c1", "t")).bytes());
+                connection.answer().filter(|answer| answer.status == 200)
+            });
+            send("TERM");
+        }
+        let ended = await_some("its end", || child.try_wait().expect("it is a child"));
+        assert_eq!(ended.code(), Some(0), "{signals:?}: {ended}");
     }
 }

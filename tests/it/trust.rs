@@ -250,3 +250,113 @@ fn a_file_without_authorities_is_told_by_its_name_and_nothing_is_sent() {
     let check = ["healthcheck", "--url", &health];
     setting.run(&check, &none).with(0);
 }
+
+#[test]
+fn a_token_that_is_not_there_is_told_and_nothing_is_sent() {
+    let bridge = Process::start(
+        "sources: {minchat: {auth: {tokens: [0123456789abcdef0123456789abcdef]}}}\n",
+    );
+    bridge.await_ready();
+    let url = format!("http://{}/webhooks/minchat", bridge.webhooks());
+    let emit = |words: &[&str], env: &[(&str, &str)]| -> Ran {
+        let output = Command::new(env!("CARGO_BIN_EXE_minchat-bridge"))
+            .args(["emit", "message.sent", "--url", &url])
+            .args(words)
+            .current_dir(bridge.path())
+            .env_clear()
+            .envs(env.iter().copied())
+            .output();
+        output.expect("the program can be run").into()
+    };
+    for (name, text, says) in [
+        ("empty", String::new(), "has no token in its first line"),
+        (
+            "blank",
+            format!("  \n{TOKEN}\n"),
+            "has no token in its first line",
+        ),
+        (
+            "marked",
+            format!("\u{feff}{TOKEN}\n"),
+            "begins with a byte order mark",
+        ),
+        (
+            "odd",
+            format!("{TOKEN}\u{200b}\n"),
+            "has something in its first line that is not printable ASCII",
+        ),
+        (
+            "torn",
+            format!("{TOKEN}\u{7}\n"),
+            "has something in its first line that is not printable ASCII",
+        ),
+    ] {
+        fs::write(bridge.path().join(name), text).expect("it can be written");
+        let ran = emit(&["--token-file", name], &[]).with(78);
+        let line = format!("minchat-bridge emit: the token's file {name} {says}");
+        assert!(ran.stderr.starts_with(&line), "{}", ran.stderr);
+        assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+        assert!(!ran.stderr.contains(TOKEN), "{}", ran.stderr);
+    }
+    fs::write(bridge.path().join("good"), format!("{TOKEN}\n")).expect("it can be written");
+    let both = ["--token", "x", "--token-file", "good"];
+    emit(&both, &[])
+        .with(64)
+        .says(&["--token <T>", "cannot be used with", "--token-file <FILE>"]);
+    emit(&["--token-file", "gone"], &[])
+        .with(74)
+        .says(&["gone"]);
+    assert_eq!(bridge.metric(&["webhooks_received_total"]), 0.0);
+    assert_eq!(bridge.metric(&["http_requests_total", "webhooks"]), 0.0);
+    // A flag wins over the variable.
+    let variable = |token| [("MINCHAT_BRIDGE_TOKEN", token)];
+    emit(&["--token-file", "good"], &variable("wrong")).with(0);
+    emit(&["--token", TOKEN], &variable("wrong")).with(0);
+    emit(&[], &variable(TOKEN)).with(0);
+    emit(&[], &variable("wrong")).with(78).says(&["401"]);
+}
+
+#[test]
+fn the_wrong_scheme_is_told_with_the_right_one() {
+    let setting = Setting::start();
+    let (tls, plain) = (setting.bridge.webhooks(), setting.bridge.admin());
+    for (url, says) in [
+        (
+            format!("http://{tls}/livez"),
+            "if the server speaks TLS, write https://",
+        ),
+        (
+            format!("https://{plain}/livez"),
+            "the server does not speak TLS; write http://",
+        ),
+    ] {
+        let words = ["--ca-file", "ca.pem", "--url", &url];
+        let ran = setting.run(&[&["healthcheck"][..], &words].concat(), &[]);
+        ran.with(69).says(&[says]);
+        let emit = ["emit", "message.sent", "--token", TOKEN];
+        setting
+            .run(&[&emit[..], &words].concat(), &[])
+            .with(69)
+            .says(&[says]);
+    }
+}
+
+#[test]
+fn a_file_of_the_system_that_is_not_there_is_told_even_beside_a_directory() {
+    let setting = Setting::start();
+    for file in ["gone.pem", "authorities"] {
+        let env = [("SSL_CERT_FILE", file), ("SSL_CERT_DIR", "authorities")];
+        let named = format!("SSL_CERT_FILE names {file}");
+        setting
+            .emit(&[], &env)
+            .with(78)
+            .says(&["no authorities", &named, "--ca-file"]);
+        let url = format!(
+            "https://localhost:{}/livez",
+            setting.bridge.webhooks().port()
+        );
+        let check = setting.run(&["healthcheck", "--url", &url], &env);
+        check.with(78).says(&[&named]);
+    }
+    assert_eq!(setting.bridge.metric(&["webhooks_received_total"]), 0.0);
+}

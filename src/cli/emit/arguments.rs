@@ -16,7 +16,7 @@ use crate::minchat::Kind;
 /// Exits with 0 if every answer was a 2xx; with 69 if the bridge was not reached, or its certificate is
 /// not trusted, or it answered with 408, 429 or a 5xx, and trying later may help; with 78 if any other
 /// answer came, such as 401 or 404, and the URL or the token is wrong, or if there are no authorities to
-/// trust.
+/// trust, or no token in its file.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What to post, in turn; all of them if none is given.
@@ -31,16 +31,12 @@ pub struct Args {
     pub(super) url: Target,
     #[command(flatten)]
     pub(super) trust: TrustArgs,
-    /// The source's token, sent as `Authorization: Bearer`.
-    #[arg(
-        long,
-        value_name = "T",
-        env = "MINCHAT_BRIDGE_TOKEN",
-        hide_env_values = true
-    )]
+    /// The source's token, sent as `Authorization: Bearer`
+    /// [default: the variable MINCHAT_BRIDGE_TOKEN, if it is set].
+    #[arg(long, value_name = "T")]
     pub(super) token: Option<String>,
     /// A file with the token in its first line, in place of `--token`.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
     pub(super) token_file: Option<PathBuf>,
     /// How many to post; one of each kind if not given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

@@ -1,5 +1,5 @@
-use std::fs;
 use std::time::{Duration, Instant};
+use std::{env, fs};
 
 use ureq::Agent;
 use ureq::http::HeaderValue;
@@ -11,6 +11,8 @@ use super::answer::{Answer, Posted};
 use super::payload::Payload;
 use super::{Args, EmitError};
 
+/// Where a token is that no flag gives.
+const VARIABLE: &str = "MINCHAT_BRIDGE_TOKEN";
 /// Longer than a bridge lets a sender wait.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// An answer of a bridge is much smaller; what is not one is not read to its end.
@@ -21,6 +23,7 @@ pub(super) struct Client {
     url: String,
     authorization: Option<HeaderValue>,
     tls: TlsConfig,
+    is_https: bool,
 }
 
 impl Client {
@@ -30,11 +33,12 @@ impl Client {
         } else {
             args.url.uri().to_string()
         };
-        let authorization = token(args)?.map(bearer).transpose()?;
+        let authorization = authorization(args)?;
         Ok(Self {
             url,
             authorization,
             tls: args.trust.tls(&args.url)?,
+            is_https: args.url.is_https(),
         })
     }
 
@@ -66,7 +70,7 @@ impl Connection<'_> {
         let began = Instant::now();
         let answer = self
             .exchange(payload)
-            .map_err(|error| trust::no_answer(&error));
+            .map_err(|error| trust::no_answer(&error, self.client.is_https));
         Posted {
             kind: payload.kind,
             took: began.elapsed(),
@@ -93,23 +97,38 @@ impl Connection<'_> {
     }
 }
 
-fn token(args: &Args) -> Result<Option<String>, EmitError> {
+/// The token's header: from the file, the flag or the variable, whichever of these is given first.
+fn authorization(args: &Args) -> Result<Option<HeaderValue>, EmitError> {
     let Some(file) = &args.token_file else {
-        return Ok(args.token.clone());
+        let variable = || env::var_os(VARIABLE).map(|token| token.to_string_lossy().into_owned());
+        let token = args.token.clone().or_else(variable);
+        let header = token.map(|token| bearer(&token).ok_or(EmitError::Token));
+        return header.transpose();
     };
+    let name = || file.display().to_string();
     let text = fs::read_to_string(file).map_err(|source| EmitError::TokenFile {
-        file: file.display().to_string(),
+        file: name(),
         source,
     })?;
-    Ok(text.lines().next().map(|line| line.trim().to_owned()))
+    let token = text.lines().next().unwrap_or_default().trim();
+    let why = if token.starts_with('\u{feff}') {
+        "begins with a byte order mark; save it as UTF-8 without one"
+    } else if token.is_empty() {
+        "has no token in its first line; write the source's token there"
+    } else {
+        "has something in its first line that is not printable ASCII; write the source's token there"
+    };
+    match bearer(token) {
+        Some(header) => Ok(Some(header)),
+        None => Err(EmitError::NoTokenInFile { file: name(), why }),
+    }
 }
 
-fn bearer(token: String) -> Result<HeaderValue, EmitError> {
-    if token.is_empty() {
-        return Err(EmitError::Token);
-    }
-    let mut value =
-        HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| EmitError::Token)?;
-    value.set_sensitive(true);
-    Ok(value)
+/// Nothing, if a header can't carry the token.
+fn bearer(token: &str) -> Option<HeaderValue> {
+    let is_token = !token.is_empty() && token.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let header = HeaderValue::from_str(&format!("Bearer {token}")).ok();
+    let mut header = header.filter(|_| is_token)?;
+    header.set_sensitive(true);
+    Some(header)
 }

@@ -35,6 +35,8 @@ use summary::{Summary, Verdict};
 enum EmitError {
     #[error("cannot read the token's file {file}")]
     TokenFile { file: String, source: io::Error },
+    #[error("the token's file {file} {why}")]
+    NoTokenInFile { file: String, why: &'static str },
     #[error("a token is printable ASCII")]
     Token,
     #[error(transparent)]
@@ -65,7 +67,7 @@ pub fn run(args: &Args) -> ExitCode {
             eprintln!("minchat-bridge emit: {error}{source}");
             ExitCode::from(match error {
                 EmitError::Token => exit::USAGE,
-                EmitError::Trust(_) => exit::CONFIGURATION,
+                EmitError::Trust(_) | EmitError::NoTokenInFile { .. } => exit::CONFIGURATION,
                 EmitError::TokenFile { .. } | EmitError::Output(_) | EmitError::Thread(_) => {
                     exit::IO
                 }

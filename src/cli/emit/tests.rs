@@ -96,7 +96,7 @@ fn a_token_goes_out_as_a_bearer_from_the_argument_or_its_file() {
     let file = tempfile::NamedTempFile::new().expect("there is a place for it");
     std::fs::write(file.path(), "b\nc\n").expect("it can be written");
     let path = file.path().to_str().expect("the path is text");
-    let from_file = bearer(&["--token", "a", "--token-file", path]);
+    let from_file = bearer(&["--token-file", path]);
     assert_eq!(from_file.as_deref(), Some("Bearer b"));
 }
 

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustls::{ClientConnection, StreamOwned};
@@ -41,6 +42,16 @@ fn plain(address: SocketAddr) -> Box<dyn Wire> {
         .set_read_timeout(Some(Duration::from_millis(100)))
         .expect("it is over zero");
     Box::new(stream)
+}
+
+/// A bridge that speaks TLS, with this configuration otherwise, and a client that trusts it.
+fn start_with_tls(yaml: &str) -> (Process, TlsClient) {
+    let authority = Authority::new("servers");
+    let dir = Arc::new(TempDir::new().expect("a directory can be made"));
+    authority.certify("bridge").write(dir.path(), "own");
+    let tls = "http: {tls: {cert_file: own.pem, key_file: own.key}, ";
+    let bridge = Process::start_in(dir, &yaml.replace("http: {", tls));
+    (bridge, TlsClient::trusting(authority.pem()))
 }
 
 /// Sends `drip` again and again until the bridge closes the connection, and gives what it answered meanwhile.
@@ -163,15 +174,7 @@ fn nobody_holds_a_connection_of_the_admin_listener() {
 
 #[test]
 fn nobody_holds_a_connection_with_tls() {
-    let authority = Authority::new("servers");
-    let dir = Arc::new(TempDir::new().expect("a directory can be made"));
-    authority.certify("bridge").write(dir.path(), "own");
-    let tls = YAML.replace(
-        "http: {",
-        "http: {tls: {cert_file: own.pem, key_file: own.key}, ",
-    );
-    let bridge = Process::start_in(dir, &tls);
-    let client = TlsClient::trusting(authority.pem());
+    let (bridge, client) = start_with_tls(YAML);
     no_way_to_hold_a_connection(&BEFORE, &|| {
         let stream = client
             .connect(bridge.webhooks())
@@ -304,15 +307,7 @@ fn strangers_on_the_admin_listener_keep_no_probe_out() {
 
 #[test]
 fn tls_handshakes_that_do_not_come_keep_no_good_sender_out() {
-    let authority = Authority::new("servers");
-    let dir = Arc::new(TempDir::new().expect("a directory can be made"));
-    authority.certify("bridge").write(dir.path(), "own");
-    let tls = LONG.replace(
-        "http: {",
-        "http: {tls: {cert_file: own.pem, key_file: own.key}, ",
-    );
-    let bridge = Process::start_in(dir, &tls);
-    let client = TlsClient::trusting(authority.pem());
+    let (bridge, client) = start_with_tls(LONG);
     let held = hold_all(&bridge, &[b"", b"\x16\x03\x01\x02\x00\x01"]);
     for _ in 0..10 {
         let mut connection = client.connect(bridge.webhooks()).expect("a handshake");
@@ -326,14 +321,7 @@ fn tls_handshakes_that_do_not_come_keep_no_good_sender_out() {
 
 #[test]
 fn a_tls_handshake_that_never_ends_is_cut_before_it_takes_memory() {
-    let authority = Authority::new("servers");
-    let dir = Arc::new(TempDir::new().expect("a directory can be made"));
-    authority.certify("bridge").write(dir.path(), "own");
-    let tls = LONG.replace(
-        "http: {",
-        "http: {tls: {cert_file: own.pem, key_file: own.key}, ",
-    );
-    let bridge = Process::start_in(dir, &tls);
+    let (bridge, _) = start_with_tls(LONG);
     let mut stream = TcpStream::connect(bridge.webhooks()).expect("the bridge listens");
     let mut sent = 0;
     // A hello that says of itself that it has 65,535 bytes, in records of 1,004 bytes.
@@ -410,4 +398,46 @@ fn a_head_that_is_too_large_is_answered_at_every_place_of_a_connection() {
             }
         }
     }
+}
+
+#[test]
+fn probes_are_answered_between_the_metrics_of_clients_that_ask_for_nothing_else() {
+    const CLIENTS: usize = 20;
+    const AHEAD: usize = 16;
+    const PROBES: usize = 21;
+    let bridge = Process::start("{}");
+    bridge.await_ready();
+    let request = b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n";
+    let (answered, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    std::thread::scope(|threads| {
+        for _ in 0..CLIENTS {
+            threads.spawn(|| {
+                let mut connection = Connection::open(bridge.admin());
+                connection.send(request.repeat(AHEAD));
+                while !is_over.load(Ordering::Relaxed) {
+                    let answer = connection.answer().expect("an answer");
+                    assert_eq!(answer.status, 200);
+                    answered.fetch_add(1, Ordering::Relaxed);
+                    connection.send(request);
+                }
+            });
+        }
+        await_some("every client's first answers", || {
+            (answered.load(Ordering::Relaxed) > 2 * CLIENTS * AHEAD).then_some(())
+        });
+        // How many times metrics were rendered while a probe waited.
+        let mut waits: Vec<usize> = (0..PROBES)
+            .map(|nth| {
+                let before = answered.load(Ordering::Relaxed);
+                let path = ["/livez", "/readyz"][nth % 2];
+                assert_eq!(get(bridge.admin(), path).status, 200);
+                answered.load(Ordering::Relaxed) - before
+            })
+            .collect();
+        is_over.store(true, Ordering::Relaxed);
+        waits.sort_unstable();
+        println!("{waits:?}");
+        // Each client may be served once before the probe's connection is taken in, and once before its request is read.
+        assert!(waits[PROBES / 2] <= 3 * CLIENTS, "{waits:?}");
+    });
 }

@@ -241,3 +241,116 @@ fn a_new_client_authority_counts_at_once_on_open_connections_too() {
         401
     );
 }
+
+#[test]
+fn a_reload_names_what_changed_and_what_waits_and_never_a_secret() {
+    let (dir, authority) = (dir(), Authority::new("servers"));
+    authority.certify("bridge").write(dir.path(), "own");
+    write(dir.path(), "tokens", &format!("{OLD}\n"));
+    let yaml = |source: &str, more: &str| {
+        format!(
+            "http: {{tls: {{cert_file: own.pem, key_file: own.key}}{more}}}\n\
+             sources: {{minchat: {{auth: {{tokens_file: tokens}}}}{source}}}\n"
+        )
+    };
+    let bridge = Process::start_in(dir.clone(), &yaml("", ""));
+    let reloaded = |changed: &str| {
+        bridge.signal("HUP");
+        let changed = format!("\"changed\":\"{changed}\"");
+        bridge.await_log(&["INFO", "reloaded the configuration", &changed])
+    };
+    reloaded("nothing");
+    write(dir.path(), "tokens", &format!("{NEW}\n"));
+    reloaded("sources.minchat.auth.tokens_file");
+    authority.certify("bridge").write(dir.path(), "own");
+    reloaded("http.tls.cert_file, http.tls.key_file");
+    let other = ", other: {auth: {tokens: [another-token-of-this-test]}}";
+    write(dir.path(), "config.yaml", &yaml(other, ""));
+    reloaded("sources.other");
+    let line = reloaded("nothing");
+    assert!(!line.contains("WARN"), "{line}");
+    assert!(!bridge.log().contains("wait for a restart"));
+
+    write(dir.path(), "config.yaml", &yaml("", ", keep_alive: 10s"));
+    reloaded("sources.other");
+    bridge.await_log(&["WARN", "wait for a restart", "http.keep_alive"]);
+    let warnings = || bridge.log().matches("wait for a restart").count();
+    assert_eq!(warnings(), 1);
+    let routes = "routes: {unrecognized: {discard: true}}\n";
+    write(
+        dir.path(),
+        "config.yaml",
+        &format!("{}{routes}", yaml("", ", keep_alive: 75s")),
+    );
+    reloaded("routes.unrecognized");
+    assert_eq!(warnings(), 1, "what runs is what the file says again");
+    let log = bridge.log();
+    for secret in [OLD, NEW, "another-token-of-this-test"] {
+        assert!(!log.contains(secret), "{log}");
+    }
+}
+
+#[test]
+fn a_reload_that_opens_a_source_to_everybody_says_so_once() {
+    const OPEN: &str = "this source is open to everybody who reaches it from now on";
+    let closed = format!("{{auth: {{tokens: [{OLD}]}}}}");
+    let bridge = Process::start(&format!("sources: {{a: {closed}, b: {closed}}}\n"));
+    let reload = |a: &str, b: &str, more: &str, changed: &str| {
+        let yaml = format!("sources: {{a: {a}, b: {b}{more}}}\n");
+        write(bridge.path(), "config.yaml", &yaml);
+        bridge.signal("HUP");
+        let changed = format!("\"changed\":\"{changed}\"");
+        bridge.await_log(&["reloaded the configuration", &changed]);
+    };
+    let warned = |source: &str| {
+        let source = format!("\"source\":\"{source}\"");
+        let log = bridge.log();
+        let lines = log.lines().filter(|line| line.contains(OPEN));
+        lines
+            .filter(|line| line.contains("WARN") && line.contains(&source))
+            .count()
+    };
+    let open = "{auth: {none: true}}";
+    reload(
+        &closed,
+        &closed,
+        ", c: {auth: {tokens: [a-token-that-is-long-enough]}}",
+        "sources.c",
+    );
+    assert_eq!((warned("a"), warned("b"), warned("c")), (0, 0, 0));
+    reload(
+        &closed,
+        open,
+        "",
+        "sources.b.auth.none, sources.b.auth.tokens, sources.c",
+    );
+    assert_eq!((warned("a"), warned("b")), (0, 1));
+    reload(&closed, open, ", d: {auth: {none: true}}", "sources.d");
+    assert_eq!((warned("a"), warned("b"), warned("d")), (0, 1, 1));
+    reload(
+        open,
+        &closed,
+        ", d: {auth: {none: true}}",
+        "sources.a.auth.none, sources.a.auth.tokens, sources.b.auth.none, sources.b.auth.tokens",
+    );
+    assert_eq!((warned("a"), warned("b"), warned("d")), (1, 1, 1));
+}
+
+#[test]
+fn what_a_file_that_was_cut_leaves_out_is_told_with_how_to_mean_it() {
+    let (dir, own) = (dir(), Authority::new("servers"));
+    own.certify("bridge").write(dir.path(), "own");
+    write(dir.path(), "clients.pem", own.pem());
+    let yaml = |mtls: &str| {
+        format!(
+            "http: {{tls: {{cert_file: own.pem, key_file: own.key, client_ca_file: clients.pem}}}}\n\
+             sources: {{minchat: {{auth: {{mtls: {mtls}}}}}}}\n"
+        )
+    };
+    let bridge = Process::start_in(dir.clone(), &yaml("{names: [relay.example.com]}"));
+    write(dir.path(), "config.yaml", &yaml("{}"));
+    bridge.signal("HUP");
+    let line = bridge.await_log(&["ERROR", STAYS, "sources.minchat.auth.mtls.names was given"]);
+    assert!(line.contains("restart the bridge"), "{line}");
+    assert!(!line.contains("allow_from"), "{line}");
+}

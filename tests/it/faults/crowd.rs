@@ -1,12 +1,11 @@
 //! Clients in their thousands that do nothing, or next to nothing, and those that mean harm.
 
 use std::collections::VecDeque;
-use std::io::Write;
+use std::io::{Error, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -17,7 +16,7 @@ use super::scenes::{CREATE, Kafka};
 use super::senders::{Senders, TOKEN};
 use super::thorough;
 use crate::client::{Connection, Request, get};
-use crate::process::{Process, await_some, program};
+use crate::process::{PATIENCE, Process, await_some, program};
 
 /// What the container may have.
 const MEMORY: u64 = 256 << 20;
@@ -156,9 +155,12 @@ fn row_38_what_means_harm_is_refused_and_costs_nothing() {
 /// What the chart's container may have (`resources.limits.memory`).
 const CHART_MEMORY: u64 = 512 << 20;
 
+/// A request that needs no credentials to be answered.
+const WHOLE: &[u8] = b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n";
+
 /// How strangers hold a connection.
 fn stranger_ways() -> Vec<Vec<u8>> {
-    let whole = b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n".to_vec();
+    let whole = WHOLE.to_vec();
     let half = |bytes: usize| {
         let mut head = b"GET /x HTTP/1.1\r\nhost: a\r\nx: ".to_vec();
         head.resize(bytes, b'x');
@@ -177,7 +179,9 @@ fn stranger_ways() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Strangers who open one connection after the other, up to `count` of them at a time, until dropped.
+/// Strangers who open one connection after the other, up to `count` of them at a time, until dropped. Each time that one
+/// of them has sent a whole request, they wait for its answer or for its end: so they go on as fast as the bridge deals
+/// with them, and never by the machine's speed alone.
 fn strangers(address: SocketAddr, count: usize) -> Strangers {
     let over = Arc::new(AtomicBool::new(false));
     let is_over = over.clone();
@@ -187,17 +191,26 @@ fn strangers(address: SocketAddr, count: usize) -> Strangers {
         let mut opened = 0;
         while !is_over.load(Ordering::Relaxed) {
             if let Ok(mut stream) = from_elsewhere(address) {
+                let way = &ways[opened % ways.len()];
                 let _ = stream.set_nonblocking(true);
                 // The bridge may have closed it for another already.
-                let _ = stream.write(&ways[opened % ways.len()]);
+                let _ = stream.write(way);
+                if way.starts_with(WHOLE) {
+                    let _ = stream.set_nonblocking(false);
+                    let _ = stream.set_read_timeout(Some(PATIENCE));
+                    let dealt_with = stream.read(&mut [0; 1024]);
+                    let is_late = |error: &Error| error.kind() == ErrorKind::WouldBlock;
+                    assert!(
+                        !dealt_with.is_err_and(|error| is_late(&error)),
+                        "no answer came"
+                    );
+                }
                 held.push_back(stream);
                 opened += 1;
             }
             if held.len() > count {
                 held.pop_front();
             }
-            // About a thousand a second: the test is about the connections, not about who has the processor.
-            std::thread::sleep(Duration::from_millis(1));
         }
         opened
     });
