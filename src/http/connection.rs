@@ -75,7 +75,8 @@ impl Connection {
     /// A handler begins to work on a request, whose head is complete.
     pub(super) fn begin_request(&self, request: &HttpRequest, has_body: bool) {
         self.0.is_authenticated.set(false);
-        let is_last = request.head().connection_type() == ConnectionType::Close;
+        // The server keeps no connection whose client asks for another protocol.
+        let is_last = request.head().connection_type() != ConnectionType::KeepAlive;
         self.progress(|progress| progress.begin_request(has_body, is_last));
         self.0.registration.set_busy(true);
         self.0.registration.release_head();
@@ -93,7 +94,7 @@ impl Connection {
     }
 
     /// The handler has produced this answer. The connection is kept for another request, but not if the body was not read
-    /// to its end, not after a large head, and not if the client wants it closed.
+    /// to its end, not after a large head, and not if the client wants it closed or another protocol on it.
     pub(super) fn end_request(&self, response: &mut HttpResponse) {
         let registration = &self.0.registration;
         registration.set_busy(false);
@@ -102,12 +103,11 @@ impl Connection {
         }
         let is_last = response.head().connection_type() == ConnectionType::Close;
         let is_kept = self.progress(|progress| progress.end_request(is_last, Instant::now()));
-        // The server would repeat what the client asks for, also where that is another protocol.
-        let connection = match is_kept {
-            true => ConnectionType::KeepAlive,
-            false => ConnectionType::Close,
-        };
-        response.head_mut().set_connection_type(connection);
+        if !is_kept {
+            response
+                .head_mut()
+                .set_connection_type(ConnectionType::Close);
+        }
     }
 }
 
