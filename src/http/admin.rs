@@ -12,7 +12,6 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::connection;
 use super::phase::{Phase, SharedPhase};
 use super::problem::{self, Problem, Slug};
-use super::unread;
 use crate::delivery::{Delivery, Readiness};
 use crate::metrics::{self, Endpoint, Metrics};
 use crate::telemetry::{self, panics};
@@ -42,9 +41,8 @@ pub(super) async fn answer(
         tokio::task::yield_now().await;
     }
     let handled = panics::contained(|| admin.answer(endpoint, &request));
-    let response =
+    let mut response =
         handled.unwrap_or_else(|_| Problem::new(Slug::Internal, "this is a bug").into_response());
-    let mut response = unread::close(response, payload);
     connection.end_request(&mut response);
     admin
         .metrics

@@ -49,7 +49,6 @@ mod stop;
 mod strangers;
 mod stream;
 mod tls;
-mod unread;
 mod webhooks;
 
 pub use edge::{Change, Edge};

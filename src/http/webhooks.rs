@@ -22,7 +22,6 @@ use super::phase::{Phase, SharedPhase};
 use super::problem::{Problem, Slug};
 use super::source::{Source, Sources};
 use super::strangers::Strangers;
-use super::unread;
 use crate::delivery::{Delivering, Generation, Port, Receipt, Refused};
 use crate::envelope::{Event, Received};
 use crate::metrics::{Endpoint, Metrics};
@@ -77,7 +76,7 @@ pub(super) async fn answer(
         let handling = pin!(desk.answer(address, &request, connection, &mut payload));
         panics::contained_future(handling).await
     };
-    let mut response = handled.unwrap_or_else(|_| desk.has_a_bug(address, payload));
+    let mut response = handled.unwrap_or_else(|_| desk.has_a_bug(address));
     connection.end_request(&mut response);
     let endpoint = address.map_or(Endpoint::Other, |_| Endpoint::Webhooks);
     desk.listener
@@ -87,16 +86,16 @@ pub(super) async fn answer(
 }
 
 /// As the server answers what is no request.
-fn without_body(status: StatusCode, payload: Payload) -> HttpResponse {
+fn without_body(status: StatusCode) -> HttpResponse {
     let mut response = HttpResponse::new(status);
     response
         .head_mut()
         .set_connection_type(ConnectionType::Close);
-    unread::close(response, payload)
+    response
 }
 
 impl Desk {
-    /// What of the payload is not read when this ends is left there.
+    /// What of the payload is not read when this ends is never read: the connection is closed after the answer.
     async fn answer(
         &self,
         address: Option<Address<'_>>,
@@ -105,7 +104,7 @@ impl Desk {
         payload: &mut Payload,
     ) -> HttpResponse {
         if let Some(status) = refused_head(request, self.listener.head_size) {
-            return without_body(status, payload.take());
+            return without_body(status);
         }
         let serving = self.listener.sources.current();
         let source = address.and_then(|address| serving.source(address.source));
@@ -126,16 +125,16 @@ impl Desk {
         if let Err(problem) = &outcome {
             self.listener.rejected(address, source, problem);
         }
-        self.listener.respond(outcome, payload.take())
+        self.listener.respond(outcome)
     }
 
     /// Answers a request whose handler panicked.
-    fn has_a_bug(&self, address: Option<Address<'_>>, payload: Payload) -> HttpResponse {
+    fn has_a_bug(&self, address: Option<Address<'_>>) -> HttpResponse {
         let serving = self.listener.sources.current();
         let source = address.and_then(|address| serving.source(address.source));
         let problem = Problem::new(Slug::Internal, "this is a bug; the event is not promised");
         self.listener.rejected(address, source, &problem);
-        self.listener.respond(Err(problem), payload)
+        self.listener.respond(Err(problem))
     }
 
     /// The stages of a webhook. Between the last byte of its body and its delivery nothing is
@@ -315,10 +314,10 @@ impl Listener {
         }
     }
 
-    fn respond(&self, outcome: Result<Accepted, Problem>, payload: Payload) -> HttpResponse {
+    fn respond(&self, outcome: Result<Accepted, Problem>) -> HttpResponse {
         let mut response = match outcome {
             Ok(accepted) => accepted.into_response(self.success),
-            Err(problem) => unread::close(problem.into_response(), payload),
+            Err(problem) => problem.into_response(),
         };
         if self.phase.get() != Phase::Serving {
             response
