@@ -205,6 +205,7 @@ fn row_44_a_long_backlog_is_drained_faster_than_events_arrive() {
     let crowd = Crowd::start(bridge.webhooks());
     scene.await_published(&bridge);
     crowd.await_accepted(500);
+    bridge.await_metric(&["http_connections "], SENDERS as f64);
     let before = Cost::at_rest(&bridge);
     scene.node.kill();
     await_some("an event in the spool", || {

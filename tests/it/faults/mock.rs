@@ -19,9 +19,10 @@ fn row_13_a_producer_that_can_t_go_on_is_rebuilt() {
         mock.create_topic(&name, 1, 1).expect("it is new");
     }
     let servers = mock.bootstrap_servers();
-    // The mock cluster does not tell what a topic takes, so that each is waited for.
+    // The mock cluster does not tell what a topic takes, so that each is waited for. It takes a request that follows one
+    // which it has refused, as no broker does for an idempotent producer; so there is one at a time.
     let bridge = Process::start(&format!(
-        "sources: {{minchat: {{auth: {{none: true}}}}}}\nkafka: {{bootstrap_servers: \"{servers}\"}}\n\
+        "sources: {{minchat: {{auth: {{none: true}}}}}}\nkafka: {{bootstrap_servers: \"{servers}\", properties: {{max.in.flight: 1}}}}\n\
          routes: {{conversation.created: {{discard: true}}, ai-agent.action: {{discard: true}},\n  \
          user.daily-active: {{discard: true}}, unrecognized: {{discard: true}}}}\n"
     ));
