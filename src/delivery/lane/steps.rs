@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::entry::{Entry, InSpool};
 use crate::envelope::{DeadLetterReason, Event};
 use crate::publish::{Failure, Handover, Reason};
 use crate::spool::Refusal;
@@ -103,6 +104,21 @@ pub enum Notice {
     TroubleEnded(Duration),
     /// The destination was reached for the first time.
     Reached,
+}
+
+impl<T> Steps<T> {
+    /// Answers whoever waits for an event, if somebody still does.
+    pub(super) fn answer(&mut self, ticket: Option<T>, answer: Answer) {
+        self.answers.extend(ticket.map(|ticket| (ticket, answer)));
+    }
+
+    /// An event is done and has left the line.
+    pub(super) fn finished(&mut self, entry: Entry<T>, answer: Answer) {
+        if let InSpool::Yes(_) = entry.in_spool {
+            self.notices.push(Notice::Drained(1));
+        }
+        self.answer(entry.ticket, answer);
+    }
 }
 
 impl<T> Default for Steps<T> {
