@@ -251,3 +251,188 @@ impl Connection {
         Some(Notice::TroubleEnded(lasted))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SPOOL_AFTER: Duration = Duration::from_millis(250);
+
+    fn failure(class: Class, reason: Reason) -> Failure {
+        Failure {
+            class,
+            reason,
+            detail: String::new(),
+        }
+    }
+
+    fn retry() -> Failure {
+        failure(Class::Retry, Reason::Disconnected)
+    }
+
+    fn up() -> (Connection, Instant, Backoff) {
+        let (mut connection, now, mut backoff) =
+            (Connection::Unknown, Instant::now(), Backoff::new(1));
+        let notice = connection.came_up(now, Outstanding::Nothing, &mut backoff);
+        assert!(matches!(notice, Some(Notice::Reached)));
+        (connection, now, backoff)
+    }
+
+    #[test]
+    fn a_broker_that_becomes_reachable_gets_one_event_first_if_events_wait() {
+        let (mut connection, now, mut backoff) =
+            (Connection::Unknown, Instant::now(), Backoff::new(1));
+        assert_eq!(connection.pace(), None);
+        connection.came_up(now, Outstanding::Pending, &mut backoff);
+        assert_eq!(connection.pace(), Some(Pace::Resting(now)));
+        connection.probe();
+        assert_eq!(connection.pace(), Some(Pace::Probing));
+    }
+
+    #[test]
+    fn after_a_failure_the_connection_settles_rests_and_resumes() {
+        let (mut connection, now, mut backoff) = up();
+        let notice = connection.failed(now, failure(Class::Retry, Reason::NotLeader));
+        assert!(matches!(notice, Some(Notice::TroubleBegan(_))));
+        assert_eq!(connection.pace(), Some(Pace::Settling));
+        assert_eq!(connection.outage_at(SPOOL_AFTER), Some(now + SPOOL_AFTER));
+        assert_eq!(connection.settled(now, &mut backoff), Repair::Attempt);
+        assert!(matches!(connection.pace(), Some(Pace::Resting(until)) if until > now));
+        assert_eq!(connection.settled(now, &mut backoff), Repair::Nothing);
+        connection.probe();
+        let later = now + SPOOL_AFTER;
+        let notice = connection.resume(later, Pace::Steady, &mut backoff);
+        assert!(matches!(notice, Some(Notice::TroubleEnded(lasted)) if lasted == SPOOL_AFTER));
+        assert_eq!(connection.outage_at(SPOOL_AFTER), None);
+    }
+
+    #[test]
+    fn an_event_that_is_to_blame_itself_is_no_trouble_and_costs_no_rest() {
+        let (mut connection, now, mut backoff) = up();
+        connection.settle();
+        assert_eq!(connection.settled(now, &mut backoff), Repair::Attempt);
+        assert_eq!(connection.pace(), Some(Pace::Resting(now)));
+        assert!(connection.failure().is_none());
+    }
+
+    #[test]
+    fn an_unreachable_broker_is_an_outage_at_once_and_events_in_flight_go_on_when_it_is_back() {
+        let (mut connection, now, mut backoff) = up();
+        connection.went_down(now, retry());
+        assert_eq!(connection.outage_at(SPOOL_AFTER), Some(now));
+        assert_eq!(connection.pace(), None);
+        assert_eq!(connection.settled(now, &mut backoff), Repair::Nothing);
+        connection.came_up(now, Outstanding::InFlight, &mut backoff);
+        assert_eq!(connection.pace(), Some(Pace::Steady));
+        assert_eq!(connection.outage_at(SPOOL_AFTER), Some(now + SPOOL_AFTER));
+    }
+
+    #[test]
+    fn an_event_that_failed_while_the_broker_was_unreachable_lets_the_others_settle_first() {
+        let (mut connection, now, mut backoff) = up();
+        connection.went_down(now, retry());
+        connection.failed(now, retry());
+        connection.came_up(now, Outstanding::InFlight, &mut backoff);
+        assert_eq!(connection.pace(), Some(Pace::Settling));
+
+        let (mut connection, now, mut backoff) = up();
+        connection.failed(now, retry());
+        connection.went_down(now, retry());
+        connection.came_up(now, Outstanding::InFlight, &mut backoff);
+        assert_eq!(connection.pace(), Some(Pace::Settling));
+    }
+
+    #[test]
+    fn a_client_that_gave_up_is_rebuilt_once_and_a_late_report_of_it_changes_nothing() {
+        for reports_it_down in [true, false] {
+            let (mut connection, now, mut backoff) = up();
+            let fatal = failure(Class::Rebuild, Reason::Fatal);
+            match reports_it_down {
+                true => connection.went_down(now, fatal),
+                false => connection.failed(now, fatal),
+            };
+            connection.failed(now, retry());
+            connection.came_up(now, Outstanding::InFlight, &mut backoff);
+            assert_eq!(connection.pace(), None);
+            assert_eq!(connection.settled(now, &mut backoff), Repair::Rebuild);
+            assert_eq!(connection.settled(now, &mut backoff), Repair::Nothing);
+            connection.came_up(now, Outstanding::Pending, &mut backoff);
+            assert_eq!(connection.pace(), Some(Pace::Resting(now)));
+        }
+    }
+
+    #[test]
+    fn a_silent_broker_is_an_outage_at_once() {
+        for mut connection in [Connection::Unknown, up().0] {
+            let now = Instant::now();
+            let notice = connection.is_overdue(now, failure(Class::Retry, Reason::Timeout));
+            assert!(matches!(notice, Some(Notice::TroubleBegan(_))));
+            assert_eq!(connection.outage_at(SPOOL_AFTER), Some(now));
+        }
+    }
+
+    #[test]
+    fn what_an_operator_has_to_fix_and_a_nack_are_news_during_trouble_and_nothing_else_is() {
+        let (mut connection, now, _) = up();
+        connection.failed(now, retry());
+        for (class, reason, is_news) in [
+            (Class::Retry, Reason::Timeout, false),
+            (Class::Rebuild, Reason::Fatal, false),
+            (Class::Operator, Reason::Unauthorized, true),
+            (Class::Operator, Reason::Unauthorized, false),
+            (Class::Retry, Reason::Nack, true),
+        ] {
+            let notice = connection.failed(now, failure(class, reason));
+            let changed = matches!(notice, Some(Notice::TroubleChanged(_)));
+            assert_eq!(changed, is_news, "{class:?} {reason:?}");
+        }
+    }
+
+    proptest! {
+        /// Operators see the beginning and the end of each trouble, and trouble exactly between them.
+        #[test]
+        fn the_notices_of_trouble_alternate_and_agree_with_the_state(
+            steps in proptest::collection::vec((0..9_u8, 0..3_u8), 0..80),
+        ) {
+            let (mut connection, now, mut backoff) = (Connection::Unknown, Instant::now(), Backoff::new(1));
+            let (mut in_trouble, mut reached) = (false, 0);
+            for (step, choice) in steps {
+                let class = [Class::Retry, Class::Operator, Class::Rebuild][usize::from(choice)];
+                let failure = failure(class, Reason::Other);
+                let outstanding = [Outstanding::Nothing, Outstanding::Pending, Outstanding::InFlight];
+                let notice = match step {
+                    0 | 1 => connection.came_up(now, outstanding[usize::from(choice)], &mut backoff),
+                    2 => connection.went_down(now, failure),
+                    3 => connection.failed(now, failure),
+                    4 => connection.is_overdue(now, failure),
+                    5 => connection.resume(now, Pace::Steady, &mut backoff),
+                    6 => {
+                        connection.settled(now, &mut backoff);
+                        None
+                    }
+                    7 => {
+                        connection.settle();
+                        None
+                    }
+                    _ => {
+                        connection.probe();
+                        None
+                    }
+                };
+                match notice {
+                    Some(Notice::TroubleBegan(_)) => prop_assert!(!std::mem::replace(&mut in_trouble, true)),
+                    Some(Notice::TroubleEnded(_)) => prop_assert!(std::mem::take(&mut in_trouble)),
+                    Some(Notice::TroubleChanged(_)) => prop_assert!(in_trouble),
+                    Some(Notice::Reached) => reached += 1,
+                    _ => {}
+                }
+                prop_assert_eq!(connection.failure().is_some(), in_trouble);
+                prop_assert!(reached <= 1);
+                let is_usable = connection.pace().is_some();
+                prop_assert_eq!(is_usable, connection.is_up());
+            }
+        }
+    }
+}

@@ -246,3 +246,225 @@ impl<T> Line<T> {
         (index < self.slots.len()).then_some(index)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::OnceLock;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::delivery::sealed;
+    use crate::envelope::Event;
+
+    fn event() -> Arc<Event> {
+        static EVENT: OnceLock<Arc<Event>> = OnceLock::new();
+        let event = || {
+            Arc::new(sealed::event(
+                &sealed::sealer(),
+                r#"{"id":"u1","username":"sam"}"#,
+            ))
+        };
+        Arc::clone(EVENT.get_or_init(event))
+    }
+
+    /// A line without cursors and sums: whoever asks looks at every event.
+    #[derive(Default)]
+    struct Naive {
+        events: Vec<Known>,
+        alone: Option<u64>,
+        attempt: u16,
+    }
+
+    #[derive(Clone, Copy)]
+    struct Known {
+        /// `None` once the event is done.
+        state: Option<State>,
+        in_spool: InSpool,
+        is_answered: bool,
+    }
+
+    impl Naive {
+        fn pending(&self) -> impl Iterator<Item = (u64, &Known)> {
+            let events = (0..).zip(&self.events);
+            events.filter(|(_, known)| known.state.is_some())
+        }
+
+        fn all(&self, search: Search) -> Vec<u64> {
+            let finds = |known: &Known| match search {
+                Search::Waiting => known.state.is_some_and(State::is_waiting),
+                Search::Unspooled => !matches!(known.in_spool, InSpool::Yes(_)),
+                Search::Unanswered => !known.is_answered,
+            };
+            let found = self.pending().filter(|(_, known)| finds(known));
+            found.map(|(seq, _)| seq).collect()
+        }
+
+        fn in_flight(&self) -> Vec<u64> {
+            let in_flight = |known: &Known| matches!(known.state, Some(State::InFlight { .. }));
+            let found = self.pending().filter(|(_, known)| in_flight(known));
+            found.map(|(seq, _)| seq).collect()
+        }
+    }
+
+    /// A line beside its naive twin.
+    struct Pair {
+        line: Line<u64>,
+        naive: Naive,
+        number: u64,
+        now: Instant,
+    }
+
+    impl Pair {
+        fn step(&mut self, step: u8, choice: usize) {
+            let pick = |of: Vec<u64>| (!of.is_empty()).then(|| of[choice % of.len()]);
+            let (line, naive) = (&mut self.line, &mut self.naive);
+            match step {
+                0..3 => {
+                    let seq = naive.events.len() as u64;
+                    line.push(Entry::new(self.now, event(), Some(seq)));
+                    naive.events.push(Known {
+                        state: Some(State::Waiting { alone: false }),
+                        in_spool: InSpool::No,
+                        is_answered: false,
+                    });
+                }
+                3 => {
+                    let Some(seq) = pick(naive.all(Search::Waiting)) else {
+                        return;
+                    };
+                    naive.alone = naive.in_flight().is_empty().then_some(seq);
+                    let handover = line.hand_over(seq, self.now).expect("it waits");
+                    assert_eq!((handover.seq, handover.attempt), (seq, naive.attempt));
+                    let (at, attempt) = (self.now, naive.attempt);
+                    naive.events[seq as usize].state = Some(State::InFlight { at, attempt });
+                }
+                4 => {
+                    let Some(seq) = pick(naive.in_flight()) else {
+                        return;
+                    };
+                    let state = match choice % 3 {
+                        0 => State::Waiting { alone: true },
+                        1 => State::Waiting { alone: false },
+                        _ => State::Undeliverable,
+                    };
+                    line.set_state(seq, state);
+                    naive.events[seq as usize].state = Some(state);
+                    line.begin_attempt();
+                    naive.attempt += 1;
+                }
+                5 | 6 => {
+                    let Some(seq) = pick(naive.pending().map(|(seq, _)| seq).collect()) else {
+                        return;
+                    };
+                    assert!(line.finish(seq).is_some() && line.finish(seq).is_none());
+                    naive.events[seq as usize].state = None;
+                }
+                7 => {
+                    let appending = |known: &Known| matches!(known.in_spool, InSpool::Appending(_));
+                    if naive.pending().any(|(_, known)| appending(known)) {
+                        return;
+                    }
+                    let unspooled = naive.all(Search::Unspooled);
+                    for seq in unspooled.into_iter().take(choice % 5) {
+                        line.append(seq, self.number);
+                        naive.events[seq as usize].in_spool = InSpool::Appending(self.number);
+                        self.number += 1;
+                    }
+                }
+                8 => {
+                    let upto = self.number.saturating_sub(choice as u64 % 3);
+                    let mut answered = Vec::new();
+                    line.appended(upto, |ticket| answered.push(ticket));
+                    let mut expected = Vec::new();
+                    for (seq, known) in (0..).zip(&mut naive.events) {
+                        match known.in_spool {
+                            InSpool::Appending(number) if number < upto => {
+                                known.in_spool = InSpool::Yes(number);
+                                let is_answered = std::mem::replace(&mut known.is_answered, true);
+                                expected
+                                    .extend((known.state.is_some() && !is_answered).then_some(seq));
+                            }
+                            InSpool::Appending(_) => known.in_spool = InSpool::No,
+                            InSpool::No | InSpool::Yes(_) => {}
+                        }
+                    }
+                    assert_eq!(answered, expected);
+                    self.number = upto;
+                }
+                _ => {
+                    let Some(seq) = pick(naive.all(Search::Unanswered)) else {
+                        return;
+                    };
+                    assert_eq!(line.take_ticket(seq), Some(seq));
+                    naive.events[seq as usize].is_answered = true;
+                }
+            }
+        }
+
+        fn check(&mut self) {
+            let (line, naive) = (&mut self.line, &self.naive);
+            for search in Search::ALL {
+                let all: Vec<_> = line.find_all(search).map(|(seq, _)| seq).collect();
+                assert_eq!(all, naive.all(search), "{search:?}");
+                assert_eq!(line.find(search), all.first().copied(), "{search:?}");
+            }
+            let pending: Vec<_> = naive.pending().map(|(seq, _)| seq).collect();
+            let first = pending
+                .first()
+                .copied()
+                .unwrap_or(naive.events.len() as u64);
+            assert_eq!(line.seqs(), first..naive.events.len() as u64);
+            let slots = line.seqs().count();
+            let spooled = |known: &Known| matches!(known.in_spool, InSpool::Yes(_));
+            let size = Entry::new(self.now, event(), Some(0)).size;
+            let expected = Totals {
+                size: pending.len() * size + (slots - pending.len()) * Line::<u64>::SLOT,
+                pending: pending.len(),
+                in_flight: naive.in_flight().len(),
+                spooled: naive.pending().filter(|(_, known)| spooled(known)).count(),
+            };
+            assert_eq!(line.totals(), expected);
+            let alone = naive
+                .in_flight()
+                .into_iter()
+                .filter(|seq| line.was_alone(*seq));
+            let expected = naive
+                .in_flight()
+                .into_iter()
+                .filter(|seq| naive.alone == Some(*seq));
+            assert!(alone.eq(expected));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn cursors_and_sums_are_those_of_a_walk_over_the_whole_line(
+            steps in proptest::collection::vec((0..10_u8, any::<usize>()), 0..120),
+        ) {
+            let mut pair = Pair {
+                line: Line::new(),
+                naive: Naive::default(),
+                number: 0,
+                now: Instant::now(),
+            };
+            for (step, choice) in steps {
+                pair.step(step, choice);
+                pair.check();
+            }
+        }
+    }
+
+    #[test]
+    fn a_report_on_an_earlier_hand_over_is_not_one_on_the_last() {
+        let (mut line, now) = (Line::new(), Instant::now());
+        line.push(Entry::new(now, event(), Some(0)));
+        let first = line.hand_over(0, now).expect("it waits");
+        line.set_state(0, State::Waiting { alone: false });
+        assert_eq!(line.in_flight_since(0, first.attempt), None);
+        line.begin_attempt();
+        let second = line.hand_over(0, now).expect("it waits");
+        assert_eq!(line.in_flight_since(0, first.attempt), None);
+        assert_eq!(line.in_flight_since(0, second.attempt), Some(now));
+    }
+}
