@@ -120,6 +120,18 @@ impl Connection {
         })
     }
 
+    /// The trouble, and what the events in flight need. The caller says what the state is from now on.
+    fn take(&mut self) -> (Option<Trouble>, Repair) {
+        match std::mem::replace(self, Connection::Unknown) {
+            Connection::Unknown => (None, Repair::Nothing),
+            Connection::Up { pace, trouble } if pace == Pace::Settling => {
+                (trouble, Repair::Attempt)
+            }
+            Connection::Up { trouble, .. } => (trouble, Repair::Nothing),
+            Connection::Down { trouble, repair } => (Some(trouble), repair),
+        }
+    }
+
     /// The publisher reports that the broker is reachable.
     pub(super) fn came_up(
         &mut self,
@@ -127,46 +139,33 @@ impl Connection {
         outstanding: Outstanding,
         backoff: &mut Backoff,
     ) -> Option<Notice> {
-        let (pace, trouble, reached) = match self {
-            Connection::Unknown => (Pace::Steady, None, Some(Notice::Reached)),
-            Connection::Up { pace, trouble } => (*pace, trouble.take(), None),
-            Connection::Down { trouble, repair } => {
-                let pace = match repair {
-                    Repair::Nothing => Pace::Steady,
-                    Repair::Attempt => Pace::Settling,
-                    // The report is about the client that has to be rebuilt.
-                    Repair::Rebuild => return None,
-                };
-                (pace, Some(trouble.clone()), None)
-            }
+        let is_news = matches!(self, Connection::Unknown);
+        let pace = match (&*self, outstanding) {
+            // The report is about the client that has to be rebuilt.
+            (Connection::Down { repair, .. }, _) if *repair == Repair::Rebuild => return None,
+            (Connection::Up { pace, .. }, Outstanding::InFlight) => *pace,
+            (_, Outstanding::Pending) => Pace::Resting(now),
+            (_, Outstanding::Nothing | Outstanding::InFlight) => Pace::Steady,
         };
-        let pace = match outstanding {
-            Outstanding::Pending if pace != Pace::Settling => Pace::Resting(now),
-            _ => pace,
+        let (trouble, repair) = self.take();
+        let pace = match repair {
+            Repair::Nothing => pace,
+            Repair::Attempt | Repair::Rebuild => Pace::Settling,
         };
         *self = Connection::Up { pace, trouble };
         let resumed = match outstanding {
             Outstanding::Nothing => self.resume(now, Pace::Steady, backoff),
             Outstanding::Pending | Outstanding::InFlight => None,
         };
-        reached.or(resumed)
+        is_news.then_some(Notice::Reached).or(resumed)
     }
 
     /// The publisher reports that the broker is unreachable.
     pub(super) fn went_down(&mut self, now: Instant, failure: Failure) -> Option<Notice> {
-        let (known, repair) = match self {
-            Connection::Unknown => (None, Repair::Nothing),
-            Connection::Up { pace, trouble } => match pace {
-                Pace::Settling => (trouble.take(), Repair::Attempt),
-                Pace::Steady | Pace::Resting(_) | Pace::Probing => {
-                    (trouble.take(), Repair::Nothing)
-                }
-            },
-            Connection::Down { trouble, repair } => (Some(trouble.clone()), *repair),
-        };
+        let (known, before) = self.take();
         let repair = match failure.class {
             Class::Rebuild => Repair::Rebuild,
-            _ => repair,
+            _ => before,
         };
         let (trouble, notice) = Trouble::with(now, known, failure);
         *self = Connection::Down { trouble, repair };
@@ -176,14 +175,29 @@ impl Connection {
     /// An event failed for a reason that is not its own.
     pub(super) fn failed(&mut self, now: Instant, failure: Failure) -> Option<Notice> {
         self.settle();
-        match self {
-            Connection::Up { trouble, .. } if failure.class != Class::Rebuild => {
-                let (with, notice) = Trouble::with(now, trouble.take(), failure);
-                *trouble = Some(with);
-                notice
-            }
-            _ => self.went_down(now, failure),
+        if !self.is_up() || failure.class == Class::Rebuild {
+            return self.went_down(now, failure);
         }
+        let (trouble, notice) = Trouble::with(now, self.take().0, failure);
+        *self = Connection::Up {
+            pace: Pace::Settling,
+            trouble: Some(trouble),
+        };
+        notice
+    }
+
+    /// Nothing was confirmed for too long, which is an outage from now on.
+    pub(super) fn is_overdue(&mut self, now: Instant, failure: Failure) -> Option<Notice> {
+        let Some(pace) = self.pace() else {
+            return self.went_down(now, failure);
+        };
+        let (mut trouble, notice) = Trouble::with(now, self.take().0, failure);
+        trouble.is_overdue = true;
+        *self = Connection::Up {
+            pace,
+            trouble: Some(trouble),
+        };
+        notice
     }
 
     /// An event failed, so that no event may be handed over until all that are in flight are reported on.
@@ -195,13 +209,10 @@ impl Connection {
         }
     }
 
-    /// No event is in flight. Returns what has to happen now, if something has to.
+    /// No event is in flight. Returns what has to happen now.
     pub(super) fn settled(&mut self, now: Instant, backoff: &mut Backoff) -> Repair {
         match self {
-            Connection::Up {
-                pace: pace @ Pace::Settling,
-                trouble,
-            } => {
+            Connection::Up { pace, trouble } if *pace == Pace::Settling => {
                 let rest = trouble
                     .as_ref()
                     .map(|trouble| backoff.next(&trouble.failure));
@@ -210,19 +221,6 @@ impl Connection {
             }
             Connection::Down { repair, .. } => std::mem::replace(repair, Repair::Nothing),
             Connection::Unknown | Connection::Up { .. } => Repair::Nothing,
-        }
-    }
-
-    /// Nothing was confirmed for too long, which is an outage from now on.
-    pub(super) fn is_overdue(&mut self, now: Instant, failure: Failure) -> Option<Notice> {
-        match self {
-            Connection::Up { trouble, .. } => {
-                let (with, notice) = Trouble::with(now, trouble.take(), failure);
-                let is_overdue = true;
-                *trouble = Some(Trouble { is_overdue, ..with });
-                notice
-            }
-            Connection::Unknown | Connection::Down { .. } => self.went_down(now, failure),
         }
     }
 

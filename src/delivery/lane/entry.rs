@@ -34,12 +34,6 @@ pub(super) enum State {
     Undeliverable,
 }
 
-impl State {
-    pub(super) fn is_waiting(self) -> bool {
-        matches!(self, State::Waiting { .. })
-    }
-}
-
 /// Whether the spool has an event, and under which number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum InSpool {
@@ -61,5 +55,20 @@ impl<T> Entry<T> {
             in_spool: InSpool::No,
             repeated: false,
         }
+    }
+
+    pub(super) fn is_spooled(&self) -> bool {
+        matches!(self.in_spool, InSpool::Yes(_))
+    }
+
+    pub(super) fn in_flight_since(&self) -> Option<Instant> {
+        match self.state {
+            State::InFlight { at, .. } => Some(at),
+            State::Waiting { .. } | State::Undeliverable => None,
+        }
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting { .. })
     }
 }

@@ -45,19 +45,27 @@ pub(super) struct Totals {
 pub(super) enum Search {
     /// Events that are to be handed over.
     Waiting,
-    /// Events that the spool does not have. It may be about to get them.
+    /// Events that the spool does not have and is not about to get.
     Unspooled,
+    /// Events that are being appended to the spool.
+    Appending,
     /// Events whose sender waits for the answer.
     Unanswered,
 }
 
 impl Search {
-    const ALL: [Search; 3] = [Search::Waiting, Search::Unspooled, Search::Unanswered];
+    const ALL: [Search; 4] = [
+        Search::Waiting,
+        Search::Unspooled,
+        Search::Appending,
+        Search::Unanswered,
+    ];
 
     fn finds<T>(self, entry: &Entry<T>) -> bool {
         match self {
-            Search::Waiting => entry.state.is_waiting(),
-            Search::Unspooled => !matches!(entry.in_spool, InSpool::Yes(_)),
+            Search::Waiting => entry.is_waiting(),
+            Search::Unspooled => entry.in_spool == InSpool::No,
+            Search::Appending => matches!(entry.in_spool, InSpool::Appending(_)),
             Search::Unanswered => entry.ticket.is_some(),
         }
     }
@@ -67,15 +75,15 @@ impl Totals {
     fn add<T>(&mut self, entry: &Entry<T>) {
         self.size += entry.size;
         self.pending += 1;
-        self.in_flight += usize::from(matches!(entry.state, State::InFlight { .. }));
-        self.spooled += usize::from(matches!(entry.in_spool, InSpool::Yes(_)));
+        self.in_flight += usize::from(entry.in_flight_since().is_some());
+        self.spooled += usize::from(entry.is_spooled());
     }
 
     fn subtract<T>(&mut self, entry: &Entry<T>) {
         self.size -= entry.size;
         self.pending -= 1;
-        self.in_flight -= usize::from(matches!(entry.state, State::InFlight { .. }));
-        self.spooled -= usize::from(matches!(entry.in_spool, InSpool::Yes(_)));
+        self.in_flight -= usize::from(entry.in_flight_since().is_some());
+        self.spooled -= usize::from(entry.is_spooled());
     }
 }
 
@@ -102,6 +110,17 @@ impl<T> Line<T> {
         self.slots.is_empty()
     }
 
+    /// Whether an event of this size may join. One may whatever its size, so that no event is refused for ever.
+    pub(super) fn has_room_for(&self, size: usize, most: usize) -> bool {
+        self.is_empty() || self.totals.size + size <= most
+    }
+
+    /// The spool has all events below this sequence number, as far as they are not done.
+    pub(super) fn spooled_below(&mut self) -> u64 {
+        let end = self.seqs().end;
+        self.find(Search::Unspooled).map_or(end, |(seq, _)| seq)
+    }
+
     pub(super) fn front(&self) -> Option<&Entry<T>> {
         self.slots.front()?.as_ref()
     }
@@ -122,11 +141,11 @@ impl<T> Line<T> {
         slots.filter_map(|(seq, slot)| Some((seq, slot.as_ref()?)))
     }
 
-    /// The sequence number of the first event that this search finds.
-    pub(super) fn find(&mut self, search: Search) -> Option<u64> {
-        let found = self.find_all(search).next().map(|(seq, _)| seq);
-        self.cursors[search as usize] = found.unwrap_or(self.seqs().end);
-        found
+    /// The first event that this search finds, with its sequence number.
+    pub(super) fn find(&mut self, search: Search) -> Option<(u64, &Entry<T>)> {
+        let seq = self.find_all(search).next().map(|(seq, _)| seq);
+        self.cursors[search as usize] = seq.unwrap_or(self.seqs().end);
+        Some((seq?, self.get(seq?)?))
     }
 
     /// The events that this search finds, in their order.
@@ -178,37 +197,28 @@ impl<T> Line<T> {
         self.attempt = self.attempt.wrapping_add(1);
     }
 
-    pub(super) fn set_state(&mut self, seq: u64, state: State) {
-        self.change(seq, |entry| entry.state = state);
-    }
-
-    pub(super) fn take_ticket(&mut self, seq: u64) -> Option<T> {
-        self.change(seq, |entry| entry.ticket.take())?
-    }
-
-    /// An event is about to be appended to the spool under this number.
-    pub(super) fn append(&mut self, seq: u64, number: u64) {
-        self.change(seq, |entry| entry.in_spool = InSpool::Appending(number));
-    }
-
     /// An append ended: the spool has the events with numbers below `upto` and none of the others. `answer` gets the
     /// tickets of those that it has.
     pub(super) fn appended(&mut self, upto: u64, mut answer: impl FnMut(T)) {
-        let from = self.cursors[Search::Unspooled as usize];
-        for seq in from.max(self.first)..self.seqs().end {
+        while let Some((seq, _)) = self.find(Search::Appending) {
             let ticket = self.change(seq, |entry| match entry.in_spool {
                 InSpool::Appending(number) if number < upto => {
                     entry.in_spool = InSpool::Yes(number);
                     entry.ticket.take()
                 }
-                InSpool::Appending(_) | InSpool::No => {
+                _ => {
                     entry.in_spool = InSpool::No;
                     None
                 }
-                InSpool::Yes(_) => None,
             });
             ticket.flatten().map(&mut answer);
         }
+    }
+
+    /// Takes out the first event if this holds of it.
+    pub(super) fn pop_if(&mut self, holds: impl FnOnce(&Entry<T>) -> bool) -> Option<Entry<T>> {
+        let is_so = holds(self.front()?);
+        is_so.then(|| self.finish(self.first))?
     }
 
     /// Takes out an event that is done.
@@ -226,7 +236,11 @@ impl<T> Line<T> {
     }
 
     /// Every change of an entry goes through here, so that the totals and the cursors hold.
-    fn change<R>(&mut self, seq: u64, change: impl FnOnce(&mut Entry<T>) -> R) -> Option<R> {
+    pub(super) fn change<R>(
+        &mut self,
+        seq: u64,
+        change: impl FnOnce(&mut Entry<T>) -> R,
+    ) -> Option<R> {
         let index = self.index(seq)?;
         let entry = self.slots[index].as_mut()?;
         self.totals.subtract(entry);
@@ -292,8 +306,9 @@ mod tests {
 
         fn all(&self, search: Search) -> Vec<u64> {
             let finds = |known: &Known| match search {
-                Search::Waiting => known.state.is_some_and(State::is_waiting),
-                Search::Unspooled => !matches!(known.in_spool, InSpool::Yes(_)),
+                Search::Waiting => matches!(known.state, Some(State::Waiting { .. })),
+                Search::Unspooled => known.in_spool == InSpool::No,
+                Search::Appending => matches!(known.in_spool, InSpool::Appending(_)),
                 Search::Unanswered => !known.is_answered,
             };
             let found = self.pending().filter(|(_, known)| finds(known));
@@ -348,7 +363,7 @@ mod tests {
                         1 => State::Waiting { alone: false },
                         _ => State::Undeliverable,
                     };
-                    line.set_state(seq, state);
+                    line.change(seq, |entry| entry.state = state);
                     naive.events[seq as usize].state = Some(state);
                     line.begin_attempt();
                     naive.attempt += 1;
@@ -361,14 +376,14 @@ mod tests {
                     naive.events[seq as usize].state = None;
                 }
                 7 => {
-                    let appending = |known: &Known| matches!(known.in_spool, InSpool::Appending(_));
-                    if naive.pending().any(|(_, known)| appending(known)) {
+                    if !naive.all(Search::Appending).is_empty() {
                         return;
                     }
                     let unspooled = naive.all(Search::Unspooled);
                     for seq in unspooled.into_iter().take(choice % 5) {
-                        line.append(seq, self.number);
-                        naive.events[seq as usize].in_spool = InSpool::Appending(self.number);
+                        let in_spool = InSpool::Appending(self.number);
+                        line.change(seq, |entry| entry.in_spool = in_spool);
+                        naive.events[seq as usize].in_spool = in_spool;
                         self.number += 1;
                     }
                 }
@@ -396,7 +411,8 @@ mod tests {
                     let Some(seq) = pick(naive.all(Search::Unanswered)) else {
                         return;
                     };
-                    assert_eq!(line.take_ticket(seq), Some(seq));
+                    let ticket = line.change(seq, |entry| entry.ticket.take());
+                    assert_eq!(ticket, Some(Some(seq)));
                     naive.events[seq as usize].is_answered = true;
                 }
             }
@@ -407,7 +423,11 @@ mod tests {
             for search in Search::ALL {
                 let all: Vec<_> = line.find_all(search).map(|(seq, _)| seq).collect();
                 assert_eq!(all, naive.all(search), "{search:?}");
-                assert_eq!(line.find(search), all.first().copied(), "{search:?}");
+                assert_eq!(
+                    line.find(search).map(|(seq, _)| seq),
+                    all.first().copied(),
+                    "{search:?}"
+                );
             }
             let pending: Vec<_> = naive.pending().map(|(seq, _)| seq).collect();
             let first = pending
@@ -460,7 +480,7 @@ mod tests {
         let (mut line, now) = (Line::new(), Instant::now());
         line.push(Entry::new(now, event(), Some(0)));
         let first = line.hand_over(0, now).expect("it waits");
-        line.set_state(0, State::Waiting { alone: false });
+        line.change(0, |entry| entry.state = State::Waiting { alone: false });
         assert_eq!(line.in_flight_since(0, first.attempt), None);
         line.begin_attempt();
         let second = line.hand_over(0, now).expect("it waits");

@@ -38,11 +38,11 @@ use crate::publish::{Awaited, Report};
 
 pub use backlog::Loaded;
 use connection::Connection;
-use entry::{Entry, State};
+use entry::Entry;
 use line::Line;
 use numbers::Numbers;
 pub use spooling::Backlog;
-use spooling::{Arrivals, Intake};
+use spooling::Intake;
 pub use steps::{Answer, Condemned, Notice, Steps};
 
 use super::backoff::Backoff;
@@ -70,7 +70,8 @@ pub struct Lane<T> {
     line: Line<T>,
     numbers: Numbers,
     connection: Connection,
-    arrivals: Arrivals<T>,
+    /// What stands behind the events that are on disk alone: it waits to be appended, or is being appended.
+    arrivals: Line<T>,
     intake: Intake,
     backoff: Backoff,
     gathers_from: usize,
@@ -93,7 +94,7 @@ impl<T> Lane<T> {
             line: Line::new(),
             numbers: Numbers::new(bounds.backlog.unwrap_or_default()),
             connection: Connection::Unknown,
-            arrivals: Arrivals::default(),
+            arrivals: Line::new(),
             intake: match bounds.backlog {
                 Some(_) => Intake::Open,
                 None => Intake::Off,
@@ -149,10 +150,7 @@ impl<T> Lane<T> {
     pub fn awaited(&self, now: Instant) -> Option<Awaited> {
         let events = self.line.totals().in_flight;
         let mut line = self.line.iter().filter(|_| events > 0);
-        let since = line.find_map(|(_, entry)| match entry.state {
-            State::InFlight { at, .. } => Some(at),
-            _ => None,
-        })?;
+        let since = line.find_map(|(_, entry)| entry.in_flight_since())?;
         let since = self.confirmed_at.map_or(since, |at| at.max(since));
         let silence = now.saturating_duration_since(since);
         Some(Awaited { events, silence })
@@ -170,8 +168,7 @@ impl<T> Lane<T> {
         steps: &mut Steps<T>,
     ) {
         let entry = Entry::new(now, event, Some(ticket));
-        let of_lane = self.line.is_empty() || self.size() + entry.size <= self.bounds.window;
-        let fits = of_lane && entry.size <= room;
+        let fits = entry.size <= room && self.line.has_room_for(entry.size, self.bounds.window);
         if fits && !self.has_backlog() && self.outage(now).is_none() {
             steps.notices.push(taken(&entry.event));
             self.line.push(entry);

@@ -60,9 +60,9 @@ impl<T> Lane<T> {
         if self.line.in_flight_since(seq, attempt).is_none() {
             return;
         }
-        let is_to_blame = failure.class == Class::DeadLetter;
+        let alone = failure.class == Class::DeadLetter;
         self.line
-            .set_state(seq, State::Waiting { alone: is_to_blame });
+            .change(seq, |entry| entry.state = State::Waiting { alone });
         steps.notices.push(Notice::Failed(failure.reason));
         match failure.class {
             Class::DeadLetter if self.line.was_alone(seq) => {
@@ -97,7 +97,8 @@ impl<T> Lane<T> {
             reason,
             detail,
         });
-        self.line.set_state(seq, State::Undeliverable);
+        self.line
+            .change(seq, |entry| entry.state = State::Undeliverable);
     }
 
     pub(super) fn came_up(&mut self, now: Instant, steps: &mut Steps<T>) {
@@ -201,7 +202,7 @@ impl<T> Lane<T> {
     ) {
         let upto = steps.publish.len().saturating_add(most);
         while steps.publish.len() < upto
-            && let Some(seq) = self.line.find(Search::Waiting)
+            && let Some((seq, _)) = self.line.find(Search::Waiting)
         {
             self.hand_over_entry(now, seq, max_envelope, steps);
         }
@@ -221,7 +222,7 @@ impl<T> Lane<T> {
         for (seq, entry) in looked_at.filter(|(_, entry)| entry.state != State::Undeliverable) {
             let key = entry.event.ordering_key();
             let is_first = key.is_none_or(|key| keys.insert(key));
-            if is_first && entry.state.is_waiting() {
+            if is_first && entry.is_waiting() {
                 free.push(seq);
             }
         }

@@ -1,6 +1,5 @@
 //! A lane's way to the spool: what goes there and when, and how far it is done.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,64 +34,6 @@ pub(super) enum Intake {
     Open,
     /// The last append was refused. The next one is not tried before this time.
     Refused(Instant),
-}
-
-/// The events that stand behind what is on disk alone. They wait to be appended, or are being appended.
-#[derive(Debug)]
-pub(super) struct Arrivals<T> {
-    entries: VecDeque<Entry<T>>,
-    /// Bytes of memory.
-    size: usize,
-}
-
-impl<T> Default for Arrivals<T> {
-    fn default() -> Self {
-        Arrivals {
-            entries: VecDeque::new(),
-            size: 0,
-        }
-    }
-}
-
-impl<T> Arrivals<T> {
-    pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// Whether an event of this size may wait to be appended. One may wait whatever its size, so that no event is
-    /// refused for ever.
-    pub(super) fn has_room_for(&self, size: usize, most: usize) -> bool {
-        self.is_empty() || self.size + size <= most
-    }
-
-    pub(super) fn push(&mut self, entry: Entry<T>) {
-        self.size += entry.size;
-        self.entries.push_back(entry);
-    }
-
-    /// Takes out the first event if this holds of it.
-    pub(super) fn pop_if(&mut self, holds: impl FnOnce(&Entry<T>) -> bool) -> Option<Entry<T>> {
-        holds(self.entries.front()?).then_some(())?;
-        let entry = self.entries.pop_front()?;
-        self.size -= entry.size;
-        Some(entry)
-    }
-
-    /// Since when the oldest event waits whose sender was not answered.
-    pub(super) fn waits_since(&self) -> Option<Instant> {
-        let mut waiting = self.entries.iter().filter(|entry| entry.ticket.is_some());
-        waiting.next().map(|entry| entry.since)
-    }
-
-    /// Takes the tickets of the first events, as long as this holds of when they came.
-    pub(super) fn take_tickets(
-        &mut self,
-        holds: impl Fn(Instant) -> bool,
-    ) -> impl Iterator<Item = T> {
-        let first = self.entries.iter_mut();
-        let first = first.take_while(move |entry| holds(entry.since));
-        first.filter_map(|entry| entry.ticket.take())
-    }
 }
 
 impl<T> Lane<T> {
@@ -132,7 +73,7 @@ impl<T> Lane<T> {
     /// The oldest event that the spool has, if it is in memory too.
     pub fn oldest_kept(&self) -> Option<&Event> {
         let front = self.line.front()?;
-        matches!(front.in_spool, InSpool::Yes(_)).then(|| &*front.event)
+        front.is_spooled().then(|| &*front.event)
     }
 
     /// Whether a new event has to stand behind what is not in the line.
@@ -152,19 +93,15 @@ impl<T> Lane<T> {
             return;
         }
         let spooled = self.line.totals().spooled;
-        self.line
-            .appended(upto, |ticket| steps.answer(Some(ticket), Answer::Spooled));
-        steps.answered = self
-            .line
-            .find(Search::Unspooled)
-            .or(Some(self.line.seqs().end));
+        for line in [&mut self.line, &mut self.arrivals] {
+            line.appended(upto, |ticket| steps.answer(Some(ticket), Answer::Spooled));
+        }
+        steps.answered = Some(self.line.spooled_below());
         let pending = (self.line.totals().spooled - spooled) as u64;
-        let is_synced = |entry: &Entry<T>| matches!(entry.in_spool, InSpool::Appending(number) if number < upto);
         let mut arrived = 0;
-        while let Some(entry) = self.arrivals.pop_if(is_synced) {
+        while let Some(entry) = self.arrivals.pop_if(Entry::is_spooled) {
             arrived += 1;
             steps.notices.push(taken(&entry.event));
-            steps.answer(entry.ticket, Answer::Spooled);
         }
         let synced = self.numbers.appended(upto);
         let of_line = synced - arrived;
@@ -203,10 +140,11 @@ impl<T> Lane<T> {
             return;
         }
         for seq in self.line.seqs() {
-            let entry = self.line.get(seq);
-            if entry.is_some_and(|entry| entry.in_spool == InSpool::No) {
-                steps.answer(self.line.take_ticket(seq), Answer::Unavailable);
-            }
+            let ticket = self.line.change(seq, |entry| match entry.in_spool {
+                InSpool::No => entry.ticket.take(),
+                InSpool::Appending(_) | InSpool::Yes(_) => None,
+            });
+            steps.answer(ticket.flatten(), Answer::Unavailable);
         }
     }
 
@@ -215,10 +153,12 @@ impl<T> Lane<T> {
             return;
         }
         let spool_after = self.bounds.spool_after;
-        let unspooled = self.line.find(Search::Unspooled);
-        let oldest = unspooled.and_then(|seq| self.line.get(seq));
-        let is_due = oldest.is_some_and(|oldest| {
-            oldest.since + spool_after <= now
+        let oldest = self
+            .line
+            .find(Search::Unspooled)
+            .map(|(_, entry)| entry.since);
+        let is_due = oldest.is_some_and(|since| {
+            since + spool_after <= now
                 || self.outage(now).is_some()
                 || self.leaves_the_rest_to_the_spool(now)
         });
@@ -230,27 +170,14 @@ impl<T> Lane<T> {
     /// Everything that is neither confirmed nor kept, in order, as far as one append goes.
     fn append(&mut self, steps: &mut Steps<T>) {
         let mut bytes = 0;
-        let end = self.line.seqs().end;
-        for seq in self.line.find(Search::Unspooled).unwrap_or(end)..end {
-            let unspooled = |entry: &&Entry<T>| entry.in_spool == InSpool::No;
-            let Some(entry) = self.line.get(seq).filter(unspooled) else {
-                continue;
-            };
-            bytes += entry.size;
-            let number = self.numbers.append();
-            steps.append.push((number, Arc::clone(&entry.event)));
-            self.line.append(seq, number);
-            if bytes >= APPEND {
-                return;
-            }
-        }
-        for entry in &mut self.arrivals.entries {
-            bytes += entry.size;
-            let number = self.numbers.append();
-            steps.append.push((number, Arc::clone(&entry.event)));
-            entry.in_spool = InSpool::Appending(number);
-            if bytes >= APPEND {
-                return;
+        for line in [&mut self.line, &mut self.arrivals] {
+            while bytes < APPEND
+                && let Some((seq, entry)) = line.find(Search::Unspooled)
+            {
+                bytes += entry.size;
+                let number = self.numbers.append();
+                steps.append.push((number, Arc::clone(&entry.event)));
+                line.change(seq, |entry| entry.in_spool = InSpool::Appending(number));
             }
         }
     }

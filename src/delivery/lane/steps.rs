@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::entry::{Entry, InSpool};
+use super::entry::Entry;
 use crate::envelope::{DeadLetterReason, Event};
 use crate::publish::{Failure, Handover, Reason};
 use crate::spool::Refusal;
@@ -114,7 +114,7 @@ impl<T> Steps<T> {
 
     /// An event is done and has left the line.
     pub(super) fn finished(&mut self, entry: Entry<T>, answer: Answer) {
-        if let InSpool::Yes(_) = entry.in_spool {
+        if entry.is_spooled() {
             self.notices.push(Notice::Drained(1));
         }
         self.answer(entry.ticket, answer);

@@ -15,10 +15,11 @@ impl<T> Lane<T> {
             Some(Pace::Resting(until)) => Some(until),
             _ => None,
         };
-        let mut waiting = self.line.find_all(Search::Unanswered);
-        let oldest = waiting.next().map(|(_, entry)| entry.since);
-        let deadline = [oldest, self.arrivals.waits_since()].into_iter().flatten();
-        let deadline = deadline.map(|since| since + self.bounds.deadline).min();
+        let lines = [&self.line, &self.arrivals].into_iter();
+        let unanswered = lines.filter_map(|line| line.find_all(Search::Unanswered).next());
+        let deadline = unanswered
+            .map(|(_, entry)| entry.since + self.bounds.deadline)
+            .min();
         let again = self.again.iter().map(|(at, _)| *at).min();
         let stop = self.stopping.filter(|_| !self.numbers.is_appending());
         let hands_over = self.connection.is_up() && self.stopping.is_none();
@@ -32,16 +33,13 @@ impl<T> Lane<T> {
 
     pub(super) fn answer_the_overdue(&mut self, now: Instant, steps: &mut Steps<T>) {
         let deadline = self.bounds.deadline;
-        while let Some(seq) = self.line.find(Search::Unanswered)
-            && self
-                .line
-                .get(seq)
-                .is_some_and(|entry| entry.since + deadline <= now)
-        {
-            steps.answer(self.line.take_ticket(seq), Answer::Unavailable);
-        }
-        for ticket in self.arrivals.take_tickets(|since| since + deadline <= now) {
-            steps.answer(Some(ticket), Answer::Unavailable);
+        for line in [&mut self.line, &mut self.arrivals] {
+            while let Some((seq, entry)) = line.find(Search::Unanswered)
+                && entry.since + deadline <= now
+            {
+                let ticket = line.change(seq, |entry| entry.ticket.take());
+                steps.answer(ticket.flatten(), Answer::Unavailable);
+            }
         }
     }
 
