@@ -230,6 +230,26 @@ impl Cursor {
     /// # Errors
     /// When the disk can't be read. Another call begins where this one did.
     pub fn read(&mut self, most: usize, below: u64) -> io::Result<Read<'_>> {
+        let begun = (self.from, self.place);
+        let found = match self.find(most, below) {
+            Ok(found) => found,
+            Err(error) => {
+                (self.from, self.place) = begun;
+                return Err(error);
+            }
+        };
+        let buffer = &self.buffer;
+        let records = found.records.into_iter();
+        Ok(Read {
+            records: records
+                .map(|(number, received, body)| (number, received, &buffer[body]))
+                .collect(),
+            lost: found.lost,
+            through: self.from,
+        })
+    }
+
+    fn find(&mut self, most: usize, below: u64) -> io::Result<Found> {
         let mut found = Found::default();
         while found.records.is_empty() && self.from < below {
             let Some((view, at)) = self.place() else {
@@ -258,15 +278,7 @@ impl Cursor {
             // Everything was given: the writer can remove the file, and its space is free then.
             self.open = None;
         }
-        let buffer = &self.buffer;
-        let records = found.records.into_iter();
-        Ok(Read {
-            records: records
-                .map(|(number, received, body)| (number, received, &buffer[body]))
-                .collect(),
-            lost: found.lost,
-            through: self.from,
-        })
+        Ok(found)
     }
 
     /// The segment that the next record is in, and where to go on there.
