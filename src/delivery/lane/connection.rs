@@ -110,13 +110,21 @@ impl Connection {
         self.trouble().map(|trouble| &trouble.failure)
     }
 
+    /// Whether there is an outage, however short the trouble has lasted.
+    pub(super) fn is_outage(&self) -> bool {
+        match self {
+            Connection::Unknown => false,
+            Connection::Up { trouble, .. } => trouble.as_ref().is_some_and(|t| t.is_overdue),
+            Connection::Down { .. } => true,
+        }
+    }
+
     /// Since when there is an outage, or from when on there will be one. Trouble is one when it lasts for `spool_after`.
     pub(super) fn outage_at(&self, spool_after: Duration) -> Option<Instant> {
-        let trouble = self.trouble()?;
-        let is_known = trouble.is_overdue || matches!(self, Connection::Down { .. });
-        Some(match is_known {
-            true => trouble.since,
-            false => trouble.since + spool_after,
+        let since = self.trouble()?.since;
+        Some(match self.is_outage() {
+            true => since,
+            false => since + spool_after,
         })
     }
 

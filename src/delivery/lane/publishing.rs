@@ -130,20 +130,20 @@ impl<T> Lane<T> {
         max_envelope: Option<usize>,
         steps: &mut Steps<T>,
     ) {
-        if !self.connection.is_up() || self.leaves_the_rest_to_the_spool(now) {
-            return;
-        }
         let nothing_is_in_flight = self.line.totals().in_flight == 0;
         match self.connection.pace() {
             // What failed was an event's own fault, and no order depends on it: all others go on.
             Some(Pace::Resting(until)) if until <= now && self.isolates() => {
                 self.resume(now, steps)
             }
-            Some(Pace::Resting(until)) if until <= now => self.connection.probe(),
             Some(Pace::Probing) if nothing_is_in_flight && self.isolates() => {
                 self.resume(now, steps)
             }
+            Some(Pace::Resting(until)) if until <= now => self.connection.probe(),
             _ => {}
+        }
+        if self.leaves_the_rest_to_the_spool(now) {
+            return;
         }
         match self.connection.pace() {
             Some(Pace::Steady) if self.gathers_until().is_some_and(|until| until > now) => {}
@@ -185,6 +185,9 @@ impl<T> Lane<T> {
         if self.connection.pace() != Some(Pace::Steady)
             || self.line.totals().in_flight < self.gathers_from
             || self.has_backlog()
+            || self.stopping.is_some()
+            // An event may then wait for another of its key for longer.
+            || self.one_of_a_key
         {
             return None;
         }

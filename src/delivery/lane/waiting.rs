@@ -22,8 +22,7 @@ impl<T> Lane<T> {
             .min();
         let again = self.again.iter().map(|(at, _)| *at).min();
         let stop = self.stopping.filter(|_| !self.numbers.is_appending());
-        let hands_over = self.connection.is_up() && self.stopping.is_none();
-        let gathered = self.gathers_until().filter(|_| hands_over);
+        let gathered = self.gathers_until();
         let times = [rest, deadline, again, stop, gathered, self.loaded_at];
         let times = times
             .into_iter()
@@ -43,19 +42,15 @@ impl<T> Lane<T> {
         }
     }
 
-    /// When the broker will have owed a confirm for too long, unless there is an outage by then. What waits for the dead
-    /// letters says nothing of it.
+    /// When the broker will have owed a confirm for too long. An outage that is known needs no such sign, and what waits
+    /// for the dead letters says nothing of the broker.
     fn silent_at(&self) -> Option<Instant> {
-        let mut line = self.line.iter();
+        let mut line = self.line.iter().filter(|_| !self.connection.is_outage());
         let (_, oldest) = line.find(|(_, entry)| entry.state != State::Undeliverable)?;
         let since = self
             .confirmed_at
             .map_or(oldest.since, |at| at.max(oldest.since));
-        let silent_at = since + self.bounds.deadline;
-        let outage_at = self.connection.outage_at(self.bounds.spool_after);
-        outage_at
-            .is_none_or(|at| at > silent_at)
-            .then_some(silent_at)
+        Some(since + self.bounds.deadline)
     }
 
     pub(super) fn notice_silence(&mut self, now: Instant, steps: &mut Steps<T>) {
