@@ -30,7 +30,7 @@ pub struct Loaded {
 }
 
 impl<T> Lane<T> {
-    /// What was read back, since [`Steps::load`] asked for it.
+    /// What was read back, since [`Steps::load`] asked for it. [`Self::advance`] hands it over.
     pub fn loaded(&mut self, now: Instant, loaded: Loaded, steps: &mut Steps<T>) {
         for (number, event, before) in loaded.events {
             let mut entry = Entry::new(now, event, None);
@@ -39,7 +39,6 @@ impl<T> Lane<T> {
             self.line.push(entry);
         }
         steps.answered = Some(self.line.seqs().end);
-        self.loaded_at = Some(now);
         self.numbers.loaded(loaded.through);
         if loaded.lost > 0 {
             steps.notices.push(Notice::Lost(loaded.lost));

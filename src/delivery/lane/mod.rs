@@ -78,8 +78,6 @@ pub struct Lane<T> {
     one_of_a_key: bool,
     /// When an event was confirmed the last time.
     confirmed_at: Option<Instant>,
-    /// When events were read back that [`Self::advance`] has not seen yet.
-    loaded_at: Option<Instant>,
     /// Undeliverable events that the dead letters did not take, and when they are tried again.
     again: Vec<(Instant, Condemned)>,
     /// Until then what is in flight may be confirmed; then the lane ends.
@@ -103,7 +101,6 @@ impl<T> Lane<T> {
             gathers_from: usize::MAX,
             one_of_a_key: false,
             confirmed_at: None,
-            loaded_at: None,
             again: Vec::new(),
             stopping: None,
         }
@@ -229,7 +226,6 @@ impl<T> Lane<T> {
         room: usize,
         steps: &mut Steps<T>,
     ) {
-        self.loaded_at = None;
         self.answer_the_overdue(now, steps);
         self.notice_silence(now, steps);
         self.settle(now, steps);

@@ -37,6 +37,8 @@ pub(super) struct Broker {
     poison: HashSet<Which>,
     /// What the client reported and the lane has not heard yet.
     reports: VecDeque<Report>,
+    /// A report that was heard and comes once more.
+    late: Option<Report>,
     /// What arrived, duplicates too, in its order.
     pub(super) delivered: Vec<Which>,
     seen: HashSet<Which>,
@@ -91,6 +93,7 @@ impl Broker {
             answered: 0,
             failed: None,
             reports: VecDeque::new(),
+            late: None,
             delivered: Vec::new(),
             seen: HashSet::new(),
             may_repeat: HashSet::new(),
@@ -146,7 +149,7 @@ impl Broker {
             self.deliver_some(rng);
         }
         self.rebuild();
-        (self.answered, self.failed) = (0, None);
+        (self.answered, self.failed, self.late) = (0, None, None);
         // What is still in the spool may be published once more, and is told by `may_repeat`.
         self.may_repeat.clear();
     }
@@ -161,10 +164,20 @@ impl Broker {
         self.in_flight.is_empty() && self.reports.is_empty()
     }
 
-    /// Some of the reports that were made, in their order.
+    /// Some of the reports that were made, in their order. One of them may come once more, and much later.
     pub(super) fn take_reports(&mut self, rng: &mut Rng) -> Vec<Report> {
         let upto = rng.usize(..=self.reports.len());
-        self.reports.drain(..upto).collect()
+        let mut reports: Vec<_> = self.reports.drain(..upto).collect();
+        match self.late.take_if(|_| rng.u8(..10) == 0) {
+            Some(late) => reports.push(late),
+            None => {
+                let about_events =
+                    |report: &&Report| !matches!(report, Report::Up | Report::Down(_));
+                let some = rng.choice(&reports).filter(about_events);
+                self.late = self.late.take().or(some.cloned());
+            }
+        }
+        reports
     }
 
     pub(super) fn take_all_reports(&mut self) -> Vec<Report> {

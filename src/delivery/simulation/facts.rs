@@ -109,6 +109,10 @@ impl Facts {
             confirmed + dead + lost + pending as u64,
             "{confirmed} confirmed, {dead} dead, {lost} lost, {pending} pending"
         );
+    }
+
+    pub(super) fn assert_no_more_is_lost(&self) {
+        let lost = self.accounting.lost;
         assert!(lost <= self.losses as u64, "{lost} records are lost");
     }
 
