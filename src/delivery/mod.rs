@@ -18,7 +18,6 @@ mod mailbox;
 mod opening;
 mod owner;
 mod port;
-mod receipt;
 #[cfg(test)]
 mod sealed;
 pub mod settings;
@@ -40,7 +39,8 @@ pub use opening::queue_name;
 use opening::{BrokerSide, Ground, Maker};
 use owner::Message;
 pub use port::{Delivering, Port};
-pub use receipt::Receipt;
+
+pub use crate::receipt::Receipt;
 
 use crate::envelope::Sealer;
 use crate::metrics::Metrics;

@@ -7,8 +7,8 @@ use super::disk::{Disk, DiskFile};
 use super::error::OpenError;
 use super::format::{BadHeader, HEADER, Header, ReadHeader, u64_at};
 use super::mark::{self, MarkFile, Marks};
-use super::names::{QUARANTINE, is_queue, segments, set_aside_name};
-use super::queue::{Name, View};
+use super::names::{Name, QUARANTINE, is_queue, segments, set_aside_name};
+use super::queue::View;
 use super::segment::{Bounds, Scan, scan};
 use super::usage::Usage;
 

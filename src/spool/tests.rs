@@ -9,8 +9,8 @@ use fastrand::Rng;
 
 use super::disk::{Disk, create_synced};
 use super::format::{HEADER, Header, PAGE, record_len};
-use super::names::{DEAD_LETTERS, QUARANTINE, segments};
-use super::queue::{Cursor, Name, Queue};
+use super::names::{DEAD_LETTERS, Name, QUARANTINE, segments};
+use super::queue::{Cursor, Queue};
 use super::recovery::whole;
 use super::settings::Settings;
 use super::simulated::{Faults, SimulatedDisk};

@@ -1,13 +1,11 @@
 //! A lane's way back from the spool: what is read again, how much at a time, and how a backlog ends.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::connection::Pace;
 use super::entry::{Entry, InSpool};
 use super::line::Search;
-use super::{Lane, Notice, Steps, taken};
-use crate::envelope::Event;
+use super::{Lane, Loaded, Notice, Steps, taken};
 
 /// How much is read back at once, in bytes, and how much there has to be room for: a broker takes few large
 /// batches more easily than many small ones.
@@ -17,17 +15,6 @@ const LOAD: usize = 1024 * 1024;
 const AHEAD: usize = 4 * 1024 * 1024;
 /// How much is read back at least, however full the broker's window is, so that each lane gets on.
 const LEAST: usize = 64 * 1024;
-
-/// What was read back.
-#[derive(Debug, Default)]
-pub struct Loaded {
-    /// Numbers and events, in order, and how long ago each was received.
-    pub events: Vec<(u64, Arc<Event>, Duration)>,
-    /// Records that could not be read.
-    pub lost: u64,
-    /// Every record below is among them, or lost.
-    pub through: u64,
-}
 
 impl<T> Lane<T> {
     /// What was read back, since [`Steps::load`] asked for it. [`Self::advance`] hands it over.

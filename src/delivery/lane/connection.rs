@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Notice;
+use super::steps::Notice;
 use crate::delivery::backoff::Backoff;
 use crate::publish::{Class, Failure, Reason};
 

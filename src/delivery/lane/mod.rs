@@ -36,14 +36,12 @@ use std::time::{Duration, Instant};
 use crate::envelope::{Event, Stage};
 use crate::publish::{Awaited, Report};
 
-pub use backlog::Loaded;
 use connection::Connection;
 use entry::Entry;
 use line::Line;
+pub use numbers::Backlog;
 use numbers::Numbers;
-pub use spooling::Backlog;
-use spooling::Intake;
-pub use steps::{Answer, Condemned, Notice, Steps};
+pub use steps::{Answer, Condemned, Loaded, Notice, Steps};
 
 use super::backoff::Backoff;
 
@@ -61,6 +59,16 @@ pub struct Bounds {
     pub arrivals: usize,
     /// What was in the spool at the start; none if the spool is off.
     pub backlog: Option<Backlog>,
+}
+
+/// Whether the spool takes events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Intake {
+    /// There is no spool.
+    Off,
+    Open,
+    /// The last append was refused. The next one is not tried before this time.
+    Refused(Instant),
 }
 
 /// See the module.

@@ -8,7 +8,14 @@
 
 use std::ops::Range;
 
-use super::Backlog;
+/// What the spool held for a lane at the start: the records from the one to below the other.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Backlog {
+    /// The first that is not done.
+    pub first: u64,
+    /// The number behind the last.
+    pub next: u64,
+}
 
 /// See the module. `loaded ≤ synced ≤ next`.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::entry::{Entry, InSpool};
 use super::line::Search;
-use super::{Answer, Lane, Notice, Steps, taken};
+use super::{Answer, Intake, Lane, Notice, Steps, taken};
 use crate::envelope::Event;
 use crate::spool::Refusal;
 
@@ -16,25 +16,6 @@ const APPEND: usize = 4 * 1024 * 1024;
 const FULL: Duration = Duration::from_millis(100);
 /// How long a spool is left alone whose disk fails.
 const BROKEN: Duration = Duration::from_secs(1);
-
-/// What the spool held for a lane at the start: the records from the one to below the other.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Backlog {
-    /// The first that is not done.
-    pub first: u64,
-    /// The number behind the last.
-    pub next: u64,
-}
-
-/// Whether the spool takes events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Intake {
-    /// There is no spool.
-    Off,
-    Open,
-    /// The last append was refused. The next one is not tried before this time.
-    Refused(Instant),
-}
 
 impl<T> Lane<T> {
     /// Whether the spool takes events now, as far as is known.

@@ -52,6 +52,17 @@ pub struct Steps<T> {
     pub answers: Vec<(T, Answer)>,
 }
 
+/// What was read back.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Numbers and events, in order, and how long ago each was received.
+    pub events: Vec<(u64, Arc<Event>, Duration)>,
+    /// Records that could not be read.
+    pub lost: u64,
+    /// Every record below is among them, or lost.
+    pub through: u64,
+}
+
 /// An event that its destination will never take.
 #[derive(Debug)]
 pub struct Condemned {

@@ -2,10 +2,9 @@
 
 use std::time::Instant;
 
-use super::Lane;
 use super::entry::InSpool;
 use super::line::Search;
-use super::spooling::Intake;
+use super::{Intake, Lane};
 
 impl<T> Lane<T> {
     /// From now on no backlog is begun; until then, what is in flight may still be confirmed. What
