@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-const MODULES: [&str; 4] = ["delivery", "metrics", "publish", "spool"];
+const MODULES: [&str; 3] = ["delivery", "metrics", "spool"];
 
 /// By the module's path without `crate`, such as `spool::disk`: the code of its file.
 type Files = BTreeMap<String, String>;

@@ -52,15 +52,6 @@ pub(super) struct Trouble {
     is_overdue: bool,
 }
 
-/// What a lane has for its broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outstanding {
-    Nothing,
-    /// Events are pending, and none of them is in flight.
-    Pending,
-    InFlight,
-}
-
 impl Trouble {
     /// Adds a failure to the trouble that there may be already. The notice is for operators, if this is news to them.
     fn with(now: Instant, known: Option<Trouble>, failure: Failure) -> (Trouble, Option<Notice>) {
@@ -132,40 +123,37 @@ impl Connection {
     fn take(&mut self) -> (Option<Trouble>, Repair) {
         match std::mem::replace(self, Connection::Unknown) {
             Connection::Unknown => (None, Repair::Nothing),
-            Connection::Up { pace, trouble } if pace == Pace::Settling => {
-                (trouble, Repair::Attempt)
-            }
+            Connection::Up {
+                pace: Pace::Settling,
+                trouble,
+            } => (trouble, Repair::Attempt),
             Connection::Up { trouble, .. } => (trouble, Repair::Nothing),
             Connection::Down { trouble, repair } => (Some(trouble), repair),
         }
     }
 
-    /// The publisher reports that the broker is reachable.
+    /// The publisher reports that the broker is reachable, while so many events are pending and so many of them in flight.
     pub(super) fn came_up(
         &mut self,
         now: Instant,
-        outstanding: Outstanding,
+        (pending, in_flight): (usize, usize),
         backoff: &mut Backoff,
     ) -> Option<Notice> {
-        let is_news = matches!(self, Connection::Unknown);
-        let pace = match (&*self, outstanding) {
+        if matches!(self, Connection::Down { repair, .. } if *repair == Repair::Rebuild) {
             // The report is about the client that has to be rebuilt.
-            (Connection::Down { repair, .. }, _) if *repair == Repair::Rebuild => return None,
-            (Connection::Up { pace, .. }, Outstanding::InFlight) => *pace,
-            (_, Outstanding::Pending) => Pace::Resting(now),
-            (_, Outstanding::Nothing | Outstanding::InFlight) => Pace::Steady,
-        };
+            return None;
+        }
+        let reached = matches!(self, Connection::Unknown).then_some(Notice::Reached);
+        let pace = self.pace().filter(|_| in_flight > 0);
         let (trouble, repair) = self.take();
         let pace = match repair {
-            Repair::Nothing => pace,
             Repair::Attempt | Repair::Rebuild => Pace::Settling,
+            Repair::Nothing if pending > 0 && in_flight == 0 => Pace::Resting(now),
+            Repair::Nothing => pace.unwrap_or(Pace::Steady),
         };
         *self = Connection::Up { pace, trouble };
-        let resumed = match outstanding {
-            Outstanding::Nothing => self.resume(now, Pace::Steady, backoff),
-            Outstanding::Pending | Outstanding::InFlight => None,
-        };
-        is_news.then_some(Notice::Reached).or(resumed)
+        let resumed = (pending == 0).then(|| self.resume(now, Pace::Steady, backoff));
+        reached.or(resumed.flatten())
     }
 
     /// The publisher reports that the broker is unreachable.
@@ -265,6 +253,9 @@ mod tests {
     use super::*;
 
     const SPOOL_AFTER: Duration = Duration::from_millis(250);
+    const NOTHING: (usize, usize) = (0, 0);
+    const PENDING: (usize, usize) = (1, 0);
+    const IN_FLIGHT: (usize, usize) = (1, 1);
 
     fn failure(class: Class, reason: Reason) -> Failure {
         Failure {
@@ -281,7 +272,7 @@ mod tests {
     fn up() -> (Connection, Instant, Backoff) {
         let (mut connection, now, mut backoff) =
             (Connection::Unknown, Instant::now(), Backoff::new(1));
-        let notice = connection.came_up(now, Outstanding::Nothing, &mut backoff);
+        let notice = connection.came_up(now, NOTHING, &mut backoff);
         assert!(matches!(notice, Some(Notice::Reached)));
         (connection, now, backoff)
     }
@@ -291,7 +282,7 @@ mod tests {
         let (mut connection, now, mut backoff) =
             (Connection::Unknown, Instant::now(), Backoff::new(1));
         assert_eq!(connection.pace(), None);
-        connection.came_up(now, Outstanding::Pending, &mut backoff);
+        connection.came_up(now, PENDING, &mut backoff);
         assert_eq!(connection.pace(), Some(Pace::Resting(now)));
         connection.probe();
         assert_eq!(connection.pace(), Some(Pace::Probing));
@@ -330,7 +321,7 @@ mod tests {
         assert_eq!(connection.outage_at(SPOOL_AFTER), Some(now));
         assert_eq!(connection.pace(), None);
         assert_eq!(connection.settled(now, &mut backoff), Repair::Nothing);
-        connection.came_up(now, Outstanding::InFlight, &mut backoff);
+        connection.came_up(now, IN_FLIGHT, &mut backoff);
         assert_eq!(connection.pace(), Some(Pace::Steady));
         assert_eq!(connection.outage_at(SPOOL_AFTER), Some(now + SPOOL_AFTER));
     }
@@ -340,13 +331,13 @@ mod tests {
         let (mut connection, now, mut backoff) = up();
         connection.went_down(now, retry());
         connection.failed(now, retry());
-        connection.came_up(now, Outstanding::InFlight, &mut backoff);
+        connection.came_up(now, IN_FLIGHT, &mut backoff);
         assert_eq!(connection.pace(), Some(Pace::Settling));
 
         let (mut connection, now, mut backoff) = up();
         connection.failed(now, retry());
         connection.went_down(now, retry());
-        connection.came_up(now, Outstanding::InFlight, &mut backoff);
+        connection.came_up(now, IN_FLIGHT, &mut backoff);
         assert_eq!(connection.pace(), Some(Pace::Settling));
     }
 
@@ -360,11 +351,11 @@ mod tests {
                 false => connection.failed(now, fatal),
             };
             connection.failed(now, retry());
-            connection.came_up(now, Outstanding::InFlight, &mut backoff);
+            connection.came_up(now, IN_FLIGHT, &mut backoff);
             assert_eq!(connection.pace(), None);
             assert_eq!(connection.settled(now, &mut backoff), Repair::Rebuild);
             assert_eq!(connection.settled(now, &mut backoff), Repair::Nothing);
-            connection.came_up(now, Outstanding::Pending, &mut backoff);
+            connection.came_up(now, PENDING, &mut backoff);
             assert_eq!(connection.pace(), Some(Pace::Resting(now)));
         }
     }
@@ -407,7 +398,7 @@ mod tests {
             for (step, choice) in steps {
                 let class = [Class::Retry, Class::Operator, Class::Rebuild][usize::from(choice)];
                 let failure = failure(class, Reason::Other);
-                let outstanding = [Outstanding::Nothing, Outstanding::Pending, Outstanding::InFlight];
+                let outstanding = [NOTHING, PENDING, IN_FLIGHT];
                 let notice = match step {
                     0 | 1 => connection.came_up(now, outstanding[usize::from(choice)], &mut backoff),
                     2 => connection.went_down(now, failure),

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::connection::{Outstanding, Pace, Repair};
+use super::connection::{Pace, Repair};
 use super::entry::State;
 use super::line::Search;
 use super::{Answer, Condemned, Lane, Notice, Steps};
@@ -102,11 +102,7 @@ impl<T> Lane<T> {
     }
 
     pub(super) fn came_up(&mut self, now: Instant, steps: &mut Steps<T>) {
-        let outstanding = match (self.line.totals().in_flight, self.pending()) {
-            (0, 0) => Outstanding::Nothing,
-            (0, _) => Outstanding::Pending,
-            _ => Outstanding::InFlight,
-        };
+        let outstanding = (self.pending(), self.line.totals().in_flight);
         let notice = self.connection.came_up(now, outstanding, &mut self.backoff);
         steps.notices.extend(notice);
     }
