@@ -20,6 +20,11 @@ CARGO_FUZZ := 0.13.2
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS ?= normalization envelope segments configuration problem_paths
 
+# What `make simulate` runs: how often, or which seed alone, and how it is built.
+RUNS ?= 1000000
+SEED ?=
+SIMULATE_PROFILE ?= release
+
 # The image's name, and how the binary is built that its test puts into a root: `dev` in minutes less than `release`.
 IMAGE ?= minchat-bridge:dev
 IMAGE_PROFILE ?= dev
@@ -124,6 +129,15 @@ fuzz-build: install-cargo-fuzz ## Build what `make fuzz` runs, quickly, and repl
 .PHONY: test-oauth
 test-oauth: install-run-deps install-test-deps install-oauth-deps ## Test the feature oauth, on a real Kafka
 	cargo test --locked --features oauth --lib --test it -- edge::oauth a_login_by_tokens
+
+# Without link-time optimization, which takes longer to build than it saves here.
+.PHONY: simulate
+simulate: install-run-deps ## Simulate a lane and its spool RUNS=1000000 times on all cores; SEED=n repeats one run
+	@echo "A failure names its seed. \`make simulate SEED=n\` repeats it."
+	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true \
+	MINCHAT_BRIDGE_SEED="$(SEED)" MINCHAT_BRIDGE_RUNS="$(RUNS)" MINCHAT_BRIDGE_THREADS="$$(nproc)" \
+	    cargo test --profile $(SIMULATE_PROFILE) --locked --lib -- --nocapture \
+	    delivery::simulation::what_was_answered_arrives_in_order_whatever_happens
 
 .PHONY: bench
 bench: install-run-deps install-test-deps ## Measure the parts (criterion) and the whole against a real Kafka, and write docs/performance.md

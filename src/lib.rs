@@ -74,9 +74,12 @@ pub mod config;
 pub mod delivery;
 pub mod envelope;
 pub mod http;
+#[cfg(test)]
+mod imports;
 pub mod metrics;
 pub mod minchat;
 pub mod publish;
+pub mod receipt;
 mod regular_file;
 pub mod route;
 pub mod secret;

@@ -1,11 +1,11 @@
 //! Where events go, and how they are sealed: all of one configuration.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use super::EventLimits;
+use super::limits::EventLimits;
 use super::mailbox::Mailbox;
-use super::owner::Message;
 use super::status::LaneStatus;
+use super::ticket::Message;
 use crate::envelope::{Event, Sealer};
 use crate::route::{Destination, Route, Table};
 
@@ -19,6 +19,20 @@ pub struct Generation {
     pub(super) limits: EventLimits,
     /// One for each destination of the table, at its place.
     pub(super) lanes: Vec<LaneHandle>,
+}
+
+/// The generation of now. A clone is the same.
+#[derive(Clone, Default)]
+pub(super) struct CurrentGeneration(Arc<RwLock<Arc<Generation>>>);
+
+impl CurrentGeneration {
+    pub(super) fn get(&self) -> Arc<Generation> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn put(&self, generation: Arc<Generation>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = generation;
+    }
 }
 
 /// What others have of a lane.

@@ -10,6 +10,7 @@ mod away;
 mod backoff;
 mod generation;
 mod health;
+mod inbox;
 mod keeping;
 mod kept;
 mod lane;
@@ -18,7 +19,6 @@ mod mailbox;
 mod opening;
 mod owner;
 mod port;
-mod receipt;
 #[cfg(test)]
 mod sealed;
 pub mod settings;
@@ -29,34 +29,25 @@ mod ticket;
 mod window;
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use generation::CurrentGeneration;
 pub use generation::Generation;
 pub use kept::KeptDeadLetters;
 pub use limits::EventLimits;
 pub use opening::queue_name;
 use opening::{BrokerSide, Ground, Maker};
-use owner::Message;
-pub use port::{Delivering, Port};
-pub use receipt::Receipt;
+pub use port::{Delivering, Port, Refused};
+use ticket::Message;
+
+pub use crate::receipt::Receipt;
 
 use crate::envelope::Sealer;
 use crate::metrics::Metrics;
 use crate::route::{Destination, Table};
 use crate::spool::Spool;
-
-/// Why an event was not accepted. It promises nothing: the event may still be published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// A destination can't take it now, or did not confirm it in time.
-    #[error("a destination did not confirm the event in time")]
-    Unavailable,
-    /// The bridge is stopping.
-    #[error("the bridge is stopping")]
-    Stopping,
-}
 
 /// Whether a destination takes events now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +96,7 @@ pub struct Delivery(Arc<Shared>);
 
 struct Shared {
     ground: Ground,
-    current: RwLock<Arc<Generation>>,
+    current: CurrentGeneration,
     started: Mutex<Started>,
 }
 
@@ -130,7 +121,7 @@ impl Delivery {
                 kept: parts.kept.map(Arc::new),
                 spool: parts.spool,
             },
-            current: RwLock::default(),
+            current: CurrentGeneration::default(),
             started: Mutex::default(),
         }));
         delivery.follow(parts.table, parts.sealer, publisher)?;
@@ -139,13 +130,12 @@ impl Delivery {
 
     /// A way into the lanes for the worker thread that calls.
     pub fn port(&self) -> Port {
-        Port::new(self.clone())
+        Port::new(self.0.current.clone())
     }
 
     /// The generation of now.
     pub fn current(&self) -> Arc<Generation> {
-        let current = self.0.current.read();
-        Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
+        self.0.current.get()
     }
 
     /// Makes the next generation, and starts a lane for each destination that is new in it. `table`
@@ -179,13 +169,15 @@ impl Delivery {
             table,
         });
         // Before the owners begin: they read and write events by its sealer.
-        self.put(Arc::clone(&next));
+        self.0.current.put(Arc::clone(&next));
         for lane in new {
             let (place, maker) = (lane.place, publisher(&lane.destination));
-            match lane.start(self.clone(), maker) {
+            match lane.start(self.0.current.clone(), self.0.ground.kept.clone(), maker) {
                 Ok(owner) => started.owners.push(owner),
                 Err(error) => {
-                    self.put(Arc::new(before.with_lanes_of(&next, place)));
+                    self.0
+                        .current
+                        .put(Arc::new(before.with_lanes_of(&next, place)));
                     return Err(error);
                 }
             }
@@ -279,11 +271,6 @@ impl Delivery {
             spool.close();
         }
         left
-    }
-
-    fn put(&self, generation: Arc<Generation>) {
-        let current = self.0.current.write();
-        *current.unwrap_or_else(PoisonError::into_inner) = generation;
     }
 
     fn started(&self) -> MutexGuard<'_, Started> {

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::backoff::Backoff;
-use super::generation::LaneHandle;
+use super::generation::{CurrentGeneration, LaneHandle};
 use super::health::BrokerHealth;
 use super::keeping::Keeping;
+use super::kept::KeptDeadLetters;
 use super::lane::{Backlog, Bounds, Lane};
-use super::owner::{Message, Owner};
-use super::ticket::Ticket;
+use super::limits::EventLimits;
+use super::owner::Owner;
+use super::settings;
+use super::ticket::{Message, Ticket};
 use super::window::BrokerWindow;
-use super::{Delivery, EventLimits, KeptDeadLetters, settings};
 use crate::metrics::{DestinationMetrics, Metrics};
 use crate::publish::{Publisher, Reporter};
 use crate::route::{Broker, Destination};
@@ -138,11 +140,11 @@ impl NewLane {
     /// Starts its owner.
     pub(super) fn start(
         self,
-        delivery: Delivery,
+        generation: CurrentGeneration,
+        kept: Option<Arc<KeptDeadLetters>>,
         publisher: Maker,
     ) -> io::Result<JoinHandle<usize>> {
         let LaneHandle { mailbox, status } = self.handle;
-        let kept = delivery.0.ground.kept.clone();
         let thread = std::thread::Builder::new()
             .name(format!("lane-{}", self.place))
             .stack_size(512 * 1024);
@@ -163,7 +165,7 @@ impl NewLane {
                 kept,
                 keeping: self.keeping,
                 spooled: 0,
-                delivery,
+                generation,
             }
             .run()
         })

@@ -3,37 +3,20 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::generation::CurrentGeneration;
 use super::health::BrokerHealth;
 use super::keeping::Keeping;
+use super::kept::KeptDeadLetters;
 use super::lane::{Answer, Condemned, Lane, Notice, Steps};
 use super::mailbox::Mailbox;
 use super::status::{LaneStatus, SpoolState};
-use super::ticket::{DeadLetterTicket, Ticket};
+use super::ticket::{DeadLetterTicket, Message, Ticket};
 use super::window::BrokerWindow;
-use super::{Delivery, KeptDeadLetters};
 use crate::envelope::{Event, EventType, Verdict};
 use crate::metrics::DestinationMetrics;
 use crate::publish::{Class, Failure, Publisher, Report};
 use crate::route::Destination;
 use crate::spool::{Appended, Refusal};
-
-/// What an owner is told.
-pub(super) enum Message {
-    /// A new event.
-    Give { event: Arc<Event>, ticket: Ticket },
-    /// From the publisher.
-    Report(Report),
-    /// From the lane of the dead letters.
-    DeadLettered { condemned: Condemned, taken: bool },
-    /// From the spool's writer.
-    Appended(Appended),
-    /// From the spool's writer: why it would take no events now, if so.
-    SpoolAsked(Option<Refusal>),
-    /// Open again what was opened by name.
-    Reopen,
-    /// Take nothing more; until then, what is in flight may still be confirmed.
-    Stop { until: Instant },
-}
 
 /// How long an owner may be idle until it shows that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -61,7 +44,7 @@ pub(super) struct Owner {
     pub(super) keeping: Option<Keeping>,
     /// Events that went to the spool since the last trouble began.
     pub(super) spooled: u64,
-    pub(super) delivery: Delivery,
+    pub(super) generation: CurrentGeneration,
 }
 
 impl Owner {
@@ -129,7 +112,7 @@ impl Owner {
             let (Some(bytes), Some(keeping)) = (steps.load.take(), &mut self.keeping) else {
                 break;
             };
-            let current = self.delivery.current();
+            let current = self.generation.get();
             let loaded = keeping.load(current.sealer(), self.lane.on_disk_alone(), bytes);
             match loaded {
                 Some(loaded) => self.lane.loaded(now, loaded, steps),
@@ -188,7 +171,7 @@ impl Owner {
             && let Some(keeping) = &mut self.keeping
         {
             let mailbox = Arc::clone(&self.mailbox);
-            let current = self.delivery.current();
+            let current = self.generation.get();
             keeping.append(current.sealer(), &steps.append, move |appended| {
                 mailbox.push(Message::Appended(appended));
             });
@@ -232,7 +215,7 @@ impl Owner {
             detail: condemned.detail.clone(),
             destination: Some(self.destination.to_string()),
         };
-        let current = self.delivery.current();
+        let current = self.generation.get();
         let dead_letter = current.sealer().dead_letter_of(event, verdict);
         let Some(route) = current.dead_letters_of(event, &self.destination) else {
             self.keep(&dead_letter, condemned);

@@ -8,22 +8,32 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use futures_util::task::AtomicWaker;
-
+use super::generation::{CurrentGeneration, Generation};
+use super::inbox::{Inbox, Seat};
 use super::lane::Answer;
-use super::owner::Message;
-use super::ticket::Ticket;
-use super::{Delivery, Generation, Receipt, Refused};
+use super::ticket::{Message, Ticket};
 use crate::envelope::Event;
+use crate::receipt::Receipt;
+
+/// Why an event was not accepted. It promises nothing: the event may still be published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// A destination can't take it now, or did not confirm it in time.
+    #[error("a destination did not confirm the event in time")]
+    Unavailable,
+    /// The bridge is stopping.
+    #[error("the bridge is stopping")]
+    Stopping,
+}
 
 /// See the module. A clone is the same port.
 #[derive(Clone)]
 pub struct Port {
-    delivery: Delivery,
+    generation: CurrentGeneration,
     waiting: Rc<RefCell<Waiting>>,
     outbox: Rc<RefCell<Outbox>>,
     inbox: Arc<Inbox>,
@@ -35,22 +45,6 @@ struct Outbox {
     given: Vec<(usize, Message)>,
     /// Of [`Port::answering`], which hands it on after the requests that can go on now.
     waker: Option<Waker>,
-}
-
-/// Where lanes put a worker's answers.
-#[derive(Default)]
-pub(super) struct Inbox {
-    answers: Mutex<Vec<(Seat, Answer)>>,
-    /// Answers were put in, and the worker was not told yet, or did not look yet.
-    rung: AtomicBool,
-    worker: AtomicWaker,
-}
-
-/// Whose answer it is: a place among those who wait, and which of its guests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seat {
-    place: u32,
-    guest: u32,
 }
 
 #[derive(Default)]
@@ -68,28 +62,11 @@ struct Place {
     waker: Option<Waker>,
 }
 
-impl Inbox {
-    /// Puts an answer in. Its worker may not hear of it before [`Self::ring`].
-    pub(super) fn put(&self, seat: Seat, answer: Answer) {
-        self.answers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((seat, answer));
-    }
-
-    /// Tells the worker, unless it was told and has yet to look.
-    pub(super) fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            self.worker.wake();
-        }
-    }
-}
-
 impl Port {
     /// A port for the worker thread that calls. [`Self::answering`] has to be polled there.
-    pub(super) fn new(delivery: Delivery) -> Self {
+    pub(super) fn new(generation: CurrentGeneration) -> Self {
         Port {
-            delivery,
+            generation,
             waiting: Rc::default(),
             outbox: Rc::default(),
             inbox: Arc::default(),
@@ -154,7 +131,7 @@ impl Port {
             return;
         }
         // A lane is at the same place in every generation.
-        let current = self.delivery.current();
+        let current = self.generation.get();
         outbox.given.sort_by_key(|(lane, _)| *lane);
         let mut given = outbox.given.drain(..).peekable();
         while let Some((lane, first)) = given.next() {

@@ -1,14 +1,35 @@
-//! Who waits for a destination's answer to one event.
+//! What a lane's owner is told, and who waits for its answer to an event.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
+use super::inbox::{Inbox, Seat};
 use super::lane::{Answer, Condemned};
 use super::mailbox::Mailbox;
-use super::owner::Message;
-use super::port::{Inbox, Seat};
+use crate::envelope::Event;
+use crate::publish::Report;
+use crate::spool::{Appended, Refusal};
 
-/// See the module.
+/// What an owner is told.
+pub(super) enum Message {
+    /// A new event.
+    Give { event: Arc<Event>, ticket: Ticket },
+    /// From the publisher.
+    Report(Report),
+    /// From the lane of the dead letters.
+    DeadLettered { condemned: Condemned, taken: bool },
+    /// From the spool's writer.
+    Appended(Appended),
+    /// From the spool's writer: why it would take no events now, if so.
+    SpoolAsked(Option<Refusal>),
+    /// Open again what was opened by name.
+    Reopen,
+    /// Take nothing more; until then, what is in flight may still be confirmed.
+    Stop { until: Instant },
+}
+
+/// Who waits for a destination's answer to one event.
 pub(super) enum Ticket {
     /// A webhook's sender.
     Sender { inbox: Arc<Inbox>, seat: Seat },

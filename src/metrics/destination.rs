@@ -2,8 +2,9 @@ use std::sync::Arc;
 
 use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Result};
 
+use super::broker::BrokerMetrics;
 use super::families::Families;
-use super::{BrokerMetrics, table};
+use super::table;
 use crate::envelope::{DeadLetterReason, Stage};
 use crate::publish::Reason;
 use crate::route::Broker;

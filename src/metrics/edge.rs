@@ -3,7 +3,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use prometheus::{IntGauge, IntGaugeVec, Result};
 
 use super::families::Families;
-use super::{Endpoint, Metrics, table};
+use super::http::Endpoint;
+use super::table;
 
 /// What is shown of certificates and of the configuration.
 pub(super) struct EdgeMetrics {
@@ -20,31 +21,24 @@ impl EdgeMetrics {
             last_reload: families.gauge(&table::CONFIG_LAST_RELOAD)?,
         })
     }
-}
 
-impl Metrics {
-    /// The certificate of the webhook listener expires then, in seconds since 1970. Shown from the
-    /// first call on.
-    pub fn certificate_expires(&self, not_after: i64) {
+    pub(super) fn certificate_expires(&self, not_after: i64) {
         let series = self
-            .edge
             .not_after
             .with_label_values(&[Endpoint::Webhooks.name()]);
         series.set(not_after);
     }
 
-    /// A configuration was taken into use now: the first, or another.
-    pub fn config_loaded(&self) {
+    pub(super) fn config_loaded(&self) {
         let since_1970 = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        self.edge.last_reload_successful.set(1);
+        self.last_reload_successful.set(1);
         let seconds = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
-        self.edge.last_reload.set(seconds);
+        self.last_reload.set(seconds);
     }
 
-    /// A configuration was not taken into use, as it does not hold.
-    pub fn config_refused(&self) {
-        self.edge.last_reload_successful.set(0);
+    pub(super) fn config_refused(&self) {
+        self.last_reload_successful.set(0);
     }
 }

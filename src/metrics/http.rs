@@ -3,7 +3,8 @@ use std::time::Duration;
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, Result};
 
 use super::families::Families;
-use super::{Labels, table};
+use super::labels::Labels;
+use super::table;
 
 /// What a request was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

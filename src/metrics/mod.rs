@@ -10,6 +10,7 @@ mod destination;
 mod edge;
 mod families;
 mod http;
+mod labels;
 pub mod table;
 mod webhooks;
 
@@ -23,6 +24,7 @@ use prometheus::{Encoder, Histogram, IntCounter, IntGauge, Registry, Result, Tex
 pub use broker::BrokerMetrics;
 pub use destination::{DestinationMetrics, QueueMetrics};
 pub use http::{Endpoint, Rejections};
+pub use labels::Labels;
 pub use webhooks::SourceMetrics;
 
 use crate::minchat::{DriftSet, Kind};
@@ -31,17 +33,6 @@ use families::Families;
 
 /// The content type of what [`Metrics::render`] returns.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
-
-/// The closed sets that labels are taken from, as far as the configuration decides them.
-#[derive(Debug, Clone)]
-pub struct Labels {
-    /// The brokers that are on.
-    pub brokers: Vec<Broker>,
-    /// The slug and the status of each problem that a webhook can be answered with.
-    pub problems: Vec<(&'static str, u16)>,
-    /// The status of an accepted webhook.
-    pub success_status: u16,
-}
 
 /// All metrics.
 pub struct Metrics {
@@ -230,6 +221,22 @@ impl Metrics {
     pub fn amqp_unrouted_messages(&self, messages: u64) {
         self.amqp_unrouted_messages
             .set(i64::try_from(messages).unwrap_or(i64::MAX));
+    }
+
+    /// The certificate of the webhook listener expires then, in seconds since 1970. Shown from the
+    /// first call on.
+    pub fn certificate_expires(&self, not_after: i64) {
+        self.edge.certificate_expires(not_after);
+    }
+
+    /// A configuration was taken into use now: the first, or another.
+    pub fn config_loaded(&self) {
+        self.edge.config_loaded();
+    }
+
+    /// A configuration was not taken into use, as it does not hold.
+    pub fn config_refused(&self) {
+        self.edge.config_refused();
     }
 }
 

@@ -3,9 +3,10 @@ use std::sync::Arc;
 use prometheus::{IntCounter, IntCounterVec, Result};
 
 use super::families::Families;
-use super::{Labels, table};
-use crate::delivery::Receipt;
+use super::labels::Labels;
+use super::table;
 use crate::minchat::{Drift, DriftSet, Kind};
+use crate::receipt::Receipt;
 
 const KINDS: usize = Kind::ALL.len();
 

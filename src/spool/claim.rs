@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::OpenError;
 use super::disk::RealDisk;
+use super::error::OpenError;
 use super::inspect::Inspected;
 use super::lock::Lock;
 use super::recovery::clear;

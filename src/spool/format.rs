@@ -1,7 +1,6 @@
 //! The bytes of a segment: see the module above.
 
-use super::queue::Name;
-use super::segment::next_record;
+use super::names::{MAX_NAME, Name};
 
 /// The length of one copy of the header.
 pub(super) const PAGE: usize = 4096;
@@ -13,9 +12,9 @@ pub(super) const RECORD_HEAD: usize = 24;
 pub(super) const VERSION: u32 = 2;
 /// The version whose header stands there once.
 const SINGLE: u32 = 1;
-/// Longest name of a queue, in bytes.
-pub(super) const MAX_NAME: usize = 2048;
 
+/// How far numbers may jump for a record behind a hole to be believed.
+const PLAUSIBLE: u64 = 1 << 24;
 const MAGIC: &[u8; 8] = b"MCBSPOOL";
 const FIRST_OF_WRITE: u32 = 1 << 31;
 
@@ -190,6 +189,28 @@ impl Header {
         };
         pages.chunks(PAGE).all(is_page) && rest.iter().all(|byte| *byte == 0)
     }
+}
+
+/// The first record at or behind `at` whose number is at least `least` and below `limit`.
+pub(super) fn next_record(
+    bytes: &[u8],
+    at: usize,
+    salt: u64,
+    least: u64,
+    limit: u64,
+) -> Option<RecordAt> {
+    let mut at = at;
+    while at + 16 <= bytes.len() {
+        let number = u64_at(bytes, at + 8);
+        if number >= least
+            && number < limit.min(least.saturating_add(PLAUSIBLE))
+            && let Parsed::Record(record) = parse(bytes, at, salt)
+        {
+            return Some(record);
+        }
+        at += 8;
+    }
+    None
 }
 
 fn name_in(page: &[u8]) -> Option<&str> {

@@ -5,12 +5,11 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::OpenError;
 use super::disk::{Disk, DiskFile, ReadOnlyDisk, RealDisk};
+use super::error::OpenError;
 use super::format::{BadHeader, HEADER, Header, ReadHeader};
 use super::mark::{self, Marks};
-use super::names::{QUARANTINE, is_queue, segments, set_aside};
-use super::queue::Name;
+use super::names::{Name, QUARANTINE, is_queue, segments, set_aside};
 use super::recovery::{corrupt_places, header, whole};
 use super::segment::{Bounds, Scan, scan};
 

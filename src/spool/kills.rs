@@ -10,8 +10,8 @@ use fastrand::Rng;
 
 use super::Batch;
 use super::disk::{Disk, DiskFile, Identity, Space};
-use super::names::QUARANTINE;
-use super::queue::{Cursor, Name, Queue};
+use super::names::{Name, QUARANTINE};
+use super::queue::{Cursor, Queue};
 use super::settings::Settings;
 use super::simulated::SimulatedDisk;
 use super::store::{Found, Sizes, Store};

@@ -5,8 +5,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::OpenError;
 use super::disk::{Disk, Identity, RealDisk};
+use super::error::OpenError;
 
 /// Held as long as it lives; the system lets go of it when the process ends, however that is.
 #[derive(Debug)]

@@ -62,12 +62,14 @@ impl MarkFile {
         Ok((MarkFile { file, writes }, marks))
     }
 
-    /// Writes the mark into the slot that holds the older one, and syncs it.
+    /// Writes the mark into the slot that holds the older one, and syncs it. A write that fails is repeated in the same
+    /// slot, so that the other one always holds.
     pub(super) fn write(&mut self, mark: u64) -> io::Result<()> {
-        self.writes += 1;
-        let slot = slot(self.writes, mark);
-        self.file.write_at(&slot, self.writes % 2 * SLOT)?;
-        self.file.sync()
+        let writes = self.writes + 1;
+        self.file.write_at(&slot(writes, mark), writes % 2 * SLOT)?;
+        self.file.sync()?;
+        self.writes = writes;
+        Ok(())
     }
 
     /// Writes down that all records below this number are synced. This itself is not synced: a loss of power may
@@ -129,4 +131,34 @@ fn slot_at(file: &dyn DiskFile, at: u64) -> io::Result<Option<(u64, u64)>> {
     }
     let sum = crc32c::crc32c(&slot[..16]).to_le_bytes();
     Ok((slot[16..] == sum).then(|| (u64_at(&slot, 0), u64_at(&slot, 8))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::simulated::{Faults, SimulatedDisk};
+    use super::*;
+
+    #[test]
+    fn a_mark_outlives_any_number_of_writes_that_fail() {
+        for seed in 0..200 {
+            let (disk, dir) = (SimulatedDisk::new(seed, 1 << 20), Path::new("/spool"));
+            disk.create_dir(dir).expect("the disk is well");
+            let mut file = MarkFile::create(&disk, dir, 7).expect("the disk is well");
+            let (writes, syncs) = if seed % 2 == 0 { (1000, 0) } else { (0, 1000) };
+            disk.fail(Faults {
+                writes,
+                syncs,
+                ..Faults::default()
+            });
+            for mark in 8..12 {
+                file.write(mark).expect_err("the disk fails");
+            }
+            disk.fail(Faults::default());
+            let (_, marks) = MarkFile::open(&disk, dir).expect("the disk is well");
+            assert!(
+                (7..12).contains(&marks.done.unwrap_or(0)),
+                "{seed}: {marks:?}"
+            );
+        }
+    }
 }

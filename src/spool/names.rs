@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use super::queue;
-
 /// The directory of segments in which something was corrupt.
 pub(super) const QUARANTINE: &str = "quarantine";
 /// The directory of dead letters that no destination takes.
@@ -13,9 +11,56 @@ const SUFFIX: &str = ".seg";
 /// How many digits the number of its first record has there.
 const DIGITS: usize = 20;
 
-/// Whether this may be the directory of a queue.
+/// Longest name of a queue, in bytes.
+pub(super) const MAX_NAME: usize = 2048;
+
+/// What a queue is called: not empty, and at most 2,048 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Name(String);
+
+impl Name {
+    /// A name; none if it is empty or too long.
+    pub fn new(name: impl Into<String>) -> Option<Name> {
+        let name = name.into();
+        (!name.is_empty() && name.len() <= MAX_NAME).then_some(Name(name))
+    }
+
+    /// As it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The directory that the queue is in: readable, and one of its own for every name.
+    pub(super) fn directory(&self) -> String {
+        let readable: String = self
+            .0
+            .chars()
+            .map(|c| match is_readable(c) {
+                true => c,
+                false => '-',
+            })
+            .take(READABLE)
+            .collect();
+        format!("{readable}-{:08x}", crc32c::crc32c(self.0.as_bytes()))
+    }
+}
+
+/// How many characters of a name its directory shows.
+const READABLE: usize = 80;
+
+fn is_readable(c: char) -> bool {
+    matches!(c, 'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '_')
+}
+
+/// Whether this may be the directory of a queue: it has the form that [`Name::directory`] gives.
 pub(super) fn is_queue(name: &str) -> bool {
-    queue::is_directory(name)
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    name.rsplit_once('-').is_some_and(|(readable, sum)| {
+        (1..=READABLE).contains(&readable.len())
+            && readable.chars().all(|c| is_readable(c) || c == '-')
+            && sum.len() == 8
+            && sum.bytes().all(is_hex)
+    })
 }
 
 /// The name of a segment's file.

@@ -8,59 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::disk::{Disk, DiskFile};
-use super::format::{MAX_NAME, Parsed, parse};
-use super::names::segment_name;
-use super::segment::next_record;
+use super::format::{Parsed, next_record, parse};
+use super::names::{Name, segment_name};
 use super::usage::Usage;
-
-/// What a queue is called: not empty, and at most 2,048 bytes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Name(String);
-
-impl Name {
-    /// A name; none if it is empty or too long.
-    pub fn new(name: impl Into<String>) -> Option<Name> {
-        let name = name.into();
-        (!name.is_empty() && name.len() <= MAX_NAME).then_some(Name(name))
-    }
-
-    /// As it was given.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The directory that the queue is in: readable, and one of its own for every name.
-    pub(super) fn directory(&self) -> String {
-        let readable: String = self
-            .0
-            .chars()
-            .map(|c| match is_readable(c) {
-                true => c,
-                false => '-',
-            })
-            .take(READABLE)
-            .collect();
-        format!("{readable}-{:08x}", crc32c::crc32c(self.0.as_bytes()))
-    }
-}
-
-/// How many characters of a name its directory shows.
-const READABLE: usize = 80;
-
-fn is_readable(c: char) -> bool {
-    matches!(c, 'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '_')
-}
-
-/// Whether a directory's name has the form that [`Name::directory`] gives.
-pub(super) fn is_directory(name: &str) -> bool {
-    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    name.rsplit_once('-').is_some_and(|(readable, sum)| {
-        (1..=READABLE).contains(&readable.len())
-            && readable.chars().all(|c| is_readable(c) || c == '-')
-            && sum.len() == 8
-            && sum.bytes().all(is_hex)
-    })
-}
 
 /// A queue of the spool. Its writer and its reader share it.
 pub struct Queue {
@@ -230,6 +180,26 @@ impl Cursor {
     /// # Errors
     /// When the disk can't be read. Another call begins where this one did.
     pub fn read(&mut self, most: usize, below: u64) -> io::Result<Read<'_>> {
+        let begun = (self.from, self.place);
+        let found = match self.find(most, below) {
+            Ok(found) => found,
+            Err(error) => {
+                (self.from, self.place) = begun;
+                return Err(error);
+            }
+        };
+        let buffer = &self.buffer;
+        let records = found.records.into_iter();
+        Ok(Read {
+            records: records
+                .map(|(number, received, body)| (number, received, &buffer[body]))
+                .collect(),
+            lost: found.lost,
+            through: self.from,
+        })
+    }
+
+    fn find(&mut self, most: usize, below: u64) -> io::Result<Found> {
         let mut found = Found::default();
         while found.records.is_empty() && self.from < below {
             let Some((view, at)) = self.place() else {
@@ -258,15 +228,7 @@ impl Cursor {
             // Everything was given: the writer can remove the file, and its space is free then.
             self.open = None;
         }
-        let buffer = &self.buffer;
-        let records = found.records.into_iter();
-        Ok(Read {
-            records: records
-                .map(|(number, received, body)| (number, received, &buffer[body]))
-                .collect(),
-            lost: found.lost,
-            through: self.from,
-        })
+        Ok(found)
     }
 
     /// The segment that the next record is in, and where to go on there.

@@ -7,8 +7,8 @@ use super::disk::{Disk, DiskFile};
 use super::error::OpenError;
 use super::format::{BadHeader, HEADER, Header, ReadHeader, u64_at};
 use super::mark::{self, MarkFile, Marks};
-use super::names::{QUARANTINE, is_queue, segments, set_aside_name};
-use super::queue::{Name, View};
+use super::names::{Name, QUARANTINE, is_queue, segments, set_aside_name};
+use super::queue::View;
 use super::segment::{Bounds, Scan, scan};
 use super::usage::Usage;
 
@@ -173,11 +173,17 @@ impl Recovery<'_> {
                 "the spool begins later than it should: these events were in it and are not there any more"
             );
         }
+        // The process before may have ended before it synced the mark. Nothing is removed by a mark that a loss of power
+        // would take back.
+        let mark_file = recovered.mark_file.as_ref();
+        let is_persisted = mark_file.is_some_and(|file| file.sync().is_ok());
         for (place, (read, path)) in directory.readable.into_iter().enumerate() {
             let until = firsts.get(place + 1).copied();
             if until.is_some_and(|next| next <= recovered.mark) {
                 // It is done. A crash brought it back; if it can't be removed now, the next start tries.
-                let _ = self.disk.remove(&path);
+                if is_persisted {
+                    let _ = self.disk.remove(&path);
+                }
                 continue;
             }
             let bounds = Bounds { until, synced };

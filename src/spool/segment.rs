@@ -1,9 +1,6 @@
 //! Reading a whole segment: which of its bytes are records.
 
-use super::format::{Parsed, ReadHeader, RecordAt, parse, u64_at};
-
-/// How far numbers may jump for a record behind a hole to be believed.
-const PLAUSIBLE: u64 = 1 << 24;
+use super::format::{Parsed, ReadHeader, RecordAt, next_record, parse};
 
 /// What a segment holds.
 #[derive(Debug, Default)]
@@ -84,28 +81,6 @@ impl Scan {
             record = next_record(bytes, record.next, salt, least, limit)?;
         }
     }
-}
-
-/// The first record at or behind `at` whose number is at least `least` and below `limit`.
-pub(super) fn next_record(
-    bytes: &[u8],
-    at: usize,
-    salt: u64,
-    least: u64,
-    limit: u64,
-) -> Option<RecordAt> {
-    let mut at = at;
-    while at + 16 <= bytes.len() {
-        let number = u64_at(bytes, at + 8);
-        if number >= least
-            && number < limit.min(least.saturating_add(PLAUSIBLE))
-            && let Parsed::Record(record) = parse(bytes, at, salt)
-        {
-            return Some(record);
-        }
-        at += 8;
-    }
-    None
 }
 
 #[cfg(test)]

@@ -68,6 +68,7 @@ enum Change {
 /// What goes wrong: how many of a thousand calls fail.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Faults {
+    pub(crate) reads: u32,
     pub(crate) writes: u32,
     pub(crate) syncs: u32,
     pub(crate) others: u32,
@@ -463,6 +464,10 @@ impl DiskFile for SimulatedFile {
 
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
         let mut state = self.disk.lock();
+        let of_a_thousand = state.faults.reads;
+        if state.breaks(of_a_thousand) {
+            return Err(io::Error::other("simulated"));
+        }
         let live = &state.content(self.file).live;
         let at = usize::try_from(at).unwrap_or(usize::MAX).min(live.len());
         let count = buffer.len().min(live.len() - at);

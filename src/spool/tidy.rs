@@ -5,9 +5,10 @@ use std::path::Path;
 
 use super::disk::Disk;
 use super::format::{HEADER, Header};
+use super::names::Name;
 use super::names::{segment_name, set_aside_name};
 use super::owned::Active;
-use super::queue::{Name, View};
+use super::queue::View;
 use super::recovery::{clear, set_aside, whole};
 use super::store::Store;
 use super::usage::Usage;

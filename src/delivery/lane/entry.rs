@@ -3,87 +3,72 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::envelope::{DeadLetterReason, Event};
+use crate::envelope::Event;
 
+/// An event that is neither confirmed nor dead-lettered.
 #[derive(Debug)]
 pub(super) struct Entry<T> {
-    /// None once it is done.
-    event: Option<Arc<Event>>,
-    /// What it and the copy that the broker's client may hold cost, in bytes.
+    pub(super) event: Arc<Event>,
+    /// Bytes of memory of the event and of the copy that the broker's client may hold.
     pub(super) size: usize,
-    /// When it was given to the lane, or came back from the spool.
+    /// When the lane got the event: from its sender, or from the spool.
     pub(super) since: Instant,
-    /// How long ago it was received by then.
+    /// How much earlier the bridge received the event.
     pub(super) before: Duration,
+    /// Whoever waits for the answer. `None` once the answer was given.
     pub(super) ticket: Option<T>,
     pub(super) state: State,
-    pub(super) kept: Kept,
-    pub(super) tries: u32,
-    /// It was in a batch that was refused for one of its events: to be handed over alone.
-    pub(super) suspect: bool,
+    pub(super) in_spool: InSpool,
+    /// Whether the event was handed over before.
+    pub(super) repeated: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    Waiting,
-    HandedOver { at: Instant, attempt: u16 },
-    Condemned(DeadLetterReason),
-    Done,
+    /// The event is to be handed over. It goes alone if it was refused together with others, so that the next refusal
+    /// tells whether it is to blame.
+    Waiting { alone: bool },
+    /// The publisher has the event and has not reported on it.
+    InFlight { at: Instant, attempt: u16 },
+    /// The destination will never take the event. It is on its way to the dead letters.
+    Undeliverable,
 }
 
-/// Whether the spool has it, and under which number.
+/// Whether the spool has an event, and under which number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kept {
+pub(super) enum InSpool {
     No,
     Appending(u64),
     Yes(u64),
 }
 
-impl Kept {
-    pub(super) fn number(self) -> Option<u64> {
-        match self {
-            Kept::No => None,
-            Kept::Appending(number) | Kept::Yes(number) => Some(number),
-        }
-    }
-}
-
 impl<T> Entry<T> {
     pub(super) fn new(now: Instant, event: Arc<Event>, ticket: Option<T>) -> Self {
         Entry {
-            size: size(&event),
-            event: Some(event),
+            // The client makes a copy of the envelope.
+            size: event.size() + event.envelope().len(),
+            event,
             since: now,
             before: Duration::ZERO,
             ticket,
-            state: State::Waiting,
-            kept: Kept::No,
-            tries: 0,
-            suspect: false,
+            state: State::Waiting { alone: false },
+            in_spool: InSpool::No,
+            repeated: false,
         }
     }
 
-    /// The event of an entry that is not done.
-    pub(super) fn event(&self) -> &Arc<Event> {
-        self.event
-            .as_ref()
-            .expect("who asks has seen that it is not done")
+    pub(super) fn is_spooled(&self) -> bool {
+        matches!(self.in_spool, InSpool::Yes(_))
     }
 
-    /// It is done, and keeps its place until all before it are. Gives the bytes that it lets go of.
-    pub(super) fn let_go(&mut self) -> usize {
-        self.state = State::Done;
-        self.event = None;
-        let before = self.size;
-        self.size = before.min(PLACE);
-        before - self.size
+    pub(super) fn in_flight_since(&self) -> Option<Instant> {
+        match self.state {
+            State::InFlight { at, .. } => Some(at),
+            State::Waiting { .. } | State::Undeliverable => None,
+        }
     }
-}
 
-/// What a place in the line costs without its event, in bytes of memory.
-const PLACE: usize = 160;
-
-/// What an event costs a lane, in bytes of memory: itself, and the copy that a client makes of its envelope.
-pub(super) fn size(event: &Event) -> usize {
-    event.size() + event.envelope().len()
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting { .. })
+    }
 }

@@ -15,28 +15,33 @@
 //! up to some event. Behind the line stands what is **on disk alone**, and behind that the
 //! **arrivals**, which are being appended. While the two are empty, a new event goes into the line.
 //!
-//! No I/O, no clock, no task: the owner (`super::owner`) brings the time and carries out the steps.
+//! A lane has a line ([`Line`]), the numbers of what the spool has ([`Numbers`]), the state of the way to the broker
+//! ([`Connection`]), and the policy in this module. It does no I/O and reads no clock: the owner (`super::owner`) brings
+//! the time and carries out the steps.
 
 mod backlog;
+mod connection;
 mod entry;
+mod line;
+mod numbers;
 mod publishing;
 mod spooling;
 mod steps;
 mod stopping;
 mod waiting;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::envelope::{Event, Stage};
-use crate::publish::{Awaited, Class, Failure, Report};
+use crate::publish::{Awaited, Report};
 
-pub use backlog::Loaded;
-use entry::{Entry, Kept, State};
-pub use spooling::Backlog;
-use spooling::Spooling;
-pub use steps::{Answer, Condemned, Notice, Steps};
+use connection::Connection;
+use entry::Entry;
+use line::Line;
+pub use numbers::Backlog;
+use numbers::Numbers;
+pub use steps::{Answer, Condemned, Loaded, Notice, Steps};
 
 use super::backoff::Backoff;
 
@@ -56,52 +61,33 @@ pub struct Bounds {
     pub backlog: Option<Backlog>,
 }
 
+/// Whether the spool takes events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pace {
-    /// Every event is handed over as it comes.
-    Flowing,
-    /// Something failed: the reports of all that was handed over are awaited.
-    Settling,
-    /// Until then nothing is handed over.
-    Resting(Instant),
-    /// The first event is handed over alone.
-    Probing,
-}
-
-#[derive(Debug)]
-struct Trouble {
-    since: Instant,
-    failure: Failure,
+enum Intake {
+    /// There is no spool.
+    Off,
+    Open,
+    /// The last append was refused. The next one is not tried before this time.
+    Refused(Instant),
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Lane<T> {
     bounds: Bounds,
-    line: VecDeque<Entry<T>>,
-    /// The number of the line's first entry.
-    first: u64,
-    /// The first entry that may still have a ticket to answer for its age.
-    unanswered: u64,
-    /// No entry before it waits to be handed over.
-    next: u64,
-    size: usize,
-    pending: usize,
-    outstanding: usize,
+    line: Line<T>,
+    numbers: Numbers,
+    connection: Connection,
+    /// What stands behind the events that are on disk alone: it waits to be appended, or is being appended.
+    arrivals: Line<T>,
+    intake: Intake,
+    backoff: Backoff,
     gathers_from: usize,
     one_of_a_key: bool,
-    attempt: u16,
-    pace: Pace,
-    up: Option<bool>,
     /// When an event was confirmed the last time.
     confirmed_at: Option<Instant>,
-    /// Nothing was confirmed for the whole deadline.
-    overdue: bool,
-    rebuild: bool,
-    trouble: Option<Trouble>,
-    backoff: Backoff,
+    /// Undeliverable events that the dead letters did not take, and when they are tried again.
     again: Vec<(Instant, Condemned)>,
-    spooling: Spooling<T>,
     /// Until then what is in flight may be confirmed; then the lane ends.
     stopping: Option<Instant>,
 }
@@ -109,28 +95,21 @@ pub struct Lane<T> {
 impl<T> Lane<T> {
     /// A lane whose broker was not reached yet.
     pub fn new(bounds: Bounds, backoff: Backoff) -> Self {
-        let spooling = Spooling::new(bounds.backlog);
         Lane {
             bounds,
-            line: VecDeque::new(),
-            first: 0,
-            unanswered: 0,
-            next: 0,
-            size: 0,
-            pending: spooling.on_disk(),
-            outstanding: 0,
+            line: Line::new(),
+            numbers: Numbers::new(bounds.backlog.unwrap_or_default()),
+            connection: Connection::Unknown,
+            arrivals: Line::new(),
+            intake: match bounds.backlog {
+                Some(_) => Intake::Open,
+                None => Intake::Off,
+            },
+            backoff,
             gathers_from: usize::MAX,
             one_of_a_key: false,
-            attempt: 0,
-            pace: Pace::Flowing,
-            up: None,
             confirmed_at: None,
-            overdue: false,
-            rebuild: false,
-            trouble: None,
-            backoff,
             again: Vec::new(),
-            spooling,
             stopping: None,
         }
     }
@@ -147,51 +126,39 @@ impl<T> Lane<T> {
 
     /// What the line holds, in bytes of memory.
     pub fn size(&self) -> usize {
-        self.size
+        self.line.totals().size
     }
 
     /// Events that are neither confirmed nor dead-lettered.
     pub fn pending(&self) -> usize {
-        self.pending
+        self.line.totals().pending + self.on_disk()
     }
 
     /// Why events don't get through to the broker now, if they don't.
     pub fn outage(&self, now: Instant) -> Option<&str> {
-        let lasting =
-            |t: &&Trouble| now.saturating_duration_since(t.since) >= self.bounds.spool_after;
-        match (&self.trouble, self.up) {
-            (Some(trouble), Some(false)) => Some(&trouble.failure.detail),
-            (_, Some(false)) => Some("the broker can't be reached"),
-            (trouble, _) => trouble
-                .as_ref()
-                .filter(|trouble| self.overdue || lasting(trouble))
-                .map(|t| t.failure.detail.as_str()),
-        }
+        let begins = self.connection.outage_at(self.bounds.spool_after)?;
+        let failure = self.connection.failure()?;
+        (begins <= now).then_some(failure.detail.as_str())
     }
 
     /// Whether the broker can be reached, as far as the publisher knows.
     pub fn reached(&self) -> bool {
-        self.up == Some(true)
+        self.connection.is_up()
     }
 
-    /// Whether no report came yet of whether the broker can be reached.
+    /// Whether the publisher has not reported yet whether the broker is reachable.
     pub fn has_heard_nothing(&self) -> bool {
-        self.up.is_none()
+        matches!(self.connection, Connection::Unknown)
     }
 
     /// The reports of events that were handed over; none if no event waits for its report.
     pub fn awaited(&self, now: Instant) -> Option<Awaited> {
-        let handed_over = |entry: &Entry<T>| match entry.state {
-            State::HandedOver { at, .. } => Some(at),
-            _ => None,
-        };
-        let mut line = self.line.iter().filter(|_| self.outstanding > 0);
-        let since = line.find_map(handed_over)?;
+        let events = self.line.totals().in_flight;
+        let mut line = self.line.iter().filter(|_| events > 0);
+        let since = line.find_map(|(_, entry)| entry.in_flight_since())?;
         let since = self.confirmed_at.map_or(since, |at| at.max(since));
-        Some(Awaited {
-            events: self.outstanding,
-            silence: now.saturating_duration_since(since),
-        })
+        let silence = now.saturating_duration_since(since);
+        Some(Awaited { events, silence })
     }
 
     /// A new event. `room` is what the broker's window still takes, in bytes. While an outage is known
@@ -206,17 +173,16 @@ impl<T> Lane<T> {
         steps: &mut Steps<T>,
     ) {
         let entry = Entry::new(now, event, Some(ticket));
-        let of_lane = self.line.is_empty() || self.size + entry.size <= self.bounds.window;
-        let fits = of_lane && entry.size <= room;
-        let spool_takes = self.spool_takes(now);
-        let published_soon = self.outage(now).is_none();
-        if fits && !self.spooling.has_backlog() && published_soon {
-            steps.notices.push(taken(entry.event()));
-            self.join(entry);
-        } else if spool_takes && self.spooling.has_room_for(entry.size, self.bounds.arrivals) {
-            self.spooling.arrive(entry);
-        } else if let Some(ticket) = entry.ticket {
-            steps.answers.push((ticket, Answer::Unavailable));
+        let fits = entry.size <= room && self.line.has_room_for(entry.size, self.bounds.window);
+        if fits && !self.has_backlog() && self.outage(now).is_none() {
+            steps.notices.push(taken(&entry.event));
+            self.line.push(entry);
+        } else if self.spool_takes(now)
+            && self.arrivals.has_room_for(entry.size, self.bounds.arrivals)
+        {
+            self.arrivals.push(entry);
+        } else {
+            steps.answer(entry.ticket, Answer::Unavailable);
         }
     }
 
@@ -231,13 +197,13 @@ impl<T> Lane<T> {
             } => self.failed(now, seq, attempt, failure, steps),
             Report::Up => self.came_up(now, steps),
             Report::Down(failure) => {
-                self.up = Some(false);
-                self.rebuild |= failure.class == Class::Rebuild;
-                let told = self.trouble.as_ref().map(|trouble| trouble.failure.reason);
-                if told != Some(failure.reason) {
+                let known = self.connection.failure().map(|known| known.reason);
+                if known != Some(failure.reason) {
                     steps.notices.push(Notice::Failed(failure.reason));
                 }
-                self.in_trouble(now, failure, steps);
+                steps
+                    .notices
+                    .extend(self.connection.went_down(now, failure));
             }
         }
     }
@@ -252,11 +218,9 @@ impl<T> Lane<T> {
     ) {
         if !taken {
             self.again.push((now + Backoff::DEAD_LETTER, condemned));
-            return;
-        }
-        if let Some(index) = self.index(condemned.seq) {
+        } else if let Some(entry) = self.line.finish(condemned.seq) {
             steps.notices.push(Notice::DeadLettered(condemned.reason));
-            self.done(index, Answer::DeadLettered, steps);
+            steps.finished(entry, Answer::DeadLettered);
         }
     }
 
@@ -273,51 +237,14 @@ impl<T> Lane<T> {
         self.answer_the_overdue(now, steps);
         self.notice_silence(now, steps);
         self.settle(now, steps);
-        let (due, later) = self.again.drain(..).partition(|(at, _)| *at <= now);
-        self.again = later;
-        let due: Vec<(Instant, Condemned)> = due;
+        let due = self.again.extract_if(.., |(at, _)| *at <= now);
         steps
             .dead_letters
-            .extend(due.into_iter().map(|(_, condemned)| condemned));
+            .extend(due.map(|(_, condemned)| condemned));
         self.close_the_gap(now, room, steps);
         self.hand_over_what_may_be(now, max_envelope, steps);
         self.append_what_has_to(now, steps);
         steps.load = self.load(room);
-    }
-
-    fn join(&mut self, entry: Entry<T>) {
-        self.size += entry.size;
-        self.pending += 1;
-        self.line.push_back(entry);
-    }
-
-    /// An event has left the lane, but for the order in which it stands there.
-    fn done(&mut self, index: usize, answer: Answer, steps: &mut Steps<T>) {
-        let entry = &mut self.line[index];
-        self.size -= entry.let_go();
-        self.pending -= 1;
-        if let Kept::Yes(_) = entry.kept {
-            self.spooling.left(1, steps);
-        }
-        if let Some(ticket) = entry.ticket.take() {
-            steps.answers.push((ticket, answer));
-        }
-        while let Some(front) = self.line.front().filter(|entry| entry.state == State::Done) {
-            self.size -= front.size;
-            self.line.pop_front();
-            self.first += 1;
-        }
-        self.overdue &= !self.line.is_empty();
-    }
-
-    /// The number behind the line's last entry.
-    fn end(&self) -> u64 {
-        self.first + self.line.len() as u64
-    }
-
-    fn index(&self, seq: u64) -> Option<usize> {
-        let index = usize::try_from(seq.checked_sub(self.first)?).ok()?;
-        (index < self.line.len()).then_some(index)
     }
 }
 

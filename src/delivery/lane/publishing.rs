@@ -4,10 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::connection::{Pace, Repair};
 use super::entry::State;
-use super::{Answer, Condemned, Lane, Notice, Pace, Steps, Trouble};
+use super::line::Search;
+use super::{Answer, Condemned, Lane, Notice, Steps};
 use crate::envelope::DeadLetterReason;
-use crate::publish::{Class, Failure, Handover, Reason};
+use crate::publish::{Class, Failure, Reason};
 
 /// How long an event waits for the reports of others so that it can be handed over together with more: longer
 /// than a broker near by takes, and no more than that where one partition does not answer.
@@ -18,48 +20,33 @@ const LOOKED_AT: usize = 1000;
 
 impl<T> Lane<T> {
     pub(super) fn confirmed(&mut self, now: Instant, seq: u64, attempt: u16, steps: &mut Steps<T>) {
-        let Some(index) = self.index(seq) else { return };
-        let State::HandedOver {
-            at,
-            attempt: current,
-        } = self.line[index].state
-        else {
+        let Some(at) = self.line.in_flight_since(seq, attempt) else {
             return;
         };
-        if attempt != current {
-            return;
-        }
-        self.outstanding -= 1;
-        self.overdue = false;
+        let entry = self.line.finish(seq).expect("it was just seen in flight");
         self.confirmed_at = Some(now);
-        let entry = &self.line[index];
         steps.notices.push(Notice::Confirmed {
-            bytes: entry.event().envelope().len(),
+            bytes: entry.event.envelope().len(),
             publishing: now.saturating_duration_since(at),
             latency: now.saturating_duration_since(entry.since) + entry.before,
         });
-        self.done(index, Answer::Published, steps);
-        if self.pace != Pace::Settling {
-            self.flow(now, steps);
+        steps.finished(entry, Answer::Published);
+        if self.connection.pace() != Some(Pace::Settling) {
+            self.resume(now, steps);
         }
     }
 
-    /// Events get through: the trouble is over, and so is handing over one at a time, but for suspects.
-    fn flow(&mut self, now: Instant, steps: &mut Steps<T>) {
-        if self.pace == Pace::Flowing && self.trouble.is_none() {
+    /// Events get through: the trouble is over, and so is handing over one event at a time, unless some have to go alone.
+    fn resume(&mut self, now: Instant, steps: &mut Steps<T>) {
+        if self.connection.pace() == Some(Pace::Steady) && self.connection.failure().is_none() {
             return;
         }
-        self.backoff.reset();
-        if let Some(trouble) = self.trouble.take_if(|_| self.up == Some(true)) {
-            steps.notices.push(Notice::TroubleEnded(
-                now.saturating_duration_since(trouble.since),
-            ));
-        }
-        self.pace = if self.has_suspects() {
-            Pace::Probing
-        } else {
-            Pace::Flowing
+        let pace = match self.first_to_go_alone() {
+            Some(_) => Pace::Probing,
+            None => Pace::Steady,
         };
+        let notice = self.connection.resume(now, pace, &mut self.backoff);
+        steps.notices.extend(notice);
     }
 
     pub(super) fn failed(
@@ -70,110 +57,67 @@ impl<T> Lane<T> {
         failure: Failure,
         steps: &mut Steps<T>,
     ) {
-        let Some(index) = self.index(seq) else { return };
-        if !matches!(self.line[index].state, State::HandedOver { attempt: current, .. } if current == attempt)
-        {
+        if self.line.in_flight_since(seq, attempt).is_none() {
             return;
         }
-        self.outstanding -= 1;
-        self.line[index].state = State::Waiting;
-        self.next = self.next.min(seq);
+        let alone = failure.class == Class::DeadLetter;
+        self.line
+            .change(seq, |entry| entry.state = State::Waiting { alone });
         steps.notices.push(Notice::Failed(failure.reason));
         match failure.class {
-            Class::DeadLetter if self.pace == Pace::Probing => {
+            Class::DeadLetter if self.line.was_alone(seq) => {
                 let reason = match failure.reason {
                     Reason::TooLarge => DeadLetterReason::TooLarge,
                     _ => DeadLetterReason::Rejected,
                 };
                 // A publisher may take nothing more of an attempt in which an event failed.
-                self.attempt = self.attempt.wrapping_add(1);
-                self.condemn(index, reason, failure.detail, steps);
+                self.line.begin_attempt();
+                self.condemn(seq, reason, failure.detail, steps);
             }
-            Class::DeadLetter => {
-                self.line[index].suspect = true;
-                self.pace = Pace::Settling;
-            }
-            Class::Requeue => self.pace = Pace::Settling,
-            class => {
-                self.rebuild |= class == Class::Rebuild;
-                self.pace = Pace::Settling;
-                self.in_trouble(now, failure, steps);
+            Class::DeadLetter | Class::Requeue => self.connection.settle(),
+            Class::Retry | Class::Operator | Class::Rebuild => {
+                steps.notices.extend(self.connection.failed(now, failure));
             }
         }
     }
 
     fn condemn(
         &mut self,
-        index: usize,
+        seq: u64,
         reason: DeadLetterReason,
         detail: String,
         steps: &mut Steps<T>,
     ) {
-        let entry = &mut self.line[index];
-        entry.state = State::Condemned(reason);
-        entry.suspect = false;
-        let seq = self.first + index as u64;
+        let Some(entry) = self.line.get(seq) else {
+            return;
+        };
         steps.dead_letters.push(Condemned {
             seq,
-            event: Arc::clone(entry.event()),
+            event: Arc::clone(&entry.event),
             reason,
             detail,
         });
+        self.line
+            .change(seq, |entry| entry.state = State::Undeliverable);
     }
 
     pub(super) fn came_up(&mut self, now: Instant, steps: &mut Steps<T>) {
-        if self.up.is_none() && self.trouble.is_none() {
-            steps.notices.push(Notice::Reached);
-        }
-        self.up = Some(true);
-        if self.outstanding == 0 && self.pending == 0 {
-            self.flow(now, steps);
-        } else if self.pace != Pace::Settling && self.outstanding == 0 {
-            self.pace = Pace::Resting(now);
-        }
-    }
-
-    pub(super) fn in_trouble(&mut self, now: Instant, failure: Failure, steps: &mut Steps<T>) {
-        match &mut self.trouble {
-            None => {
-                steps.notices.push(Notice::TroubleBegan(failure.clone()));
-                self.trouble = Some(Trouble {
-                    since: now,
-                    failure,
-                });
-            }
-            // What follows from the first failure is no news; what an operator has to mend is, and so is
-            // what slows the attempts down.
-            Some(trouble)
-                if (failure.class == Class::Operator || failure.reason == Reason::Nack)
-                    && trouble.failure.reason != failure.reason =>
-            {
-                steps.notices.push(Notice::TroubleChanged(failure.clone()));
-                trouble.failure = failure;
-            }
-            Some(_) => {}
-        }
+        let outstanding = (self.pending(), self.line.totals().in_flight);
+        let notice = self.connection.came_up(now, outstanding, &mut self.backoff);
+        steps.notices.extend(notice);
     }
 
     /// After a failure, once everything that was handed over is reported: rebuild what has to be,
     /// rest, then begin again.
     pub(super) fn settle(&mut self, now: Instant, steps: &mut Steps<T>) {
-        if self.outstanding > 0 {
+        if self.line.totals().in_flight > 0 {
             return;
         }
-        if std::mem::take(&mut self.rebuild) {
-            self.up = Some(false);
-            steps.rebuild = true;
+        let repair = self.connection.settled(now, &mut self.backoff);
+        if repair >= Repair::Attempt {
+            self.line.begin_attempt();
         }
-        if self.pace != Pace::Settling {
-            return;
-        }
-        self.attempt = self.attempt.wrapping_add(1);
-        let rest = match &self.trouble {
-            Some(trouble) => self.backoff.next(&trouble.failure),
-            None => Duration::ZERO,
-        };
-        self.pace = Pace::Resting(now + rest);
+        steps.rebuild |= repair == Repair::Rebuild;
     }
 
     pub(super) fn hand_over_what_may_be(
@@ -182,64 +126,68 @@ impl<T> Lane<T> {
         max_envelope: Option<usize>,
         steps: &mut Steps<T>,
     ) {
-        if self.up != Some(true) || self.leaves_the_rest_to_the_spool(now) {
+        let nothing_is_in_flight = self.line.totals().in_flight == 0;
+        match self.connection.pace() {
+            // What failed was an event's own fault, and no order depends on it: all others go on.
+            Some(Pace::Resting(until)) if until <= now && self.isolates() => {
+                self.resume(now, steps)
+            }
+            Some(Pace::Probing) if nothing_is_in_flight && self.isolates() => {
+                self.resume(now, steps)
+            }
+            Some(Pace::Resting(until)) if until <= now => self.connection.probe(),
+            _ => {}
+        }
+        if self.leaves_the_rest_to_the_spool(now) {
             return;
         }
-        match self.pace {
-            // What failed was an event's own fault, and no order depends on it: all others go on.
-            Pace::Resting(until) if until <= now && self.isolates() => self.flow(now, steps),
-            Pace::Probing if self.outstanding == 0 && self.isolates() && !self.has_suspects() => {
-                self.flow(now, steps);
-            }
-            _ => {}
-        }
-        match self.pace {
-            Pace::Flowing if self.gathers(now) => {}
-            Pace::Flowing if self.one_of_a_key => {
+        match self.connection.pace() {
+            Some(Pace::Steady) if self.gathers_until().is_some_and(|until| until > now) => {}
+            Some(Pace::Steady) if self.one_of_a_key => {
                 self.hand_over_one_each(now, max_envelope, steps);
             }
-            Pace::Flowing => self.hand_over(now, usize::MAX, max_envelope, steps),
-            Pace::Resting(until) if until <= now => {
-                self.pace = Pace::Probing;
-                self.hand_over(now, 1, max_envelope, steps);
+            Some(Pace::Steady) => self.hand_over(now, usize::MAX, max_envelope, steps),
+            Some(Pace::Probing) if nothing_is_in_flight => {
+                let first = self.first_to_go_alone().filter(|_| self.isolates());
+                match first {
+                    Some(seq) => self.hand_over_entry(now, seq, max_envelope, steps),
+                    None => self.hand_over(now, 1, max_envelope, steps),
+                }
             }
-            Pace::Probing if self.outstanding == 0 && self.isolates() => {
-                self.hand_over_a_suspect(now, max_envelope, steps);
-            }
-            Pace::Probing if self.outstanding == 0 => self.hand_over(now, 1, max_envelope, steps),
             _ => {}
         }
-        // Nothing to try it with: the next event will tell.
-        if self.pace == Pace::Probing && self.outstanding == 0 && !self.spooling.has_backlog() {
-            self.flow(now, steps);
+        // There is nothing to try it with: the next event will tell.
+        if self.connection.pace() == Some(Pace::Probing)
+            && self.line.totals().in_flight == 0
+            && !self.has_backlog()
+        {
+            self.resume(now, steps);
         }
     }
 
-    /// Whether suspects are tried alone while everything else goes on as usual.
+    /// Whether events that have to go alone are tried while everything else goes on as usual.
     fn isolates(&self) -> bool {
-        self.one_of_a_key && self.trouble.is_none()
+        self.one_of_a_key && self.connection.failure().is_none()
     }
 
-    fn has_suspects(&self) -> bool {
-        let mut line = self.line.iter();
-        line.any(|entry| entry.suspect && entry.state == State::Waiting)
-    }
-
-    fn gathers(&self, now: Instant) -> bool {
-        self.gathers_until().is_some_and(|until| until > now)
+    fn first_to_go_alone(&self) -> Option<u64> {
+        let mut waiting = self.line.find_all(Search::Waiting);
+        let alone = State::Waiting { alone: true };
+        waiting.find_map(|(seq, entry)| (entry.state == alone).then_some(seq))
     }
 
     /// When the events that are being gathered are handed over at the latest. None: they are not gathered.
     pub(super) fn gathers_until(&self) -> Option<Instant> {
-        if self.pace != Pace::Flowing
-            || self.outstanding < self.gathers_from
-            || self.spooling.has_backlog()
+        if self.connection.pace() != Some(Pace::Steady)
+            || self.line.totals().in_flight < self.gathers_from
+            || self.has_backlog()
+            || self.stopping.is_some()
+            // An event may then wait for another of its key for longer.
+            || self.one_of_a_key
         {
             return None;
         }
-        let next = usize::try_from(self.next.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        let mut line = self.line.iter().skip(next);
-        let oldest = line.find(|entry| entry.state == State::Waiting)?;
+        let (_, oldest) = self.line.find_all(Search::Waiting).next()?;
         Some(oldest.since + GATHER)
     }
 
@@ -251,12 +199,11 @@ impl<T> Lane<T> {
         max_envelope: Option<usize>,
         steps: &mut Steps<T>,
     ) {
-        let before = steps.publish.len();
-        self.next = self.next.max(self.first);
-        while self.next < self.end() && steps.publish.len() - before < most {
-            let index = (self.next - self.first) as usize;
-            self.next += 1;
-            self.hand_over_entry(now, index, max_envelope, steps);
+        let upto = steps.publish.len().saturating_add(most);
+        while steps.publish.len() < upto
+            && let Some((seq, _)) = self.line.find(Search::Waiting)
+        {
+            self.hand_over_entry(now, seq, max_envelope, steps);
         }
     }
 
@@ -270,73 +217,40 @@ impl<T> Lane<T> {
     ) {
         let mut keys = HashSet::new();
         let mut free = Vec::new();
-        let mut next = None;
-        for (index, entry) in self.line.iter().enumerate().take(LOOKED_AT) {
-            let is_waiting = match entry.state {
-                State::Waiting => true,
-                State::HandedOver { .. } => false,
-                State::Condemned(_) | State::Done => continue,
-            };
-            let key = entry.event().ordering_key();
+        let looked_at = self.line.iter().take(LOOKED_AT);
+        for (seq, entry) in looked_at.filter(|(_, entry)| entry.state != State::Undeliverable) {
+            let key = entry.event.ordering_key();
             let is_first = key.is_none_or(|key| keys.insert(key));
-            match is_waiting {
-                true if is_first => free.push(index),
-                true => next = next.or(Some(index)),
-                false => {}
+            if is_first && entry.is_waiting() {
+                free.push(seq);
             }
         }
-        let next = next.unwrap_or(self.line.len().min(LOOKED_AT));
-        for index in free {
-            self.hand_over_entry(now, index, max_envelope, steps);
-        }
-        self.next = self.first + next as u64;
-    }
-
-    /// Hands over the first suspect, alone.
-    fn hand_over_a_suspect(
-        &mut self,
-        now: Instant,
-        max_envelope: Option<usize>,
-        steps: &mut Steps<T>,
-    ) {
-        let mut line = self.line.iter();
-        let suspect = line.position(|entry| entry.suspect && entry.state == State::Waiting);
-        if let Some(index) = suspect {
-            self.hand_over_entry(now, index, max_envelope, steps);
+        for seq in free {
+            self.hand_over_entry(now, seq, max_envelope, steps);
         }
     }
 
-    /// Hands over an entry if it waits, or condemns it if it is too large for the destination.
+    /// Hands over an entry that waits, or condemns it if it is too large for the destination.
     fn hand_over_entry(
         &mut self,
         now: Instant,
-        index: usize,
+        seq: u64,
         max_envelope: Option<usize>,
         steps: &mut Steps<T>,
     ) {
-        let (seq, attempt) = (self.first + index as u64, self.attempt);
-        let entry = &mut self.line[index];
-        if entry.state != State::Waiting {
+        let Some(entry) = self.line.get(seq) else {
             return;
-        }
-        let length = entry.event().envelope().len();
+        };
+        let length = entry.event.envelope().len();
         if let Some(max) = max_envelope.filter(|max| length > *max) {
             let detail =
                 format!("the envelope has {length} bytes, and the destination takes {max}");
-            self.condemn(index, DeadLetterReason::TooLarge, detail, steps);
+            self.condemn(seq, DeadLetterReason::TooLarge, detail, steps);
             return;
         }
-        if entry.tries > 0 {
+        if entry.repeated {
             steps.notices.push(Notice::Repeated(1));
         }
-        entry.tries += 1;
-        entry.suspect = false;
-        entry.state = State::HandedOver { at: now, attempt };
-        steps.publish.push(Handover {
-            seq,
-            attempt,
-            event: Arc::clone(entry.event()),
-        });
-        self.outstanding += 1;
+        steps.publish.extend(self.line.hand_over(seq, now));
     }
 }

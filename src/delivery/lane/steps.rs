@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::entry::Entry;
 use crate::envelope::{DeadLetterReason, Event};
 use crate::publish::{Failure, Handover, Reason};
 use crate::spool::Refusal;
@@ -49,6 +50,17 @@ pub struct Steps<T> {
     pub rebuild: bool,
     /// To tell those who wait. These go out last, after the lane's numbers and status are shown.
     pub answers: Vec<(T, Answer)>,
+}
+
+/// What was read back.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Numbers and events, in order, and how long ago each was received.
+    pub events: Vec<(u64, Arc<Event>, Duration)>,
+    /// Records that could not be read.
+    pub lost: u64,
+    /// Every record below is among them, or lost.
+    pub through: u64,
 }
 
 /// An event that its destination will never take.
@@ -103,6 +115,21 @@ pub enum Notice {
     TroubleEnded(Duration),
     /// The destination was reached for the first time.
     Reached,
+}
+
+impl<T> Steps<T> {
+    /// Answers whoever waits for an event, if somebody still does.
+    pub(super) fn answer(&mut self, ticket: Option<T>, answer: Answer) {
+        self.answers.extend(ticket.map(|ticket| (ticket, answer)));
+    }
+
+    /// An event is done and has left the line.
+    pub(super) fn finished(&mut self, entry: Entry<T>, answer: Answer) {
+        if entry.is_spooled() {
+            self.notices.push(Notice::Drained(1));
+        }
+        self.answer(entry.ticket, answer);
+    }
 }
 
 impl<T> Default for Steps<T> {

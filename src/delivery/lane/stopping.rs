@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-use super::Lane;
-use super::entry::{Entry, Kept, State};
+use super::entry::InSpool;
+use super::line::Search;
+use super::{Intake, Lane};
 
 impl<T> Lane<T> {
     /// From now on no backlog is begun; until then, what is in flight may still be confirmed. What
@@ -18,38 +19,35 @@ impl<T> Lane<T> {
             return false;
         };
         let is_past = now >= until;
-        if !self.spooling.is_on() {
-            return is_past || !self.line.iter().any(|entry| entry.ticket.is_some());
+        if self.intake == Intake::Off {
+            return is_past || self.line.find_all(Search::Unanswered).next().is_none();
         }
-        let kept = !self.spooling.is_appending() && self.everything_is_kept();
-        let refused = is_past && !self.spool_takes(now) && !self.spooling.is_appending();
-        refused || kept && (is_past || self.outstanding == 0 || self.outage(now).is_some())
-    }
-
-    fn everything_is_kept(&self) -> bool {
-        self.spooling.arrivals.is_empty() && self.unkept() == 0
+        if self.numbers.is_appending() {
+            return false;
+        }
+        let kept = self.arrivals.is_empty() && self.unkept() == 0;
+        let nothing_is_in_flight = self.line.totals().in_flight == 0;
+        match is_past {
+            true => kept || !self.spool_takes(now),
+            false => kept && (nothing_is_in_flight || self.outage(now).is_some()),
+        }
     }
 
     /// Events that are not in the spool and neither confirmed nor dead-lettered.
     pub fn unkept(&self) -> usize {
-        let unkept =
-            |entry: &&Entry<T>| entry.state != State::Done && !matches!(entry.kept, Kept::Yes(_));
-        self.line.iter().filter(unkept).count()
+        let totals = self.line.totals();
+        totals.pending - totals.spooled
     }
 
     /// Whether a lane that stops hands over no more: what is not handed over stays in the spool, or goes there.
-    pub(super) fn leaves_the_rest_to_the_spool(&mut self, now: Instant) -> bool {
-        let Some(until) = self.stopping else {
+    pub(super) fn leaves_the_rest_to_the_spool(&self, now: Instant) -> bool {
+        let Some(until) = self.stopping.filter(|_| self.spool_takes(now)) else {
             return false;
         };
-        if !self.spool_takes(now) {
-            return false;
-        }
-        self.next = self.next.max(self.first);
-        let mut waiting = self.line.iter().skip((self.next - self.first) as usize);
+        let mut waiting = self.line.find_all(Search::Waiting);
         let next_is_kept = waiting
-            .find(|entry| entry.state == State::Waiting)
-            .is_some_and(|entry| entry.kept != Kept::No);
-        next_is_kept || self.spooling.has_backlog() || now >= until || self.outage(now).is_some()
+            .next()
+            .is_some_and(|(_, entry)| entry.in_spool != InSpool::No);
+        next_is_kept || self.has_backlog() || now >= until || self.outage(now).is_some()
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::delivery::sealed;
 use crate::envelope::DeadLetterReason;
-use crate::publish::{Awaited, Handover, Reason};
+use crate::publish::{Awaited, Class, Failure, Handover, Reason};
 
 const DEADLINE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -360,7 +360,7 @@ fn an_event_that_is_too_large_for_its_destination_is_never_handed_over() {
 
 #[test]
 fn what_the_window_does_not_hold_is_refused_at_once() {
-    let size = entry::size(&event());
+    let size = Entry::new(Instant::now(), event(), Some(0)).size;
     let mut scene = Scene::with_window(2 * size);
     scene.told(Report::Up).given([1, 2, 3]);
     assert_eq!(scene.answers(), [(3, Answer::Unavailable)]);

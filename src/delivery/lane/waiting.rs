@@ -2,87 +2,71 @@
 
 use std::time::Instant;
 
-use super::entry::{Entry, State};
-use super::{Answer, Lane, Notice, Pace, Steps};
+use super::connection::Pace;
+use super::entry::State;
+use super::line::Search;
+use super::{Answer, Lane, Notice, Steps};
 use crate::publish::{Class, Failure, Reason};
 
 impl<T> Lane<T> {
     /// When [`Self::advance`] has something to do again, if nothing happens before.
     pub fn wakes_at(&self) -> Option<Instant> {
-        let rest = match self.pace {
-            Pace::Resting(until) if self.up == Some(true) => Some(until),
+        let rest = match self.connection.pace() {
+            Some(Pace::Resting(until)) => Some(until),
             _ => None,
         };
-        let unanswered = usize::try_from(self.unanswered.saturating_sub(self.first)).ok();
-        let oldest = unanswered.and_then(|index| self.line.get(index));
-        let mut arrivals = self.spooling.arrivals.iter();
-        let arrived = arrivals.find(|entry| entry.ticket.is_some());
-        let deadline = [oldest, arrived].into_iter().flatten();
-        let deadline = deadline
-            .map(|entry| entry.since + self.bounds.deadline)
+        let lines = [&self.line, &self.arrivals].into_iter();
+        let unanswered = lines.filter_map(|line| line.find_all(Search::Unanswered).next());
+        let deadline = unanswered
+            .map(|(_, entry)| entry.since + self.bounds.deadline)
             .min();
         let again = self.again.iter().map(|(at, _)| *at).min();
-        let silent = match self.overdue {
-            true => None,
-            false => self.waits_since().map(|since| since + self.bounds.deadline),
-        };
-        let append = self.appends_at();
-        let stop = self.stopping.filter(|_| !self.spooling.is_appending());
-        let hands_over = self.up == Some(true) && self.stopping.is_none();
-        let gathered = self.gathers_until().filter(|_| hands_over);
-        [rest, deadline, again, silent, append, stop, gathered]
+        let stop = self.stopping.filter(|_| !self.numbers.is_appending());
+        let gathered = self.gathers_until();
+        let times = [rest, deadline, again, stop, gathered];
+        let times = times
             .into_iter()
-            .flatten()
-            .min()
+            .chain([self.silent_at(), self.appends_at()]);
+        times.flatten().min()
     }
 
     pub(super) fn answer_the_overdue(&mut self, now: Instant, steps: &mut Steps<T>) {
-        self.unanswered = self.unanswered.max(self.first);
-        while let Some(entry) = self.line.get_mut((self.unanswered - self.first) as usize) {
-            if entry.since + self.bounds.deadline > now {
-                break;
-            }
-            self.unanswered += 1;
-            if let Some(ticket) = entry.ticket.take() {
-                steps.answers.push((ticket, Answer::Unavailable));
-            }
-        }
-        for entry in &mut self.spooling.arrivals {
-            if entry.since + self.bounds.deadline > now {
-                break;
-            }
-            if let Some(ticket) = entry.ticket.take() {
-                steps.answers.push((ticket, Answer::Unavailable));
+        let deadline = self.bounds.deadline;
+        for line in [&mut self.line, &mut self.arrivals] {
+            while let Some((seq, entry)) = line.find(Search::Unanswered)
+                && entry.since + deadline <= now
+            {
+                let ticket = line.change(seq, |entry| entry.ticket.take());
+                steps.answer(ticket.flatten(), Answer::Unavailable);
             }
         }
     }
 
-    /// Since when the broker has owed a confirm. What waits for the dead letters says nothing of it.
-    fn waits_since(&self) -> Option<Instant> {
-        let owed =
-            |entry: &&Entry<T>| matches!(entry.state, State::Waiting | State::HandedOver { .. });
-        let oldest = self.line.iter().find(owed)?;
-        Some(oldest.since.max(self.confirmed_at.unwrap_or(oldest.since)))
+    /// When the broker will have owed a confirm for too long. An outage that is known needs no such sign, and what waits
+    /// for the dead letters says nothing of the broker.
+    fn silent_at(&self) -> Option<Instant> {
+        let mut line = self.line.iter().filter(|_| !self.connection.is_outage());
+        let (_, oldest) = line.find(|(_, entry)| entry.state != State::Undeliverable)?;
+        let since = self
+            .confirmed_at
+            .map_or(oldest.since, |at| at.max(oldest.since));
+        Some(since + self.bounds.deadline)
     }
 
     pub(super) fn notice_silence(&mut self, now: Instant, steps: &mut Steps<T>) {
-        if self.overdue
-            || self
-                .waits_since()
-                .is_none_or(|since| since + self.bounds.deadline > now)
-        {
+        if self.silent_at().is_none_or(|at| at > now) {
             return;
         }
-        self.overdue = true;
-        if self.trouble.is_some() {
-            return;
+        if self.connection.failure().is_none() {
+            steps.notices.push(Notice::Failed(Reason::Timeout));
         }
-        steps.notices.push(Notice::Failed(Reason::Timeout));
         let failure = Failure {
             class: Class::Retry,
             reason: Reason::Timeout,
             detail: format!("no confirm came within {:?}", self.bounds.deadline),
         };
-        self.in_trouble(now, failure, steps);
+        steps
+            .notices
+            .extend(self.connection.is_overdue(now, failure));
     }
 }

@@ -1,3 +1,5 @@
+//! What a webhook's sender is told: the word that delivery, answers and metrics share.
+
 /// What an accepted webhook's sender is told about its event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Receipt {
