@@ -1,4 +1,4 @@
-//! The one thread that writes: all that wait are written together, synced once, and answered.
+//! The one thread that writes: all that wait are written together, synced once, and answered. Another one reads.
 
 use std::io;
 use std::path::PathBuf;
@@ -43,6 +43,7 @@ pub trait Watcher: Send + Sync {
 }
 
 type Done = Box<dyn FnOnce(Appended) + Send>;
+type Read = Box<dyn FnOnce() + Send>;
 
 enum Command {
     Open {
@@ -67,6 +68,7 @@ struct Shared {
     usage: Arc<Usage>,
     lock: Option<Arc<Lock>>,
     commands: Mutex<Sender<Command>>,
+    reads: Sender<Read>,
     found: Vec<Found>,
     start: Instant,
     beat: AtomicU64,
@@ -93,7 +95,7 @@ impl Opened {
             .map_or(0, |queue| queue.bytes())
     }
 
-    /// Starts the writer. What was found stays as it is until somebody opens its queue.
+    /// Starts the writer and the reading thread. What was found stays as it is until somebody opens its queue.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -101,12 +103,16 @@ impl Opened {
         let Opened { dir, store, found } = self;
         watcher.corrupt(store.corrupt());
         let (commands, receiver) = channel();
+        let (reads, reading) = channel::<Read>();
+        let reader = std::thread::Builder::new().name("spool-read".to_owned());
+        reader.spawn(move || reading.into_iter().for_each(|read| read()))?;
         let shared = Arc::new(Shared {
             dir,
             max_size: store.settings.max_size,
             usage: Arc::clone(&store.usage),
             lock: store.lock.clone(),
             commands: Mutex::new(commands),
+            reads,
             found,
             start: Instant::now(),
             beat: AtomicU64::new(0),
@@ -194,6 +200,12 @@ impl Spool {
                 refusal: Some(Refusal::Disk("the spool is closed".to_owned())),
             });
         }
+    }
+
+    /// Does this on the one thread that reads for all queues, and waits for the disk so that no lane has to.
+    pub fn read_on_thread(&self, read: impl FnOnce() + Send + 'static) {
+        let sent = self.0.reads.send(Box::new(read));
+        sent.expect("the thread reads for as long as the spool lives");
     }
 
     /// Keeps a dead letter that no destination takes, as a file of this name, whole and synced.

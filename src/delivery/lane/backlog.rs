@@ -37,7 +37,6 @@ impl<T> Lane<T> {
             // It was counted when it came.
             self.pending -= 1;
             self.join(entry);
-            steps.answered = Some(self.end());
         }
         self.spooling.loaded = loaded.through;
         if loaded.lost > 0 {

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::envelope::{Event, Stage};
-use crate::publish::{Awaited, Class, Failure, Report};
+use crate::publish::{Awaited, Class, Failure, PerKey, Report};
 
 pub use backlog::Loaded;
 use entry::{Entry, Kept, State};
@@ -89,7 +89,7 @@ pub struct Lane<T> {
     pending: usize,
     outstanding: usize,
     gathers_from: usize,
-    one_of_a_key: bool,
+    per_key: PerKey,
     attempt: u16,
     pace: Pace,
     up: Option<bool>,
@@ -120,7 +120,7 @@ impl<T> Lane<T> {
             pending: spooling.on_disk(),
             outstanding: 0,
             gathers_from: usize::MAX,
-            one_of_a_key: false,
+            per_key: PerKey::Any,
             attempt: 0,
             pace: Pace::Flowing,
             up: None,
@@ -140,9 +140,9 @@ impl<T> Lane<T> {
         self.gathers_from = outstanding;
     }
 
-    /// Whether only one event of an ordering key may be on its way at a time.
-    pub fn hand_over_one_of_a_key(&mut self, is_so: bool) {
-        self.one_of_a_key = is_so;
+    /// How many events of an ordering key may be on their way at a time.
+    pub fn limit_per_key(&mut self, per_key: PerKey) {
+        self.per_key = per_key;
     }
 
     /// What the line holds, in bytes of memory.

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::entry::State;
+use super::entry::{Kept, State};
 use super::{Answer, Condemned, Lane, Notice, Pace, Steps, Trouble};
 use crate::envelope::DeadLetterReason;
-use crate::publish::{Class, Failure, Handover, Reason};
+use crate::publish::{Class, Failure, Handover, PerKey, Reason};
 
 /// How long an event waits for the reports of others so that it can be handed over together with more: longer
 /// than a broker near by takes, and no more than that where one partition does not answer.
@@ -195,8 +195,8 @@ impl<T> Lane<T> {
         }
         match self.pace {
             Pace::Flowing if self.gathers(now) => {}
-            Pace::Flowing if self.one_of_a_key => {
-                self.hand_over_one_each(now, max_envelope, steps);
+            Pace::Flowing if self.limits_keys() => {
+                self.hand_over_what_is_free(now, max_envelope, steps);
             }
             Pace::Flowing => self.hand_over(now, usize::MAX, max_envelope, steps),
             Pace::Resting(until) if until <= now => {
@@ -217,7 +217,17 @@ impl<T> Lane<T> {
 
     /// Whether suspects are tried alone while everything else goes on as usual.
     fn isolates(&self) -> bool {
-        self.one_of_a_key && self.trouble.is_none()
+        self.per_key == PerKey::One && self.trouble.is_none()
+    }
+
+    /// Whether an event that waits may have to wait for another of its ordering key.
+    fn limits_keys(&self) -> bool {
+        match self.per_key {
+            PerKey::Any => false,
+            // What is on disk alone is not in the line.
+            PerKey::NoneBehindAnswered => self.kept() > self.on_disk() as u64,
+            PerKey::One => true,
+        }
     }
 
     fn has_suspects(&self) -> bool {
@@ -260,15 +270,15 @@ impl<T> Lane<T> {
         }
     }
 
-    /// Hands over each event that waits, unless an event of its ordering key stands before it that is not
-    /// confirmed. It looks at the first part of the line only.
-    fn hand_over_one_each(
+    /// Hands over each event that waits, unless an event of its ordering key stands before it behind which it may not
+    /// be on its way. It looks at the first part of the line only.
+    fn hand_over_what_is_free(
         &mut self,
         now: Instant,
         max_envelope: Option<usize>,
         steps: &mut Steps<T>,
     ) {
-        let mut keys = HashSet::new();
+        let mut taken_keys = HashSet::new();
         let mut free = Vec::new();
         let mut next = None;
         for (index, entry) in self.line.iter().enumerate().take(LOOKED_AT) {
@@ -278,9 +288,13 @@ impl<T> Lane<T> {
                 State::Condemned(_) | State::Done => continue,
             };
             let key = entry.event().ordering_key();
-            let is_first = key.is_none_or(|key| keys.insert(key));
+            let is_free = key.is_none_or(|key| !taken_keys.contains(key));
+            // The bridge has answered for what the spool has.
+            if self.per_key == PerKey::One || matches!(entry.kept, Kept::Yes(_)) {
+                taken_keys.extend(key);
+            }
             match is_waiting {
-                true if is_first => free.push(index),
+                true if is_free => free.push(index),
                 true => next = next.or(Some(index)),
                 false => {}
             }

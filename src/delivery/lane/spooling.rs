@@ -169,7 +169,6 @@ impl<T> Lane<T> {
             match entry.kept {
                 Kept::Appending(number) if number < upto => {
                     entry.kept = Kept::Yes(number);
-                    steps.answered = Some(seq + 1);
                     if entry.state == State::Done {
                         continue;
                     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::delivery::sealed;
 use crate::envelope::DeadLetterReason;
-use crate::publish::{Awaited, Handover, Reason};
+use crate::publish::{Awaited, Handover, PerKey, Reason};
 
 const DEADLINE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -537,7 +537,7 @@ fn gathered_events_are_handed_over_soon_though_the_reports_of_others_do_not_come
 #[test]
 fn one_event_of_a_key_at_a_time_is_handed_over_where_that_is_asked_for() {
     let mut scene = Scene::up();
-    scene.lane.hand_over_one_of_a_key(true);
+    scene.lane.limit_per_key(PerKey::One);
     for (ticket, key) in (1..).zip(["a", "a", "b", "a", "c", "b"]) {
         scene.lane.give(
             scene.now,
@@ -562,7 +562,7 @@ fn one_event_of_a_key_at_a_time_is_handed_over_where_that_is_asked_for() {
 #[test]
 fn a_refused_event_is_tried_alone_without_a_rest_and_its_neighbours_go_on() {
     let mut scene = Scene::up();
-    scene.lane.hand_over_one_of_a_key(true);
+    scene.lane.limit_per_key(PerKey::One);
     for (ticket, key) in (1..).zip(["a", "b", "c"]) {
         scene.lane.give(
             scene.now,

@@ -155,8 +155,7 @@ impl Bridge {
         }
         for _ in 0..8 {
             let room = WINDOW.saturating_sub(self.lane.size());
-            self.lane
-                .hand_over_one_of_a_key(broker.takes_one_of_a_key());
+            self.lane.limit_per_key(broker.per_key());
             self.lane.advance(now, None, room, &mut self.steps);
             self.carry_out(rng, now, broker, facts);
             let Some(bytes) = self.steps.load.take() else {
@@ -182,9 +181,6 @@ impl Bridge {
                 "one append at a time"
             );
             self.appending = std::mem::take(&mut self.steps.append);
-        }
-        if let Some(upto) = self.steps.answered.take() {
-            broker.answered(upto);
         }
         broker.publish(&self.steps.publish, &mut self.reports);
         self.steps.publish.clear();

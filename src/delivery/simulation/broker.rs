@@ -5,7 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use fastrand::Rng;
 
 use super::{EVENTS_OF_A_KEY, KEYS, Which, which};
-use crate::publish::{Class, Failure, Handover, Reason, Report};
+use crate::publish::{Class, Failure, Handover, PerKey, Reason, Report};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Client {
@@ -28,7 +28,6 @@ pub(super) struct Broker {
     needs_rebuild: bool,
     always_well: bool,
     in_flight: VecDeque<Handover>,
-    answered: u64,
     failed: Option<u16>,
     poison: HashSet<Which>,
     /// What arrived, duplicates too, in its order.
@@ -67,7 +66,6 @@ impl Broker {
             needs_rebuild: false,
             always_well: false,
             in_flight: VecDeque::new(),
-            answered: 0,
             failed: None,
             delivered: Vec::new(),
         }
@@ -96,12 +94,12 @@ impl Broker {
         }
     }
 
-    pub(super) fn takes_one_of_a_key(&self) -> bool {
-        self.client == Client::Tolerant
-    }
-
-    pub(super) fn answered(&mut self, upto: u64) {
-        self.answered = upto;
+    pub(super) fn per_key(&self) -> PerKey {
+        match self.client {
+            Client::Gapless => PerKey::Any,
+            Client::Tolerant => PerKey::One,
+            Client::Batches => PerKey::NoneBehindAnswered,
+        }
     }
 
     pub(super) fn rebuild(&mut self) {
@@ -119,7 +117,7 @@ impl Broker {
             self.deliver_some(rng, &mut VecDeque::new());
         }
         self.rebuild();
-        (self.answered, self.failed) = (0, None);
+        self.failed = None;
     }
 
     pub(super) fn fall_ill(&mut self, rng: &mut Rng, reports: &mut VecDeque<Report>) {
@@ -246,8 +244,7 @@ impl Broker {
         self.fail_all(Class::Rebuild, Reason::Fatal, reports);
     }
 
-    /// As `publish::amqp` forms its batches: none has a second event of a key whose first was answered,
-    /// and what was handed over behind a failure fails too.
+    /// As `publish::amqp` forms its batches: what was handed over behind a failure fails too.
     fn next_batch(&mut self, most: usize, reports: &mut VecDeque<Report>) -> Vec<Handover> {
         let (behind, live): (VecDeque<_>, _) = std::mem::take(&mut self.in_flight)
             .into_iter()
@@ -258,19 +255,8 @@ impl Broker {
                 .iter()
                 .map(|handover| failed(handover, Class::Retry, Reason::Other)),
         );
-        let mut keys = HashSet::new();
-        let mut batch = Vec::new();
-        while batch.len() < most
-            && let Some(next) = self.in_flight.front()
-            && !keys.contains(&which(&next.event).0)
-        {
-            let next = self.in_flight.pop_front().expect("it was just seen");
-            if next.seq < self.answered {
-                keys.insert(which(&next.event).0);
-            }
-            batch.push(next);
-        }
-        batch
+        let count = most.min(self.in_flight.len());
+        self.in_flight.drain(..count).collect()
     }
 
     /// Some of what the client has sent arrived, up to some event, and nobody will hear of it.

@@ -19,7 +19,7 @@ use super::publisher::AmqpPublisher;
 use super::rest::Rest;
 use super::settings::Settings;
 use super::unrouted;
-use crate::publish::{Class, Failure, Reporter};
+use crate::publish::{Class, Failure, Wakeup};
 
 /// A connection that ended sooner counts as a failed attempt.
 const LASTING: Duration = Duration::from_secs(10);
@@ -77,9 +77,9 @@ impl Amqp {
         }))
     }
 
-    /// A publisher to this destination, which reports to `reporter` and begins to connect at once.
-    pub fn publisher(&self, destination: Destination, reporter: Reporter) -> AmqpPublisher {
-        AmqpPublisher::new(Arc::clone(&self.0), destination, reporter)
+    /// A publisher to this destination, which wakes its lane when it has something to report, and begins to connect at once.
+    pub fn publisher(&self, destination: Destination, wakeup: Wakeup) -> AmqpPublisher {
+        AmqpPublisher::new(Arc::clone(&self.0), destination, wakeup)
     }
 
     /// Takes new settings: the next connection is made from them, without a rest before it, and the

@@ -2,7 +2,8 @@
 //!
 //! Guarantees: an event is confirmed when its line is whole on disk, synced, in the file that has the name at that
 //! moment; what a failed write or a crash left of a line is cut off before the next one is appended; one process writes
-//! a file. A file that was removed, renamed or replaced is opened anew by its name.
+//! a file. A file that was removed, renamed or replaced is opened anew by its name. Only the destination's own thread waits
+//! for the disk.
 //! Leaves to others: rotation, and deletion.
 
 mod dead_letters;
@@ -12,23 +13,48 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 pub use dead_letters::{read as read_dead_letters, read_kept as read_kept_dead_letters};
 use settings::Settings;
 
-use crate::publish::{Class, Failure, Handover, Publisher, Reason, Report, Reporter};
+use crate::publish::{
+    Class, Failure, Handover, Polled, Publisher, Reason, Report, ReportSender, Wakeup, channel,
+};
 use crate::spool::disk::{Disk, Identity, RealDisk, create_synced};
 
 /// How much is read at once while the end of a file's last line is looked for, in bytes.
 const STEP: u64 = 64 * 1024;
 
-/// Appends to one file.
+/// How soon a file is closed that was renamed or removed, while no event comes for it.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Hands events over to a thread that appends them to one file.
 struct FilePublisher {
     path: PathBuf,
-    reporter: Reporter,
+    wakeup: Wakeup,
+    writer: WriterHandle,
+}
+
+/// The lane's ends of a writer's thread. The thread ends once they are dropped and it has written what it was given.
+struct WriterHandle {
+    /// Unbounded, because the lane's window bounds what is handed over.
+    events: Sender<Handover>,
+    reports: Receiver<Report>,
+}
+
+/// What the thread owns.
+struct Writer {
+    path: PathBuf,
+    events: Receiver<Handover>,
+    reports: ReportSender,
     open: Option<Lines>,
     buffer: Vec<u8>,
+    /// The attempt of the last batch that failed, and why. What was handed over in it behind that batch fails too, so
+    /// that nothing overtakes the batch.
+    failed: Option<(u16, Failure)>,
 }
 
 /// A file whose content up to `end` is whole lines, synced.
@@ -38,14 +64,12 @@ struct Lines {
 }
 
 /// A publisher for the file of this name.
-pub fn publisher(settings: &Settings, name: &str, reporter: Reporter) -> Box<dyn Publisher> {
+pub fn publisher(settings: &Settings, name: &str, wakeup: Wakeup) -> Box<dyn Publisher> {
     let path = path(settings, name);
-    reporter(Report::Up);
     Box::new(FilePublisher {
+        writer: Writer::start(&path, &wakeup),
         path,
-        reporter,
-        open: None,
-        buffer: Vec::new(),
+        wakeup,
     })
 }
 
@@ -67,6 +91,70 @@ pub fn check(settings: &Settings) -> io::Result<()> {
 
 impl Publisher for FilePublisher {
     fn publish(&mut self, events: &[Handover]) {
+        for event in events {
+            let sent = self.writer.events.send(event.clone());
+            sent.expect("the thread takes events for as long as its publisher lives");
+        }
+    }
+
+    fn poll(&mut self, reports: &mut Vec<Report>) -> Polled {
+        reports.extend(self.writer.reports.try_iter());
+        Polled::default()
+    }
+
+    fn rebuild(&mut self) {
+        self.writer = Writer::start(&self.path, &self.wakeup);
+    }
+
+    /// Does not wait for the disk: what is not confirmed is in the spool, or nobody was promised it.
+    fn close(&mut self, _within: Duration) {}
+}
+
+impl Writer {
+    fn start(path: &Path, wakeup: &Wakeup) -> WriterHandle {
+        let (events, handed_over) = std::sync::mpsc::channel();
+        let (sender, reports) = channel(Arc::clone(wakeup));
+        sender.send(Report::Up);
+        let writer = Writer {
+            path: path.to_owned(),
+            events: handed_over,
+            reports: sender,
+            open: None,
+            buffer: Vec::new(),
+            failed: None,
+        };
+        let thread = std::thread::Builder::new().name("file".to_owned());
+        thread
+            .spawn(move || writer.run())
+            .expect("a lane that was started can start a thread too");
+        WriterHandle { events, reports }
+    }
+
+    /// Writes all that waits at once, with one sync.
+    fn run(mut self) {
+        loop {
+            let first = match self.events.recv_timeout(LOOK) {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.open.take_if(|lines| !lines.is_at(&self.path));
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let batch = std::iter::once(first).chain(self.events.try_iter());
+            let batch: Vec<Handover> = batch.collect();
+            let failed = self.failed.take();
+            let written = match failed.filter(|(attempt, _)| *attempt == batch[0].attempt) {
+                Some((_, failure)) => Err(failure),
+                None => self.write(&batch),
+            };
+            self.report(&batch, &written);
+            let failure = written.err();
+            self.failed = failure.map(|failure| (batch[0].attempt, failure));
+        }
+    }
+
+    fn write(&mut self, events: &[Handover]) -> Result<(), Failure> {
         self.buffer.clear();
         for handover in events {
             self.buffer.extend_from_slice(handover.event.envelope());
@@ -74,36 +162,26 @@ impl Publisher for FilePublisher {
         }
         let written = self.append();
         self.buffer.shrink_to(1024 * 1024);
-        for Handover { seq, attempt, .. } in events {
+        written
+    }
+
+    fn report(&self, events: &[Handover], written: &Result<(), Failure>) {
+        let report = |Handover { seq, attempt, .. }: &Handover| {
             let (seq, attempt) = (*seq, *attempt);
-            (self.reporter)(match &written {
+            match written {
                 Ok(()) => Report::Confirmed { seq, attempt },
                 Err(failure) => Report::Failed {
                     seq,
                     attempt,
                     failure: failure.clone(),
                 },
-            });
-        }
+            }
+        };
+        self.reports.send_all(events.iter().map(report));
     }
 
-    fn rebuild(&mut self) {
-        self.open = None;
-        (self.reporter)(Report::Up);
-    }
-
-    fn reopen(&mut self) {
-        self.open = None;
-    }
-
-    fn close(&mut self, _within: Duration) {
-        self.open = None;
-    }
-}
-
-impl FilePublisher {
     fn append(&mut self) -> Result<(), Failure> {
-        let FilePublisher {
+        let Writer {
             path, open, buffer, ..
         } = self;
         if open.as_ref().is_some_and(|lines| !lines.is_at(path)) {

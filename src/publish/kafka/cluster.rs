@@ -10,7 +10,7 @@ use super::keeper::Keeper;
 use super::publisher::{TopicLine, TopicPublisher, takes_all};
 use super::settings::{ContentMode, Settings};
 use super::topics::Topics;
-use crate::publish::{Failure, Publisher, Reporter};
+use crate::publish::{Failure, Publisher, Wakeup, channel};
 
 /// A Kafka cluster that events are published to.
 pub struct Kafka {
@@ -49,10 +49,12 @@ impl Kafka {
     }
 
     /// A publisher for one topic.
-    pub fn publisher(&self, topic: &str, reporter: Reporter) -> Box<dyn Publisher> {
-        let line = Arc::new(TopicLine::new(topic, self.content_mode, reporter));
+    pub fn publisher(&self, topic: &str, wakeup: Wakeup) -> Box<dyn Publisher> {
+        let (sender, reports) = channel(wakeup);
+        let line = Arc::new(TopicLine::new(topic, self.content_mode, sender));
         self.keeper.add(Arc::clone(&line));
-        let publisher = TopicPublisher::new(line, self.keeper.clone(), self.max_message);
+        let keeper = self.keeper.clone();
+        let publisher = TopicPublisher::new(line, reports, keeper, self.max_message);
         Box::new(publisher)
     }
 }

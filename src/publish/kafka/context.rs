@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::client::Mode;
 use super::errors;
-use crate::publish::{Class, Failure, Report, Reporter};
+use crate::publish::{Class, Failure, Report, ReportSender};
 
 /// Bits of a delivery's opaque that hold the event's number; the 16 above them are the attempt. At
 /// a million events a second the numbers last for nine years.
@@ -40,7 +40,7 @@ pub(super) struct Context {
     pub(super) mode: Mode,
     /// The largest batch that it collects, in bytes.
     pub(super) batch_size: usize,
-    reporter: Reporter,
+    reports: ReportSender,
     on_queue: Arc<dyn Fn(i64) + Send + Sync>,
     /// Told when the client can't go on.
     on_end: Arc<dyn Fn() + Send + Sync>,
@@ -130,7 +130,7 @@ struct IdempotenceStatistics {
 
 impl Context {
     pub(super) fn new(
-        reporter: Reporter,
+        reports: ReportSender,
         on_queue: Arc<dyn Fn(i64) + Send + Sync>,
         on_end: Arc<dyn Fn() + Send + Sync>,
         generation: u64,
@@ -141,7 +141,7 @@ impl Context {
             generation,
             mode,
             batch_size,
-            reporter,
+            reports,
             on_queue,
             on_end,
             found: AtomicBool::new(false),
@@ -316,7 +316,7 @@ impl Context {
 
     fn tell(&self, report: Report) {
         if self.employed.load(Ordering::Acquire) {
-            (self.reporter)(report);
+            self.reports.send(report);
         }
     }
 
@@ -493,7 +493,7 @@ mod tests {
             on_end.fetch_add(1, Ordering::Relaxed);
         });
         let context = Context::new(
-            Arc::new(|_| {}),
+            crate::publish::channel(Arc::new(|| {})).0,
             Arc::new(|_| {}),
             on_end,
             0,

@@ -127,7 +127,7 @@ impl Keeper {
         let keeper = self.clone();
         let on_end = Arc::new(move || keeper.wake());
         let context = Context::new(
-            Arc::clone(&line.reporter),
+            line.reports.clone(),
             on_queue,
             on_end,
             generation,
@@ -234,12 +234,12 @@ impl Round {
             };
             if failure.reason.is_of_the_whole_broker() {
                 let others = lacking.iter().filter(|line| line.client().is_none());
-                others.for_each(|line| (line.reporter)(Report::Down(failure.clone())));
+                others.for_each(|line| line.reports.send(Report::Down(failure.clone())));
                 self.keeper.0.rotate();
                 return;
             }
             if line.client().is_none() {
-                (line.reporter)(Report::Down(failure));
+                line.reports.send(Report::Down(failure));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,9 @@ use super::errors;
 use super::keeper::Keeper;
 use super::settings::ContentMode;
 use crate::envelope::{self, Event, Verdict};
-use crate::publish::{Awaited, Class, Failure, Handover, Publisher, Report, Reporter};
+use crate::publish::{
+    Awaited, Class, Failure, Handover, PerKey, Polled, Publisher, Report, ReportSender,
+};
 
 pub(super) type Client = BaseProducer<Context>;
 
@@ -54,7 +57,7 @@ pub(super) fn takes_all(max_message: usize, max_body: usize) -> bool {
 /// What a topic's publisher and the keeper of its client share.
 pub(super) struct TopicLine {
     pub(super) topic: String,
-    pub(super) reporter: Reporter,
+    pub(super) reports: ReportSender,
     content_mode: ContentMode,
     /// Whoever hands over events, or takes the client away, holds the lock meanwhile: a client never goes
     /// with events that it was just given.
@@ -78,10 +81,10 @@ impl TopicLine {
         (max_message > 0).then_some(max_message)
     }
 
-    pub(super) fn new(topic: &str, content_mode: ContentMode, reporter: Reporter) -> Self {
+    pub(super) fn new(topic: &str, content_mode: ContentMode, reports: ReportSender) -> Self {
         TopicLine {
             topic: topic.to_owned(),
-            reporter,
+            reports,
             content_mode,
             client: Mutex::default(),
             max_message: AtomicUsize::new(0),
@@ -158,6 +161,11 @@ impl Drop for Held {
     }
 }
 
+/// How soon the client is polled again.
+fn poll_within(awaited: Option<Awaited>) -> Duration {
+    awaited.map_or(IDLE, turn)
+}
+
 /// How soon these reports are looked for: ever more rarely, the longer none comes.
 fn turn(awaited: Awaited) -> Duration {
     let events = u32::try_from(awaited.events).unwrap_or(u32::MAX);
@@ -172,6 +180,7 @@ fn turn(awaited: Awaited) -> Duration {
 /// refused none for a while, an ordered client is prepared beside it, and takes over.
 pub(super) struct TopicPublisher {
     line: Arc<TopicLine>,
+    reports: Receiver<Report>,
     keeper: Keeper,
     /// The ordered client that takes over from a tolerant one when it is ready.
     next: Option<Held>,
@@ -208,16 +217,39 @@ impl Publisher for TopicPublisher {
         self.keeper.wake();
     }
 
-    fn takes_one_of_a_key(&self) -> bool {
-        self.line.client().is_some_and(|client| {
+    /// The client's callbacks run on the lane's own thread: one of the client's, as rdkafka has for it, would wake the
+    /// lane for every batch of reports, and spins at the end of each of its waits (rdkafka 0.39, 2026-11-25:
+    /// 0.9 % of a core each, idle).
+    fn poll(&mut self, reports: &mut Vec<Report>) -> Polled {
+        self.poll_client();
+        reports.extend(self.reports.try_iter());
+        let one_of_a_key = self.line.client().is_some_and(|client| {
             client.context().mode == Mode::Tolerant || client.context().was_refused()
-        })
+        });
+        Polled {
+            poll_within: Some(poll_within),
+            max_envelope: self.max_envelope(),
+            gather_from: FEW,
+            per_key: match one_of_a_key {
+                true => PerKey::One,
+                false => PerKey::Any,
+            },
+        }
     }
 
-    /// On the lane's own thread: one of the client's, as rdkafka has for it, would wake the lane for
-    /// every batch of reports, and spins at the end of each of its waits (rdkafka 0.39, 2026-11-25:
-    /// 0.9 % of a core each, idle).
-    fn hear(&mut self) {
+    fn close(&mut self, _within: Duration) {
+        self.keeper.stop();
+        self.next = None;
+        // What is not confirmed is in the spool, or nobody was promised it: it is not sent any more.
+        if let Some(client) = self.line.client() {
+            client.purge(PurgeConfig::default().queue().inflight());
+        }
+        self.line.put(None);
+    }
+}
+
+impl TopicPublisher {
+    fn poll_client(&mut self) {
         let Some(client) = self.line.client() else {
             return;
         };
@@ -236,14 +268,6 @@ impl Publisher for TopicPublisher {
         }
     }
 
-    fn hears_within(&self, awaited: Option<Awaited>) -> Option<Duration> {
-        Some(awaited.map_or(IDLE, turn))
-    }
-
-    fn gathers_from(&self) -> usize {
-        FEW
-    }
-
     /// Whatever is larger is refused for certain; about what is as large as this or nearly so, the broker decides.
     fn max_envelope(&self) -> Option<usize> {
         let limits = [self.line.max_message(), self.max_message];
@@ -255,21 +279,15 @@ impl Publisher for TopicPublisher {
         })
     }
 
-    fn close(&mut self, _within: Duration) {
-        self.keeper.stop();
-        self.next = None;
-        // What is not confirmed is in the spool, or nobody was promised it: it is not sent any more.
-        if let Some(client) = self.line.client() {
-            client.purge(PurgeConfig::default().queue().inflight());
-        }
-        self.line.put(None);
-    }
-}
-
-impl TopicPublisher {
-    pub(super) fn new(line: Arc<TopicLine>, keeper: Keeper, max_message: Option<usize>) -> Self {
+    pub(super) fn new(
+        line: Arc<TopicLine>,
+        reports: Receiver<Report>,
+        keeper: Keeper,
+        max_message: Option<usize>,
+    ) -> Self {
         TopicPublisher {
             line,
+            reports,
             keeper,
             next: None,
             max_message,
@@ -278,7 +296,7 @@ impl TopicPublisher {
 
     fn fail(&self, events: &[Handover], failure: &Failure) {
         for Handover { seq, attempt, .. } in events {
-            (self.line.reporter)(Report::Failed {
+            self.line.reports.send(Report::Failed {
                 seq: *seq,
                 attempt: *attempt,
                 failure: failure.clone(),
@@ -303,7 +321,7 @@ impl TopicPublisher {
                     context.went_down(failure);
                 }
                 let fatal = errors::failure(Some(Code::Fatal), format!("{code}: {reason}"));
-                (self.line.reporter)(Report::Down(fatal));
+                self.line.reports.send(Report::Down(fatal));
             }
             return;
         }
@@ -324,7 +342,7 @@ impl TopicPublisher {
                 self.line.put(Some(client));
             }
             Err(failure) => {
-                (self.line.reporter)(Report::Down(failure));
+                self.line.reports.send(Report::Down(failure));
                 self.rebuild();
             }
         }
