@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::backoff::Backoff;
 use super::generation::LaneHandle;
 use super::health::BrokerHealth;
 use super::lane::{Backlog, Bounds, Lane};
@@ -13,6 +12,7 @@ use super::owner::Owner;
 use super::ticket::Ticket;
 use super::window::BrokerWindow;
 use super::{Delivery, EventLimits, KeptDeadLetters, settings};
+use crate::backoff::Backoff;
 use crate::metrics::{DestinationMetrics, Metrics};
 use crate::publish::{Publisher, Wakeup};
 use crate::route::{Broker, Destination};

@@ -1,4 +1,4 @@
-//! The task around a lane: the thread that owns it, tells it what happened, and carries out its steps.
+//! The thread that owns a lane: it tells the lane what happened, and carries out the lane's steps.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::publish::{Class, Failure, Polled, Publisher, Report};
 use crate::route::Destination;
 use crate::spool::Appended;
 
-/// What an owner is told.
+/// What an owner gets from other threads. Its publisher's reports it polls.
 pub(super) enum Message {
     /// A new event.
     Give { event: Arc<Event>, ticket: Ticket },
@@ -71,7 +71,7 @@ impl Owner {
             let now = Instant::now();
             self.lane.gather_from(polled.gather_from);
             self.lane.limit_per_key(polled.per_key);
-            self.hear_of_others(now, &mut steps);
+            self.follow_broker_health(now, &mut steps);
             for report in reports.drain(..) {
                 self.lane.report(now, report, &mut steps);
             }
@@ -84,7 +84,7 @@ impl Owner {
                         stop_at = Some(until);
                         self.lane.stop(until);
                     }
-                    message => self.hear(now, message, &mut steps),
+                    message => self.handle(now, message, &mut steps),
                 }
             }
             self.advance(now, polled.max_envelope, &mut steps);
@@ -144,7 +144,7 @@ impl Owner {
 
     /// A broker that another lane found out of reach is so for a lane that has yet to hear of it: no
     /// sender has to wait until it does.
-    fn hear_of_others(&mut self, now: Instant, steps: &mut Steps<Ticket>) {
+    fn follow_broker_health(&mut self, now: Instant, steps: &mut Steps<Ticket>) {
         if self.lane.has_heard_nothing()
             && let Some(failure) = self.health.trouble()
         {
@@ -152,7 +152,7 @@ impl Owner {
         }
     }
 
-    fn hear(&mut self, now: Instant, message: Message, steps: &mut Steps<Ticket>) {
+    fn handle(&mut self, now: Instant, message: Message, steps: &mut Steps<Ticket>) {
         match message {
             Message::Give { event, ticket } => {
                 let room = self.window.room();
@@ -180,7 +180,7 @@ impl Owner {
     /// and log line that this lane has.
     fn carry_out(&mut self, now: Instant, steps: &mut Steps<Ticket>) {
         for notice in steps.notices.drain(..) {
-            self.tell(notice);
+            self.record(notice);
         }
         if !steps.append.is_empty()
             && let Some(lane_spool) = &self.lane_spool
@@ -197,7 +197,7 @@ impl Owner {
             steps.publish.clear();
         }
         for condemned in steps.dead_letters.drain(..) {
-            self.bury(condemned);
+            self.send_to_dead_letters(condemned);
         }
         if std::mem::take(&mut steps.rebuild) {
             self.publisher.rebuild();
@@ -208,7 +208,7 @@ impl Owner {
     }
 
     /// Brings an event that the destination will never take to the dead letters.
-    fn bury(&self, condemned: Condemned) {
+    fn send_to_dead_letters(&self, condemned: Condemned) {
         tracing::warn!(
             destination = %self.destination,
             event_id = %condemned.event.id(),
@@ -259,7 +259,7 @@ impl Owner {
         }
     }
 
-    fn tell(&mut self, notice: Notice) {
+    fn record(&mut self, notice: Notice) {
         let broker = self.metrics.broker();
         match notice {
             Notice::Taken(dead_letter) => {

@@ -146,10 +146,7 @@ impl Spool {
     /// The same on this disk. The lock is a file of the machine's.
     pub(crate) fn open_on(disk: Arc<dyn Disk>, settings: &Settings) -> Result<Opened, OpenError> {
         let lock = Lock::take(&settings.dir)?;
-        let salt = {
-            use std::hash::{BuildHasher, Hasher};
-            std::hash::RandomState::new().build_hasher().finish()
-        };
+        let salt = fastrand::u64(..);
         let (mut store, found) = Store::open(disk, settings, Sizes::USUAL, salt)?;
         store.lock = Some(Arc::new(lock));
         Ok(Opened {

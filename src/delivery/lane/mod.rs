@@ -29,6 +29,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::backoff::Backoff;
 use crate::envelope::{Event, Stage};
 use crate::publish::{Awaited, Class, Failure, PerKey, Report};
 
@@ -38,7 +39,7 @@ pub use spooling::Backlog;
 use spooling::Spooling;
 pub use steps::{Answer, Condemned, Notice, Steps};
 
-use super::backoff::Backoff;
+use super::backoff;
 
 /// The bounds that a lane keeps.
 #[derive(Clone, Copy, Debug)]
@@ -251,7 +252,7 @@ impl<T> Lane<T> {
         steps: &mut Steps<T>,
     ) {
         if !taken {
-            self.again.push((now + Backoff::DEAD_LETTER, condemned));
+            self.again.push((now + backoff::DEAD_LETTER, condemned));
             return;
         }
         if let Some(index) = self.index(condemned.seq) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::entry::{Kept, State};
-use super::{Answer, Condemned, Lane, Notice, Pace, Steps, Trouble};
+use super::{Answer, Condemned, Lane, Notice, Pace, Steps, Trouble, backoff};
 use crate::envelope::DeadLetterReason;
 use crate::publish::{Class, Failure, Handover, PerKey, Reason};
 
@@ -170,7 +170,7 @@ impl<T> Lane<T> {
         }
         self.attempt = self.attempt.wrapping_add(1);
         let rest = match &self.trouble {
-            Some(trouble) => self.backoff.next(&trouble.failure),
+            Some(trouble) => self.backoff.next(backoff::waits(&trouble.failure)),
             None => Duration::ZERO,
         };
         self.pace = Pace::Resting(now + rest);

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use super::super::backoff::Backoff;
 use super::super::lane::{Backlog, Bounds, Lane, Loaded, Steps};
 use super::broker::Broker;
 use super::facts::Facts;
 use super::{Which, event, sealer, which};
+use crate::backoff::Backoff;
 use crate::envelope::Event;
 use crate::publish::Report;
 use crate::spool::settings::Settings;

@@ -14,12 +14,12 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::batch::{self, Outcome, Target};
-use super::broker::Broker;
+use super::broker::{Broker, WAITS};
 use super::destination::Destination;
 use super::errors;
 use super::link::LinkState;
-use super::rest::Rest;
 use super::session::Session;
+use crate::backoff::Backoff;
 use crate::publish::{Class, Failure, Handover, Report, ReportSender};
 
 /// What one batch may hold. Everything handed over in the meantime is the next one.
@@ -43,7 +43,7 @@ pub(super) struct Lane {
     /// the lane to begin again.
     failed: Option<u16>,
     connection: ConnectionState,
-    rest: Rest,
+    backoff: Backoff,
 }
 
 /// What was last reported of the connection.
@@ -68,7 +68,7 @@ impl Lane {
             reports,
             failed: None,
             connection: ConnectionState::Unknown,
-            rest: Rest::default(),
+            backoff: Backoff::new(fastrand::u64(..)),
         }
     }
 
@@ -80,12 +80,12 @@ impl Lane {
             };
             self.fail_the_waiting();
             self.down(failure);
-            let rest = self.rest.next(Class::Retry);
-            let discarded_and_rested = async {
+            let wait = self.backoff.next(WAITS);
+            let discarded_and_waited = async {
                 session.discard().await;
-                sleep(rest).await;
+                sleep(wait).await;
             };
-            if self.meanwhile(discarded_and_rested).await.is_none() {
+            if self.meanwhile(discarded_and_waited).await.is_none() {
                 return;
             }
         }
@@ -112,8 +112,8 @@ impl Lane {
                 }
                 Err(failure) => self.down(failure),
             }
-            let rest = self.rest.next(Class::Retry);
-            self.meanwhile(sleep(rest)).await?;
+            let wait = self.backoff.next(WAITS);
+            self.meanwhile(sleep(wait)).await?;
         }
     }
 
@@ -264,7 +264,7 @@ impl Lane {
             let (seq, attempt) = (handover.seq, handover.attempt);
             let failure = match outcome {
                 Outcome::Confirmed => {
-                    self.rest.reset();
+                    self.backoff.reset();
                     return Report::Confirmed { seq, attempt };
                 }
                 Outcome::Returned => errors::returned(&self.destination.exchange),

@@ -13,7 +13,6 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
@@ -31,18 +30,13 @@ const STEP: u64 = 64 * 1024;
 /// How soon a file is closed that was renamed or removed, while no event comes for it.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Hands events over to a thread that appends them to one file.
+/// Hands events over to a thread that appends them to one file. The thread ends once this is dropped and it has written
+/// what it was given.
 struct FilePublisher {
-    path: PathBuf,
-    wakeup: Wakeup,
-    writer: WriterHandle,
-}
-
-/// The lane's ends of a writer's thread. The thread ends once they are dropped and it has written what it was given.
-struct WriterHandle {
     /// Unbounded, because the lane's window bounds what is handed over.
     events: Sender<Handover>,
     reports: Receiver<Report>,
+    sender: ReportSender,
 }
 
 /// What the thread owns.
@@ -65,11 +59,25 @@ struct Lines {
 
 /// A publisher for the file of this name.
 pub fn publisher(settings: &Settings, name: &str, wakeup: Wakeup) -> Box<dyn Publisher> {
-    let path = path(settings, name);
+    let (events, handed_over) = std::sync::mpsc::channel();
+    let (sender, reports) = channel(wakeup);
+    sender.send(Report::Up);
+    let writer = Writer {
+        path: path(settings, name),
+        events: handed_over,
+        reports: sender.clone(),
+        open: None,
+        buffer: Vec::new(),
+        failed: None,
+    };
+    let thread = std::thread::Builder::new().name("file".to_owned());
+    thread
+        .spawn(move || writer.run())
+        .expect("a lane that was started can start a thread too");
     Box::new(FilePublisher {
-        writer: Writer::start(&path, &wakeup),
-        path,
-        wakeup,
+        events,
+        reports,
+        sender,
     })
 }
 
@@ -92,18 +100,19 @@ pub fn check(settings: &Settings) -> io::Result<()> {
 impl Publisher for FilePublisher {
     fn publish(&mut self, events: &[Handover]) {
         for event in events {
-            let sent = self.writer.events.send(event.clone());
+            let sent = self.events.send(event.clone());
             sent.expect("the thread takes events for as long as its publisher lives");
         }
     }
 
     fn poll(&mut self, reports: &mut Vec<Report>) -> Polled {
-        reports.extend(self.writer.reports.try_iter());
+        reports.extend(self.reports.try_iter());
         Polled::default()
     }
 
+    /// No failure of a file asks for it: the thread opens a file anew by itself.
     fn rebuild(&mut self) {
-        self.writer = Writer::start(&self.path, &self.wakeup);
+        self.sender.send(Report::Up);
     }
 
     /// Does not wait for the disk: what is not confirmed is in the spool, or nobody was promised it.
@@ -111,25 +120,6 @@ impl Publisher for FilePublisher {
 }
 
 impl Writer {
-    fn start(path: &Path, wakeup: &Wakeup) -> WriterHandle {
-        let (events, handed_over) = std::sync::mpsc::channel();
-        let (sender, reports) = channel(Arc::clone(wakeup));
-        sender.send(Report::Up);
-        let writer = Writer {
-            path: path.to_owned(),
-            events: handed_over,
-            reports: sender,
-            open: None,
-            buffer: Vec::new(),
-            failed: None,
-        };
-        let thread = std::thread::Builder::new().name("file".to_owned());
-        thread
-            .spawn(move || writer.run())
-            .expect("a lane that was started can start a thread too");
-        WriterHandle { events, reports }
-    }
-
     /// Writes all that waits at once, with one sync.
     fn run(mut self) {
         loop {
