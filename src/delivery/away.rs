@@ -141,11 +141,7 @@ struct Steady(Vec<Report>);
 
 impl Publisher for Steady {
     fn publish(&mut self, events: &[Handover]) {
-        let confirmed = events.iter().map(|event| Report::Confirmed {
-            seq: event.seq,
-            attempt: event.attempt,
-        });
-        self.0.extend(confirmed);
+        self.0.extend(events.iter().map(Handover::confirmed));
     }
 
     fn poll(&mut self, reports: &mut Vec<Report>) -> Polled {

@@ -93,6 +93,25 @@ pub struct Handover {
     pub event: Arc<Event>,
 }
 
+impl Handover {
+    /// The report that the broker has it.
+    pub fn confirmed(&self) -> Report {
+        Report::Confirmed {
+            seq: self.seq,
+            attempt: self.attempt,
+        }
+    }
+
+    /// The report that it was not published, or may not have been.
+    pub fn failed(&self, failure: Failure) -> Report {
+        Report::Failed {
+            seq: self.seq,
+            attempt: self.attempt,
+            failure,
+        }
+    }
+}
+
 /// The reports that a lane waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Awaited {

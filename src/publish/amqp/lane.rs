@@ -185,11 +185,7 @@ impl Lane {
         let behind = self
             .waiting
             .extract_if(.., |handover| handover.attempt == failed);
-        let failures = behind.map(|handover| Report::Failed {
-            seq: handover.seq,
-            attempt: handover.attempt,
-            failure: errors::behind_a_failure(),
-        });
+        let failures = behind.map(|handover| handover.failed(errors::behind_a_failure()));
         self.reports.send_all(failures);
     }
 
@@ -261,22 +257,17 @@ impl Lane {
                 .unwrap_or_else(|| errors::disconnected("no answer came"))
         };
         let report = |(handover, outcome): (&Handover, Outcome)| {
-            let (seq, attempt) = (handover.seq, handover.attempt);
             let failure = match outcome {
                 Outcome::Confirmed => {
                     self.backoff.reset();
-                    return Report::Confirmed { seq, attempt };
+                    return handover.confirmed();
                 }
                 Outcome::Returned => errors::returned(&self.destination.exchange),
                 Outcome::Nacked => errors::nacked(&self.destination.exchange),
                 Outcome::Lost(_) | Outcome::Unconfirmed => missing(),
             };
-            self.failed = Some(attempt);
-            Report::Failed {
-                seq,
-                attempt,
-                failure,
-            }
+            self.failed = Some(handover.attempt);
+            handover.failed(failure)
         };
         self.reports
             .send_all(batch.iter().zip(outcomes).map(report));
@@ -290,13 +281,9 @@ impl Lane {
         }
         let failures = self.waiting.drain(..).map(|handover| {
             self.failed = Some(handover.attempt);
-            Report::Failed {
-                seq: handover.seq,
-                attempt: handover.attempt,
-                failure: errors::disconnected(
-                    "the connection was gone before the event's turn came",
-                ),
-            }
+            handover.failed(errors::disconnected(
+                "the connection was gone before the event's turn came",
+            ))
         });
         self.reports.send_all(failures);
     }

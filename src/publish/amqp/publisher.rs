@@ -85,11 +85,7 @@ impl Publisher for AmqpPublisher {
                     reason: Reason::Fatal,
                     detail: "the publisher has ended".to_owned(),
                 };
-                self.task.sender.send(Report::Failed {
-                    seq: event.seq,
-                    attempt: event.attempt,
-                    failure,
-                });
+                self.task.sender.send(event.failed(failure));
             }
         }
     }

@@ -156,16 +156,9 @@ impl Writer {
     }
 
     fn report(&self, events: &[Handover], written: &Result<(), Failure>) {
-        let report = |Handover { seq, attempt, .. }: &Handover| {
-            let (seq, attempt) = (*seq, *attempt);
-            match written {
-                Ok(()) => Report::Confirmed { seq, attempt },
-                Err(failure) => Report::Failed {
-                    seq,
-                    attempt,
-                    failure: failure.clone(),
-                },
-            }
+        let report = |event: &Handover| match written {
+            Ok(()) => event.confirmed(),
+            Err(failure) => event.failed(failure.clone()),
         };
         self.reports.send_all(events.iter().map(report));
     }

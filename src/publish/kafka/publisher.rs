@@ -116,8 +116,7 @@ impl Publisher for TopicPublisher {
         for handover in events {
             let record = record(&self.topic, self.content_mode, handover);
             if let Err((error, _)) = client.send(record) {
-                self.reports
-                    .push(failed(handover, errors::of_error(&error)));
+                self.reports.push(handover.failed(errors::of_error(&error)));
             }
         }
     }
@@ -194,7 +193,7 @@ impl TopicPublisher {
     }
 
     fn fail(&mut self, events: &[Handover], failure: &Failure) {
-        let failures = events.iter().map(|event| failed(event, failure.clone()));
+        let failures = events.iter().map(|event| event.failed(failure.clone()));
         self.reports.extend(failures);
     }
 
@@ -345,14 +344,6 @@ impl TopicPublisher {
             client.note_statistics(statistics);
         }
         self.come_up_if_ready();
-    }
-}
-
-fn failed(handover: &Handover, failure: Failure) -> Report {
-    Report::Failed {
-        seq: handover.seq,
-        attempt: handover.attempt,
-        failure,
     }
 }
 

@@ -32,7 +32,6 @@ pub(super) struct Topics {
     /// the other one is.
     asking: Option<OwnedClient>,
     admin: Option<AdminClient<DefaultClientContext>>,
-    made_at: Instant,
 }
 
 /// How many partitions the topic has, as this client sees it.
@@ -89,7 +88,6 @@ impl Topics {
             runtime,
             asking: None,
             admin: None,
-            made_at: Instant::now(),
         }
     }
 
@@ -102,8 +100,8 @@ impl Topics {
 
     /// Lets go of clients that a question failed with.
     fn forget(&mut self) {
-        if self.made_at.elapsed() >= FORGET {
-            self.made_at = Instant::now();
+        let asking = self.asking.as_ref();
+        if asking.is_none_or(|asking| asking.is_lost || asking.made_at.elapsed() >= FORGET) {
             self.asking = None;
             client::retire(self.admin.take());
         }
@@ -142,7 +140,9 @@ impl Topics {
             Ok(partitions) => return Ok(partitions),
             Err(failure) => self.asking()?.explain(&settings, failure),
         };
-        self.forget();
+        if failure.reason.is_of_the_whole_broker() {
+            self.forget();
+        }
         Err(failure)
     }
 

@@ -99,7 +99,7 @@ impl Lane {
                 let Some(publisher) = polled.upgrade() else {
                     return;
                 };
-                into.poll(&mut *publisher.lock().expect("nobody panics with it"));
+                into.poll(&mut publisher.lock().expect("nobody panics with it"));
             }
         });
         Lane {
@@ -117,7 +117,7 @@ impl Lane {
     pub fn close(&self, within: Duration) {
         let mut publisher = self.publisher();
         publisher.close(within);
-        self.reports.poll(&mut *publisher);
+        self.reports.poll(&mut publisher);
     }
 
     /// One that the broker has let in.

@@ -62,17 +62,13 @@ impl Publisher for Publishing {
             self.bug != Bug::Publisher || self.calls < TAKEN + UNTIL_THE_PANIC,
             "a bug, as the test has it"
         );
-        for Handover { seq, attempt, .. } in events {
-            self.failed.push(Report::Failed {
-                seq: *seq,
-                attempt: *attempt,
-                failure: Failure {
-                    class: Class::Retry,
-                    reason: Reason::Io,
-                    detail: "as the test has it".to_owned(),
-                },
-            });
-        }
+        let failure = Failure {
+            class: Class::Retry,
+            reason: Reason::Io,
+            detail: "as the test has it".to_owned(),
+        };
+        let failed = events.iter().map(|event| event.failed(failure.clone()));
+        self.failed.extend(failed);
     }
 
     fn poll(&mut self, reports: &mut Vec<Report>) -> Polled {
