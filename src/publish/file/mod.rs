@@ -292,3 +292,66 @@ fn failure(path: &Path, error: &io::Error) -> Failure {
         detail: format!("{}: {error}", path.display()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::envelope::{self, Received, Sealer};
+
+    fn handover(seq: u64, attempt: u16) -> Handover {
+        let body = br#"{"sent_by":{"id":"u"},"sent_to":[],"chat_id":"c"}"#;
+        let settings = envelope::settings::Settings {
+            schema_base: "urn:test:".to_owned(),
+        };
+        let received = Received {
+            source: 0,
+            said: None,
+            content_type: None,
+            traceparent: None,
+            tracestate: None,
+            webhook_id: None,
+            body,
+            at: std::time::SystemTime::now(),
+        };
+        let payload = crate::minchat::read(body, None).expect("the body is JSON");
+        let sealer = Sealer::new(&settings, [("minchat", "/webhooks/minchat")]);
+        Handover {
+            seq,
+            attempt,
+            event: Arc::new(sealer.seal(&received, &payload)),
+        }
+    }
+
+    #[test]
+    fn what_is_handed_over_behind_a_failed_event_fails_until_the_next_attempt() {
+        let dir = tempfile::tempdir().expect("a directory can be made");
+        let settings = Settings {
+            dir: dir.path().to_owned(),
+        };
+        let file = path(&settings, "events");
+        // Whatever is written to it, the disk is full.
+        std::os::unix::fs::symlink("/dev/full", &file).expect("the directory is there");
+        let (wakeup, woken) = std::sync::mpsc::channel();
+        let wakeup = Arc::new(move || {
+            let _ = wakeup.send(());
+        });
+        let mut publisher = publisher(&settings, "events", wakeup);
+        let mut report_on = |handover: Handover| {
+            publisher.publish(std::slice::from_ref(&handover));
+            let mut reports = Vec::new();
+            while !matches!(reports.last(), Some(report) if *report != Report::Up) {
+                let woken = woken.recv_timeout(Duration::from_secs(60));
+                woken.expect("the event is reported");
+                publisher.poll(&mut reports);
+            }
+            reports.pop() == Some(handover.confirmed())
+        };
+        assert!(!report_on(handover(0, 0)));
+        fs::remove_file(&file).expect("the link is there");
+        assert!(!report_on(handover(1, 0)), "it may not overtake the first");
+        assert!(report_on(handover(0, 1)));
+        assert!(report_on(handover(1, 1)));
+    }
+}
