@@ -68,6 +68,7 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 pub mod app;
+mod backoff;
 pub mod certificates;
 pub mod cli;
 pub mod config;

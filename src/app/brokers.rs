@@ -16,7 +16,7 @@ use crate::publish::amqp;
 use crate::publish::file;
 #[cfg(feature = "kafka")]
 use crate::publish::kafka;
-use crate::publish::{Publisher, Reporter};
+use crate::publish::{Publisher, Wakeup};
 use crate::route::{Address, Destination};
 
 /// The brokers that are on.
@@ -32,8 +32,8 @@ pub(super) struct Publishers {
     file: Option<file::settings::Settings>,
 }
 
-/// Makes a publisher that reports to its lane.
-pub(super) type Maker = Box<dyn FnOnce(Reporter) -> Box<dyn Publisher> + Send>;
+/// Makes a publisher that wakes its lane.
+pub(super) type Maker = Box<dyn FnOnce(Wakeup) -> Box<dyn Publisher> + Send>;
 
 impl Publishers {
     pub(super) fn start(
@@ -98,14 +98,14 @@ impl Publishers {
 
     pub(super) fn maker(&self, destination: &Destination) -> Maker {
         let (publishers, address) = (self.clone(), destination.address.clone());
-        Box::new(move |reporter| publishers.publisher(&address, reporter))
+        Box::new(move |wakeup| publishers.publisher(&address, wakeup))
     }
 
-    fn publisher(&self, address: &Address, reporter: Reporter) -> Box<dyn Publisher> {
+    fn publisher(&self, address: &Address, wakeup: Wakeup) -> Box<dyn Publisher> {
         const ON: &str = "the table has destinations at brokers that are on alone";
         match address {
             #[cfg(feature = "kafka")]
-            Address::Topic(topic) => self.kafka.as_ref().expect(ON).publisher(topic, reporter),
+            Address::Topic(topic) => self.kafka.as_ref().expect(ON).publisher(topic, wakeup),
             #[cfg(feature = "amqp")]
             Address::Exchange {
                 exchange,
@@ -113,14 +113,9 @@ impl Publishers {
             } => {
                 let unrouted = lock(&self.unrouted).last().cloned().unwrap_or_default();
                 let destination = amqp_destination(&unrouted, exchange, routing_key);
-                Box::new(
-                    self.amqp
-                        .as_ref()
-                        .expect(ON)
-                        .publisher(destination, reporter),
-                )
+                Box::new(self.amqp.as_ref().expect(ON).publisher(destination, wakeup))
             }
-            Address::File(name) => file::publisher(self.file.as_ref().expect(ON), name, reporter),
+            Address::File(name) => file::publisher(self.file.as_ref().expect(ON), name, wakeup),
             #[cfg(not(all(feature = "kafka", feature = "amqp")))]
             _ => unreachable!("a broker that is not compiled in is refused with the configuration"),
         }

@@ -139,7 +139,7 @@ impl Application {
             .start()
             .map_err(|source| failed("no thread to reload", source))?;
         let served = runtime.block_on(async {
-            let signals = Signals::new(signals, bound.stopper(), delivery.clone(), reload);
+            let signals = Signals::new(signals, bound.stopper(), reload);
             let watching = tokio::spawn(signals.obey());
             tokio::spawn(tell_when_ready(delivery.clone()));
             tokio::spawn(rejections::log_rejections(metrics));

@@ -5,14 +5,12 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::reload::Ask;
-use crate::delivery::Delivery;
 use crate::http::Stopper;
 
-/// SIGTERM and SIGINT end it, in order at first and at once at the second; SIGHUP opens files anew and reloads.
+/// SIGTERM and SIGINT end it, in order at first and at once at the second; SIGHUP reloads.
 pub(super) struct Signals {
     caught: Caught,
     stopper: Stopper,
-    delivery: Delivery,
     reload: Ask,
 }
 
@@ -35,16 +33,10 @@ impl Caught {
 }
 
 impl Signals {
-    pub(super) const fn new(
-        caught: Caught,
-        stopper: Stopper,
-        delivery: Delivery,
-        reload: Ask,
-    ) -> Self {
+    pub(super) const fn new(caught: Caught, stopper: Stopper, reload: Ask) -> Self {
         Self {
             caught,
             stopper,
-            delivery,
             reload,
         }
     }
@@ -56,8 +48,7 @@ impl Signals {
                 _ = self.caught.terminate.recv() => {}
                 _ = self.caught.interrupt.recv() => {}
                 _ = self.caught.hang_up.recv() => {
-                    tracing::info!("SIGHUP: opening the event files anew, and reloading");
-                    self.delivery.reopen();
+                    tracing::info!("SIGHUP: reloading");
                     // Full: one is asked for already.
                     let _ = self.reload.try_send(());
                     continue;

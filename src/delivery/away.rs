@@ -1,9 +1,10 @@
-//! Lanes whose broker is away, with their owners and a spool on a real disk, which may be slow.
+//! Lanes whose broker is away or comes back, with their owners and a spool on a real disk, which may be slow.
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -13,7 +14,7 @@ use super::sealed::{self, sealer};
 use super::{Delivery, Parts, Port, Receipt, settings};
 use crate::envelope::{Event, Sealer};
 use crate::metrics::{Labels, Metrics};
-use crate::publish::{Class, Failure, Handover, Publisher, Reason, Report};
+use crate::publish::{Class, Failure, Handover, Polled, Publisher, Reason, Report};
 use crate::route::{Broker, Destination, Table};
 use crate::spool::disk::{DiskFile, Identity, RealDisk, Space};
 use crate::spool::settings::Settings as SpoolSettings;
@@ -31,6 +32,11 @@ const ROUNDS: usize = 4;
 #[derive(Clone, Default)]
 struct Slow {
     syncs: Arc<AtomicUsize>,
+    /// The thread that recovers the spool, whose reads are as fast as ever.
+    recovers: Option<ThreadId>,
+    reads: Arc<AtomicUsize>,
+    /// Held by whoever lets nobody read.
+    may_read: Arc<Mutex<()>>,
 }
 
 impl Slow {
@@ -105,6 +111,10 @@ impl DiskFile for SlowFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        if self.disk.recovers != Some(std::thread::current().id()) {
+            self.disk.reads.fetch_add(1, Ordering::Relaxed);
+            drop(self.disk.may_read.lock());
+        }
         self.file.read_at(buffer, at)
     }
 
@@ -126,12 +136,20 @@ impl DiskFile for SlowFile {
     }
 }
 
-/// A broker that is away.
-struct Away;
+/// A broker that is away, or is up and confirms everything, as its publisher reports at first.
+struct Steady(Vec<Report>);
 
-impl Publisher for Away {
-    fn publish(&mut self, _events: &[Handover]) {
-        unreachable!("nothing is handed over to who is away");
+impl Publisher for Steady {
+    fn publish(&mut self, events: &[Handover]) {
+        self.0.extend(events.iter().map(Handover::confirmed));
+    }
+
+    fn poll(&mut self, reports: &mut Vec<Report>) -> Polled {
+        reports.append(&mut self.0);
+        Polled {
+            poll_within: Some(|_| Duration::from_millis(1)),
+            ..Polled::default()
+        }
     }
 
     fn rebuild(&mut self) {}
@@ -160,12 +178,12 @@ fn event(sealer: &Sealer, sender: usize) -> Event {
     sealed::event(sealer, &body)
 }
 
-/// A delivery whose `told` destinations know from the start that their broker is away; the others hear nothing of it.
+/// A delivery with what its publishers report at first.
 fn delivery(
     dir: &Path,
     disk: impl Disk + 'static,
     spool_after: Duration,
-    told: fn(&Destination) -> bool,
+    first: fn(&Destination) -> Option<Report>,
 ) -> Delivery {
     let table = Table::new(["minchat."], &[Broker::Kafka], &Default::default());
     let labels = Labels {
@@ -193,13 +211,8 @@ fn delivery(
         spool: Some(spool.expect("a thread can be started")),
     };
     let delivery = Delivery::start(parts, &|destination| {
-        let is_told = told(destination);
-        Box::new(move |reporter| {
-            if is_told {
-                reporter(is_away());
-            }
-            Box::new(Away)
-        })
+        let first = Vec::from_iter(first(destination));
+        Box::new(move |_| Box::new(Steady(first)))
     });
     delivery.expect("threads can be started")
 }
@@ -224,7 +237,7 @@ async fn row_31_on_a_slow_disk_commits_grow_and_nothing_piles_up() {
     let dir = tempfile::tempdir().expect("a directory can be made");
     let (disk, sealer) = (Slow::default(), sealer());
     let hedge = Duration::from_millis(250);
-    let delivery = delivery(dir.path(), disk.clone(), hedge, |_| true);
+    let delivery = delivery(dir.path(), disk.clone(), hedge, |_| Some(is_away()));
     let of_this_thread = LocalSet::new();
     let (syncs, longest) = of_this_thread
         .run_until(async {
@@ -249,12 +262,59 @@ async fn row_31_on_a_slow_disk_commits_grow_and_nothing_piles_up() {
     assert_eq!(delivery.stop(Duration::ZERO), 0);
 }
 
+/// New events stand behind what can't be read back for now, in the spool.
+#[tokio::test]
+async fn row_52_a_disk_that_is_slow_to_read_delays_no_answer() {
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    let (sealer, hedge, patience) = (sealer(), Duration::from_millis(250), NEVER / 10);
+    for first in [is_away(), Report::Up, is_away()] {
+        let disk = Slow {
+            recovers: Some(std::thread::current().id()),
+            ..Slow::default()
+        };
+        let may_read = disk.may_read.lock();
+        let delivery = match first {
+            Report::Up => delivery(dir.path(), disk.clone(), hedge, |_| Some(Report::Up)),
+            _ => delivery(dir.path(), disk.clone(), hedge, |_| Some(is_away())),
+        };
+        let found = delivery.spooled();
+        let answered = async {
+            let port = delivery.port();
+            tokio::task::spawn_local(port.clone().answering());
+            while found > 0 && disk.reads.load(Ordering::Relaxed) == 0 {
+                tokio::task::yield_now().await;
+            }
+            // The first makes the queue on disk, which takes syncs of its own.
+            send_all(&port, &delivery, &sealer, 0).await;
+            send_all(&port, &delivery, &sealer, 0).await
+        };
+        let answered = tokio::time::timeout(patience, answered);
+        let longest = LocalSet::new().run_until(answered).await;
+        let longest = longest.expect("all are answered");
+        println!("{found} events to be read, the slowest answer within {longest:?}");
+        assert!(longest < 3 * (hedge + 2 * SYNC), "{longest:?}");
+        assert_eq!(delivery.spooled(), found + 2 * ROUNDS as u64);
+        drop(may_read);
+        let drained = async {
+            while first == Report::Up && delivery.spooled() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let drained = tokio::time::timeout(patience, drained).await;
+        drained.expect("what can be read again is published");
+        assert_eq!(delivery.stop(Duration::ZERO), 0);
+    }
+}
+
 /// No event waits for its confirm as long as it would before it goes to the spool.
 #[tokio::test]
 async fn a_lane_that_heard_nothing_takes_what_another_of_its_broker_was_told() {
     let dir = tempfile::tempdir().expect("a directory can be made");
-    let told = |destination: &Destination| destination.name().contains("dead-letter");
-    let delivery = delivery(dir.path(), RealDisk, NEVER, told);
+    let first = |destination: &Destination| {
+        let is_told = destination.name().contains("dead-letter");
+        is_told.then(is_away)
+    };
+    let delivery = delivery(dir.path(), RealDisk, NEVER, first);
     let of_this_thread = LocalSet::new();
     let receipt = of_this_thread
         .run_until(async {
@@ -282,7 +342,8 @@ async fn a_lane_that_heard_nothing_takes_what_another_of_its_broker_was_told() {
 #[tokio::test]
 async fn what_is_shown_is_never_behind_what_was_answered() {
     let dir = tempfile::tempdir().expect("a directory can be made");
-    let (delivery, sealer) = (delivery(dir.path(), RealDisk, NEVER, |_| true), sealer());
+    let delivery = delivery(dir.path(), RealDisk, NEVER, |_| Some(is_away()));
+    let sealer = sealer();
     let of_this_thread = LocalSet::new();
     of_this_thread
         .run_until(async {

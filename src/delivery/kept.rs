@@ -1,9 +1,12 @@
 //! The last place for a dead letter: a file of its own, for what its destination will never take.
 
+use std::sync::Arc;
+
 use crate::envelope::Event;
 use crate::spool::Spool;
 
 /// The dead letters that the spool keeps, one file each, within its bounds.
+#[derive(Clone)]
 pub struct KeptDeadLetters(Spool);
 
 impl KeptDeadLetters {
@@ -12,8 +15,14 @@ impl KeptDeadLetters {
         KeptDeadLetters(spool)
     }
 
-    /// Whether the dead letter is on disk now, synced.
-    pub(super) fn keep(&self, dead_letter: &Event) -> bool {
+    /// Keeps a dead letter. `done` is told on another thread whether it is on disk then, synced.
+    pub(super) fn keep(&self, dead_letter: Arc<Event>, done: impl FnOnce(bool) + Send + 'static) {
+        let kept = self.clone();
+        self.0
+            .read_on_thread(move || done(kept.write(&dead_letter)));
+    }
+
+    fn write(&self, dead_letter: &Event) -> bool {
         let name = format!("{}.json", dead_letter.id());
         let line = [dead_letter.envelope(), b"\n"].concat();
         match self.0.keep_dead_letter(&name, &line) {

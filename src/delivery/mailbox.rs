@@ -15,6 +15,8 @@ pub struct Mailbox<T> {
 struct Queue<T> {
     messages: Vec<T>,
     owner_sleeps: bool,
+    /// The owner was woken, and has not returned from [`Mailbox::wait`] since.
+    woken: bool,
 }
 
 impl<T> Mailbox<T> {
@@ -23,6 +25,7 @@ impl<T> Mailbox<T> {
         let queue = Queue {
             messages: Vec::new(),
             owner_sleeps: false,
+            woken: false,
         };
         Mailbox {
             queue: Mutex::new(queue),
@@ -45,10 +48,20 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// Waits until there is a message, or until then.
+    /// Wakes the owner, for something that is not a message.
+    pub fn wake(&self) {
+        let mut queue = self.lock();
+        queue.woken = true;
+        if std::mem::take(&mut queue.owner_sleeps) {
+            drop(queue);
+            self.ready.notify_one();
+        }
+    }
+
+    /// Waits until there is a message, or somebody wakes the owner, or until then.
     pub fn wait(&self, until: Instant) {
         let mut queue = self.lock();
-        while queue.messages.is_empty() {
+        while queue.messages.is_empty() && !queue.woken {
             let wait = until.saturating_duration_since(Instant::now());
             if wait.is_zero() {
                 break;
@@ -58,6 +71,7 @@ impl<T> Mailbox<T> {
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
             queue.owner_sleeps = false;
         }
+        queue.woken = false;
     }
 
     /// Takes all messages there are into an empty `batch`.

@@ -11,9 +11,9 @@ mod backoff;
 mod generation;
 mod health;
 mod inbox;
-mod keeping;
 mod kept;
 mod lane;
+mod lane_spool;
 mod limits;
 mod mailbox;
 mod opening;
@@ -118,7 +118,7 @@ impl Delivery {
             ground: Ground {
                 settings: parts.settings,
                 metrics: parts.metrics,
-                kept: parts.kept.map(Arc::new),
+                kept: parts.kept,
                 spool: parts.spool,
             },
             current: CurrentGeneration::default(),
@@ -218,13 +218,6 @@ impl Delivery {
         {
             Some((destination, _)) => Err(format!("the lane of {destination} does not answer")),
             None => Ok(()),
-        }
-    }
-
-    /// Opens files again that were opened by name.
-    pub fn reopen(&self) {
-        for lane in &self.current().lanes {
-            lane.mailbox.push(Message::Reopen);
         }
     }
 

@@ -4,30 +4,30 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::backoff::Backoff;
 use super::generation::{CurrentGeneration, LaneHandle};
 use super::health::BrokerHealth;
-use super::keeping::Keeping;
 use super::kept::KeptDeadLetters;
 use super::lane::{Backlog, Bounds, Lane};
+use super::lane_spool::LaneSpool;
 use super::limits::EventLimits;
 use super::owner::Owner;
 use super::settings;
-use super::ticket::{Message, Ticket};
+use super::ticket::Ticket;
 use super::window::BrokerWindow;
+use crate::backoff::Backoff;
 use crate::metrics::{DestinationMetrics, Metrics};
-use crate::publish::{Publisher, Reporter};
+use crate::publish::{Publisher, Wakeup};
 use crate::route::{Broker, Destination};
 use crate::spool::{Name, Spool};
 
 /// Makes a publisher, on its owner's thread.
-pub type Maker = Box<dyn FnOnce(Reporter) -> Box<dyn Publisher> + Send>;
+pub type Maker = Box<dyn FnOnce(Wakeup) -> Box<dyn Publisher> + Send>;
 
 /// What every lane is made with.
 pub(super) struct Ground {
     pub(super) settings: settings::Settings,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) kept: Option<Arc<KeptDeadLetters>>,
+    pub(super) kept: Option<KeptDeadLetters>,
     pub(super) spool: Option<Spool>,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct NewLane {
     pub(super) destination: Destination,
     lane: Lane<Ticket>,
     side: BrokerSide,
-    keeping: Option<Keeping>,
+    lane_spool: Option<LaneSpool>,
     metrics: DestinationMetrics,
     pub(super) handle: LaneHandle,
 }
@@ -63,7 +63,7 @@ impl Ground {
         destination: &Destination,
         sides: &mut Vec<BrokerSide>,
     ) -> io::Result<NewLane> {
-        let (backlog, keeping) = self.backlog(destination)?.unzip();
+        let (backlog, lane_spool) = self.backlog(destination)?.unzip();
         let metrics = self
             .metrics
             .destination(destination.broker, &destination.name());
@@ -80,7 +80,7 @@ impl Ground {
             destination: destination.clone(),
             lane: Lane::new(self.bounds(backlog), Backoff::new(seed)),
             side: self.side(destination.broker, sides),
-            keeping,
+            lane_spool,
             metrics,
             handle,
         })
@@ -104,7 +104,7 @@ impl Ground {
 
     /// What the spool has for a destination that had no lane since the start, and the way there;
     /// none while the spool is off.
-    fn backlog(&self, destination: &Destination) -> io::Result<Option<(Backlog, Keeping)>> {
+    fn backlog(&self, destination: &Destination) -> io::Result<Option<(Backlog, LaneSpool)>> {
         let Some(spool) = &self.spool else {
             return Ok(None);
         };
@@ -117,8 +117,8 @@ impl Ground {
             next: found.next,
         });
         let queue = spool.queue(&name)?;
-        let keeping = Keeping::new(spool.clone(), queue, backlog.first);
-        Ok(Some((backlog, keeping)))
+        let lane_spool = LaneSpool::new(spool.clone(), queue, backlog.first);
+        Ok(Some((backlog, lane_spool)))
     }
 
     /// What the lanes of a broker share, which the first of them makes.
@@ -141,7 +141,7 @@ impl NewLane {
     pub(super) fn start(
         self,
         generation: CurrentGeneration,
-        kept: Option<Arc<KeptDeadLetters>>,
+        kept: Option<KeptDeadLetters>,
         publisher: Maker,
     ) -> io::Result<JoinHandle<usize>> {
         let LaneHandle { mailbox, status } = self.handle;
@@ -149,10 +149,8 @@ impl NewLane {
             .name(format!("lane-{}", self.place))
             .stack_size(512 * 1024);
         thread.spawn(move || {
-            let reports = Arc::clone(&mailbox);
-            let publisher = publisher(Arc::new(move |report| {
-                reports.push(Message::Report(report))
-            }));
+            let woken = Arc::clone(&mailbox);
+            let publisher = publisher(Arc::new(move || woken.wake()));
             Owner {
                 destination: self.destination,
                 lane: self.lane,
@@ -163,7 +161,7 @@ impl NewLane {
                 health: self.side.health,
                 metrics: self.metrics,
                 kept,
-                keeping: self.keeping,
+                lane_spool: self.lane_spool,
                 spooled: 0,
                 generation,
             }

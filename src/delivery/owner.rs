@@ -1,34 +1,31 @@
-//! The task around a lane: the thread that owns it, tells it what happened, and carries out its steps.
+//! The thread that owns a lane: it tells the lane what happened, and carries out the lane's steps.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::generation::CurrentGeneration;
 use super::health::BrokerHealth;
-use super::keeping::Keeping;
 use super::kept::KeptDeadLetters;
 use super::lane::{Answer, Condemned, Lane, Notice, Steps};
+use super::lane_spool::{LaneSpool, ReadBack};
 use super::mailbox::Mailbox;
 use super::status::{LaneStatus, SpoolState};
 use super::ticket::{DeadLetterTicket, Message, Ticket};
 use super::window::BrokerWindow;
 use crate::envelope::{Event, EventType, Verdict};
 use crate::metrics::DestinationMetrics;
-use crate::publish::{Class, Failure, Publisher, Report};
+use crate::publish::{Class, Failure, Polled, Publisher, Report};
 use crate::route::Destination;
-use crate::spool::{Appended, Refusal};
+use crate::spool::Appended;
 
 /// How long an owner may be idle until it shows that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// How long what a lane is told may lie before the lane looks.
+/// The longest time that a message may wait in the mailbox before the lane's thread reads it.
 const GATHER: Duration = Duration::from_millis(1);
 
 /// How much longer than asked for a stop may take, for the sync of what is left.
 const SYNC: Duration = Duration::from_secs(5);
-
-/// How many pieces of a backlog are read before messages are heard again.
-const LOADS: usize = 8;
 
 pub(super) struct Owner {
     pub(super) destination: Destination,
@@ -39,9 +36,9 @@ pub(super) struct Owner {
     pub(super) window: Arc<BrokerWindow>,
     pub(super) health: Arc<BrokerHealth>,
     pub(super) metrics: DestinationMetrics,
-    pub(super) kept: Option<Arc<KeptDeadLetters>>,
+    pub(super) kept: Option<KeptDeadLetters>,
     /// None while the spool is off.
-    pub(super) keeping: Option<Keeping>,
+    pub(super) lane_spool: Option<LaneSpool>,
     /// Events that went to the spool since the last trouble began.
     pub(super) spooled: u64,
     pub(super) generation: CurrentGeneration,
@@ -50,18 +47,21 @@ pub(super) struct Owner {
 impl Owner {
     /// Runs until it is told to stop. Returns how many events were left that are neither published nor in the spool.
     pub(super) fn run(mut self) -> usize {
-        let mut batch = Vec::new();
+        let (mut batch, mut reports) = (Vec::new(), Vec::new());
         let mut steps = Steps::default();
         let mut stop_at: Option<Instant> = None;
-        self.lane.gather_from(self.publisher.gathers_from());
         // The spool takes events now, whatever the broker does.
         self.show(Instant::now());
         loop {
-            self.wait();
-            self.publisher.hear();
+            let polled = self.publisher.poll(&mut reports);
             self.mailbox.take(&mut batch);
             let now = Instant::now();
-            self.hear_of_others(now, &mut steps);
+            self.lane.gather_from(polled.gather_from);
+            self.lane.limit_per_key(polled.per_key);
+            self.follow_broker_health(now, &mut steps);
+            for report in reports.drain(..) {
+                self.lane.report(now, report, &mut steps);
+            }
             for message in batch.drain(..) {
                 match message {
                     Message::Give { ticket, .. } if stop_at.is_some() => {
@@ -71,26 +71,28 @@ impl Owner {
                         stop_at = Some(until);
                         self.lane.stop(until);
                     }
-                    message => self.hear(now, message, &mut steps),
+                    message => self.handle(now, message, &mut steps),
                 }
             }
-            self.advance(now, &mut steps);
+            self.advance(now, polled.max_envelope, &mut steps);
             let is_late = stop_at.is_some_and(|until| now >= until + SYNC);
             if self.lane.is_finished(now) || is_late {
                 self.publisher
                     .close(stop_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now)));
                 return self.lane.unkept();
             }
+            self.wait(&polled);
         }
     }
 
-    /// Until there is something to do. Where the publisher is listened to again within [`GATHER`], what
-    /// comes until then wakes nobody: under load, that is one turn for all of it.
-    fn wait(&self) {
+    /// Waits until there is something to do. Where the publisher is polled again within [`GATHER`], what
+    /// comes until then does not wake the thread: under load, that is one turn for all of it.
+    fn wait(&self, polled: &Polled) {
         let now = Instant::now();
         let idle = now + HEARTBEAT;
         let wake = self.lane.wakes_at().map_or(idle, |at| at.min(idle));
-        match self.publisher.hears_within(self.lane.awaited(now)) {
+        let poll_within = polled.poll_within;
+        match poll_within.map(|within| within(self.lane.awaited(now))) {
             Some(within) if within <= GATHER => {
                 std::thread::sleep(wake.saturating_duration_since(now).min(within));
             }
@@ -99,34 +101,37 @@ impl Owner {
         }
     }
 
-    /// Carries out what the lane wants, until it wants nothing more at this time. What it reads
-    /// back from the spool goes to the broker before another message is heard, a piece at a time.
-    fn advance(&mut self, now: Instant, steps: &mut Steps<Ticket>) {
-        let max_envelope = self.publisher.max_envelope();
+    /// Carries out what the lane wants at this time.
+    fn advance(&mut self, now: Instant, max_envelope: Option<usize>, steps: &mut Steps<Ticket>) {
         self.lane
-            .hand_over_one_of_a_key(self.publisher.takes_one_of_a_key());
-        for _ in 0..LOADS {
-            self.lane
-                .advance(now, max_envelope, self.window.room(), steps);
-            self.carry_out(now, steps);
-            let (Some(bytes), Some(keeping)) = (steps.load.take(), &mut self.keeping) else {
-                break;
-            };
-            let current = self.generation.get();
-            let loaded = keeping.load(current.sealer(), self.lane.on_disk_alone(), bytes);
-            match loaded {
-                Some(loaded) => self.lane.loaded(now, loaded, steps),
-                None => break,
+            .advance(now, max_envelope, self.window.room(), steps);
+        self.carry_out(now, steps);
+        let read_back = self.send_read_back();
+        if let Some(lane_spool) = &mut self.lane_spool {
+            if let Some(bytes) = steps.load.take() {
+                let numbers = self.lane.on_disk_alone();
+                lane_spool.load(self.generation.get(), numbers, bytes, read_back);
             }
+            lane_spool.mark(self.lane.mark());
+            self.hold_memory();
         }
-        if let Some(keeping) = &mut self.keeping {
-            keeping.mark(self.lane.mark());
-        }
+    }
+
+    /// Brings what the spool's reading thread read to the lane.
+    fn send_read_back(&self) -> impl FnOnce(ReadBack) + Send + 'static {
+        let mailbox = Arc::clone(&self.mailbox);
+        move |read| mailbox.push(Message::ReadBack(read))
+    }
+
+    /// Counts what the lane holds, and what is being read for it, in the broker's window.
+    fn hold_memory(&self) {
+        let reading = self.lane_spool.as_ref().map_or(0, LaneSpool::reading);
+        self.window.holds(&self.status, self.lane.size() + reading);
     }
 
     /// A broker that another lane found out of reach is so for a lane that has yet to hear of it: no
     /// sender has to wait until it does.
-    fn hear_of_others(&mut self, now: Instant, steps: &mut Steps<Ticket>) {
+    fn follow_broker_health(&mut self, now: Instant, steps: &mut Steps<Ticket>) {
         if self.lane.has_heard_nothing()
             && let Some(failure) = self.health.trouble()
         {
@@ -134,29 +139,34 @@ impl Owner {
         }
     }
 
-    fn hear(&mut self, now: Instant, message: Message, steps: &mut Steps<Ticket>) {
+    fn handle(&mut self, now: Instant, message: Message, steps: &mut Steps<Ticket>) {
         match message {
             Message::Give { event, ticket } => {
                 let room = self.window.room();
                 self.lane.give(now, event, ticket, room, steps);
-                self.window.holds(&self.status, self.lane.size());
+                self.hold_memory();
             }
-            Message::Report(report) => self.lane.report(now, report, steps),
             Message::DeadLettered { condemned, taken } => {
                 self.lane.dead_lettered(now, condemned, taken, steps);
             }
             Message::Appended(Appended { upto, refusal }) => {
-                if let Some(keeping) = &mut self.keeping {
-                    keeping.answered(now, refusal.as_ref());
+                if let Some(lane_spool) = &mut self.lane_spool {
+                    lane_spool.answered(now, refusal.as_ref());
                 }
                 self.lane.appended(now, upto, refusal, steps);
             }
             Message::SpoolAsked(refusal) => {
-                if let Some(keeping) = &mut self.keeping {
-                    keeping.answered(now, refusal.as_ref());
+                if let Some(lane_spool) = &mut self.lane_spool {
+                    lane_spool.answered(now, refusal.as_ref());
                 }
             }
-            Message::Reopen => self.publisher.reopen(),
+            Message::ReadBack(read) => {
+                let lane_spool = self.lane_spool.as_mut();
+                let lane_spool = lane_spool.expect("only a lane with a spool reads from it");
+                if let Some(loaded) = lane_spool.read_back(read, &self.metrics) {
+                    self.lane.loaded(now, loaded, steps);
+                }
+            }
             Message::Stop { .. } => {}
         }
     }
@@ -165,38 +175,35 @@ impl Owner {
     /// and log line that this lane has.
     fn carry_out(&mut self, now: Instant, steps: &mut Steps<Ticket>) {
         for notice in steps.notices.drain(..) {
-            self.tell(notice);
+            self.record(notice);
         }
         if !steps.append.is_empty()
-            && let Some(keeping) = &mut self.keeping
+            && let Some(lane_spool) = &mut self.lane_spool
         {
             let mailbox = Arc::clone(&self.mailbox);
             let current = self.generation.get();
-            keeping.append(current.sealer(), &steps.append, move |appended| {
+            lane_spool.append(current.sealer(), &steps.append, move |appended| {
                 mailbox.push(Message::Appended(appended));
             });
             steps.append.clear();
-        }
-        if let Some(upto) = steps.answered.take() {
-            self.publisher.answered(upto);
         }
         if !steps.publish.is_empty() {
             self.publisher.publish(&steps.publish);
             steps.publish.clear();
         }
         for condemned in steps.dead_letters.drain(..) {
-            self.bury(condemned);
+            self.send_to_dead_letters(condemned);
         }
         if std::mem::take(&mut steps.rebuild) {
             self.publisher.rebuild();
         }
-        self.window.holds(&self.status, self.lane.size());
+        self.hold_memory();
         self.show(now);
         Ticket::answer_all(steps.answers.drain(..));
     }
 
     /// Brings an event that the destination will never take to the dead letters.
-    fn bury(&self, condemned: Condemned) {
+    fn send_to_dead_letters(&self, condemned: Condemned) {
         tracing::warn!(
             destination = %self.destination,
             event_id = %condemned.event.id(),
@@ -206,8 +213,7 @@ impl Owner {
         );
         let event = &condemned.event;
         if event.event_type() == EventType::DeadLetter {
-            let dead_letter = Arc::clone(event);
-            self.keep(&dead_letter, condemned);
+            self.keep(Arc::clone(event), condemned);
             return;
         }
         let verdict = Verdict {
@@ -218,7 +224,7 @@ impl Owner {
         let current = self.generation.get();
         let dead_letter = current.sealer().dead_letter_of(event, verdict);
         let Some(route) = current.dead_letters_of(event, &self.destination) else {
-            self.keep(&dead_letter, condemned);
+            self.keep(Arc::new(dead_letter), condemned);
             return;
         };
         if route.lanes.is_empty() {
@@ -239,14 +245,16 @@ impl Owner {
     }
 
     /// Keeps a dead letter as a file, since no destination is for it.
-    fn keep(&self, dead_letter: &Event, condemned: Condemned) {
-        let kept = self.kept.as_ref();
-        let taken = kept.is_some_and(|kept| kept.keep(dead_letter));
-        self.mailbox
-            .push(Message::DeadLettered { condemned, taken });
+    fn keep(&self, dead_letter: Arc<Event>, condemned: Condemned) {
+        let mailbox = Arc::clone(&self.mailbox);
+        let done = move |taken| mailbox.push(Message::DeadLettered { condemned, taken });
+        match &self.kept {
+            Some(kept) => kept.keep(dead_letter, done),
+            None => done(false),
+        }
     }
 
-    fn tell(&mut self, notice: Notice) {
+    fn record(&mut self, notice: Notice) {
         let broker = self.metrics.broker();
         match notice {
             Notice::Taken(dead_letter) => {
@@ -332,15 +340,16 @@ impl Owner {
         self.metrics.pending(self.lane.pending());
         self.status.holds(self.lane.pending(), self.lane.kept());
         self.status.beat(now);
-        let spool = self.keeping.as_ref();
-        let spool = spool.map_or(&SpoolState::Off, Keeping::state);
+        let spool = self.lane_spool.as_ref();
+        let spool = spool.map_or(&SpoolState::Off, LaneSpool::state);
         let (reached, outage) = (self.lane.reached(), self.lane.outage(now));
         self.status.shows(reached, outage, spool);
         let needs_spool = !reached || outage.is_some();
-        if let Some(keeping) = &mut self.keeping {
-            keeping.show(now, &self.lane, &self.metrics);
+        let read_back = self.send_read_back();
+        if let Some(lane_spool) = &mut self.lane_spool {
+            lane_spool.show(now, &self.lane, &self.metrics, read_back);
             let mailbox = &self.mailbox;
-            keeping.ask(now, needs_spool, || {
+            lane_spool.ask(now, needs_spool, || {
                 let mailbox = Arc::clone(mailbox);
                 move |refusal| mailbox.push(Message::SpoolAsked(refusal))
             });

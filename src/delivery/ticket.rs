@@ -6,25 +6,23 @@ use std::time::Instant;
 
 use super::inbox::{Inbox, Seat};
 use super::lane::{Answer, Condemned};
+use super::lane_spool::ReadBack;
 use super::mailbox::Mailbox;
 use crate::envelope::Event;
-use crate::publish::Report;
 use crate::spool::{Appended, Refusal};
 
 /// What an owner is told.
 pub(super) enum Message {
     /// A new event.
     Give { event: Arc<Event>, ticket: Ticket },
-    /// From the publisher.
-    Report(Report),
+    /// From the spool's reading thread.
+    ReadBack(ReadBack),
     /// From the lane of the dead letters.
     DeadLettered { condemned: Condemned, taken: bool },
     /// From the spool's writer.
     Appended(Appended),
     /// From the spool's writer: why it would take no events now, if so.
     SpoolAsked(Option<Refusal>),
-    /// Open again what was opened by name.
-    Reopen,
     /// Take nothing more; until then, what is in flight may still be confirmed.
     Stop { until: Instant },
 }

@@ -2,7 +2,8 @@
 //!
 //! Guarantees: every event that was handed over is reported on exactly once, confirmed or failed,
 //! as long as its client lives; a confirm means what the broker's strongest acknowledgement means.
-//! A publisher comes back by itself after its broker was away.
+//! A publisher comes back by itself after its broker was away. A broker or a disk that does not answer never blocks
+//! the lane.
 //! Leaves to others: what happens after a failure, order across failures, and when to hand over
 //! at all (`delivery`).
 
@@ -10,63 +11,75 @@ pub mod amqp;
 pub mod file;
 pub mod kafka;
 mod reason;
+mod reports;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use reason::Reason;
+pub use reports::{ReportSender, Wakeup, channel};
 
 use crate::envelope::Event;
 
-/// One destination's way to its broker. Only its lane's owner calls it.
+/// One destination's way to its broker. Only its lane's owner calls it, and no call blocks, but [`Self::close`].
 pub trait Publisher: Send {
-    /// Hands these events over, in this order, and returns without waiting for their reports,
-    /// unless the destination is a file: then they are reported before it returns.
+    /// Hands these events over, in this order. [`Self::poll`] reports on each.
     ///
     /// Called only between a [`Report::Up`] and the next [`Report::Down`] or [`Self::rebuild`].
     /// A report that crosses such a call is still made.
     fn publish(&mut self, events: &[Handover]);
+
+    /// Adds what there is to report to `reports`, and says how the lane goes on.
+    fn poll(&mut self, reports: &mut Vec<Report>) -> Polled;
 
     /// Gives up the client and makes another. What the old one still held is never reported;
     /// [`Report::Up`] follows when the new one is ready. Called once nothing is outstanding, or
     /// when what is outstanding is of no interest any more.
     fn rebuild(&mut self);
 
-    /// The largest envelope that the destination takes, in bytes, as far as that is known by now.
-    fn max_envelope(&self) -> Option<usize> {
-        None
-    }
-
-    /// The senders of all events numbered below `upto` were told, or are about to be told, that the
-    /// bridge has them: from now on no event with the same ordering key may overtake one of these.
-    /// Publishers that hand on in order whatever fails ignore it.
-    fn answered(&mut self, _upto: u64) {}
-
-    /// Makes the reports there are, on the thread that calls. Publishers that report by themselves ignore it.
-    fn hear(&mut self) {}
-
-    /// How soon [`Self::hear`] has to be called again, where these reports are awaited, or none is. None: never.
-    fn hears_within(&self, _awaited: Option<Awaited>) -> Option<Duration> {
-        None
-    }
-
-    /// So many events that wait for their reports make it wise to gather new ones until these are
-    /// reported. Publishers that take any number as well at once as gathered don't say so.
-    fn gathers_from(&self) -> usize {
-        usize::MAX
-    }
-
-    /// Whether only one event of an ordering key may be on its way at a time. It can change whenever the lane
-    /// waits for no report.
-    fn takes_one_of_a_key(&self) -> bool {
-        false
-    }
-
-    /// Opens again what was opened by name, after a rotation. Publishers that open no file ignore it.
-    fn reopen(&mut self) {}
-
     /// Lets go of the broker within this time. Nothing is handed over afterwards.
     fn close(&mut self, within: Duration);
+}
+
+/// How a lane goes on after it polled its publisher, until it polls again.
+#[derive(Clone, Copy, Debug)]
+pub struct Polled {
+    /// How soon the lane has to poll again, by what it awaits at that time. `None`: the publisher wakes its lane when
+    /// there is something to report.
+    pub poll_within: Option<fn(Option<Awaited>) -> Duration>,
+    /// The largest envelope that the destination takes, in bytes. `None` while that is not known.
+    pub max_envelope: Option<usize>,
+    /// While so many events wait for their reports, the lane gathers new ones. `usize::MAX` if batches make no
+    /// difference to this publisher.
+    pub gather_from: usize,
+    /// How many events of one ordering key may be on their way to the broker at a time.
+    pub per_key: PerKey,
+}
+
+/// How many events of one ordering key may be on their way to the broker at a time, so that none overtakes another
+/// whatever fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PerKey {
+    /// Any number: the publisher keeps their order.
+    #[default]
+    Any,
+    /// No event behind one that the bridge has answered for: the first can fail while the second is confirmed.
+    /// Between events that were not answered, no order is promised.
+    NoneBehindAnswered,
+    /// One.
+    One,
+}
+
+impl Default for Polled {
+    /// Of a publisher that wakes its lane, and takes any event at any time.
+    fn default() -> Self {
+        Polled {
+            poll_within: None,
+            max_envelope: None,
+            gather_from: usize::MAX,
+            per_key: PerKey::Any,
+        }
+    }
 }
 
 /// An event on its way to a broker.
@@ -80,6 +93,25 @@ pub struct Handover {
     pub event: Arc<Event>,
 }
 
+impl Handover {
+    /// The report that the broker has it.
+    pub fn confirmed(&self) -> Report {
+        Report::Confirmed {
+            seq: self.seq,
+            attempt: self.attempt,
+        }
+    }
+
+    /// The report that it was not published, or may not have been.
+    pub fn failed(&self, failure: Failure) -> Report {
+        Report::Failed {
+            seq: self.seq,
+            attempt: self.attempt,
+            failure,
+        }
+    }
+}
+
 /// The reports that a lane waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Awaited {
@@ -89,7 +121,7 @@ pub struct Awaited {
     pub silence: Duration,
 }
 
-/// What a publisher tells its lane, from any thread.
+/// What a publisher tells its lane.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Report {
     /// The broker has it: for Kafka all in-sync replicas, for AMQP a queue, for a file the disk.
@@ -126,9 +158,6 @@ pub enum Then {
     /// It stays, and no other is read.
     Stop,
 }
-
-/// Where a publisher's reports go. It never blocks.
-pub type Reporter = Arc<dyn Fn(Report) + Send + Sync>;
 
 /// Why an event was not published.
 #[derive(Clone, Debug, PartialEq)]

@@ -686,6 +686,7 @@ fn who_asks_is_told_what_an_append_would_be_told() {
         let too_large = asks(&mut run, began, 256 << 10);
         assert!(matches!(too_large, Some(Refusal::Full(_))), "{too_large:?}");
         let broken = Faults {
+            reads: 0,
             writes: 1000,
             syncs: 1000,
             others: 0,

@@ -16,7 +16,7 @@ use super::usage::Usage;
 impl Store {
     /// Closes the active segment, synced, and begins another at this number.
     pub(super) fn begin_segment(&mut self, place: usize, first: u64) -> io::Result<()> {
-        self.salt = splitmix(self.salt);
+        self.salt = fastrand::Rng::with_seed(self.salt).u64(..);
         let (disk, salt, root) = (&*self.disk, self.salt, &self.dir);
         let owned = &mut self.queues[place];
         owned.sync(disk)?;
@@ -202,12 +202,4 @@ fn keep_copy(disk: &dyn Disk, usage: &Usage, name: &Name, view: &View, path: &Pa
         name: name.as_str().to_owned(),
     };
     set_aside(usage, &header, path, &bytes);
-}
-
-/// A step of the SplitMix64 generator.
-fn splitmix(state: u64) -> u64 {
-    let mut mixed = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }

@@ -1,4 +1,4 @@
-//! The one thread that writes: all that wait are written together, synced once, and answered.
+//! The one thread that writes: all that wait are written together, synced once, and answered. Another one reads.
 
 use std::io;
 use std::path::PathBuf;
@@ -44,6 +44,7 @@ pub trait Watcher: Send + Sync {
 
 type Done = Box<dyn FnOnce(Appended) + Send>;
 type Told = Box<dyn FnOnce(Option<Refusal>) + Send>;
+type Read = Box<dyn FnOnce() + Send>;
 
 enum Command {
     Open {
@@ -73,6 +74,7 @@ struct Shared {
     usage: Arc<Usage>,
     lock: Option<Arc<Lock>>,
     commands: Mutex<Sender<Command>>,
+    reads: Sender<Read>,
     found: Vec<Found>,
     start: Instant,
     beat: AtomicU64,
@@ -99,7 +101,7 @@ impl Opened {
             .map_or(0, |queue| queue.bytes())
     }
 
-    /// Starts the writer. What was found stays as it is until somebody opens its queue.
+    /// Starts the writer and the reading thread. What was found stays as it is until somebody opens its queue.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -107,12 +109,16 @@ impl Opened {
         let Opened { dir, store, found } = self;
         watcher.corrupt(store.corrupt());
         let (commands, receiver) = channel();
+        let (reads, reading) = channel::<Read>();
+        let reader = std::thread::Builder::new().name("spool-read".to_owned());
+        reader.spawn(move || reading.into_iter().for_each(|read| read()))?;
         let shared = Arc::new(Shared {
             dir,
             max_size: store.settings.max_size,
             usage: Arc::clone(&store.usage),
             lock: store.lock.clone(),
             commands: Mutex::new(commands),
+            reads,
             found,
             start: Instant::now(),
             beat: AtomicU64::new(0),
@@ -146,10 +152,7 @@ impl Spool {
     /// The same on this disk. The lock is a file of the machine's.
     pub(crate) fn open_on(disk: Arc<dyn Disk>, settings: &Settings) -> Result<Opened, OpenError> {
         let lock = Lock::take(&settings.dir)?;
-        let salt = {
-            use std::hash::{BuildHasher, Hasher};
-            std::hash::RandomState::new().build_hasher().finish()
-        };
+        let salt = fastrand::u64(..);
         let (mut store, found) = Store::open(disk, settings, Sizes::USUAL, salt)?;
         store.lock = Some(Arc::new(lock));
         Ok(Opened {
@@ -212,6 +215,12 @@ impl Spool {
     ) {
         let (queue, told) = (Arc::clone(queue), Box::new(told));
         let _ = self.send(Command::Ask { queue, bytes, told });
+    }
+
+    /// Does this on the one thread that reads for all queues, and waits for the disk so that no lane has to.
+    pub fn read_on_thread(&self, read: impl FnOnce() + Send + 'static) {
+        let sent = self.0.reads.send(Box::new(read));
+        sent.expect("the thread reads for as long as the spool lives");
     }
 
     /// Keeps a dead letter that no destination takes, as a file of this name, whole and synced.

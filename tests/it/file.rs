@@ -59,19 +59,20 @@ fn without_any_configuration_events_go_to_files() {
 }
 
 #[test]
-fn the_file_is_opened_anew_at_a_hangup_so_that_it_can_be_rotated() {
+fn a_renamed_file_is_closed_without_another_event_and_the_next_event_makes_a_new_one() {
     let bridge = Process::start(NOTHING);
     bridge.await_ready();
     bridge.post(sample("message-sent.current"));
     let file = bridge
         .path()
         .join("data/events/minchat.message.sent.v1.ndjson");
-    std::fs::rename(&file, file.with_extension("1")).expect("the file is there");
-    bridge.signal("HUP");
-    await_some("a new file", || {
-        bridge.post(sample("message-sent.current"));
-        file.exists().then_some(())
+    let renamed = file.with_extension("1");
+    std::fs::rename(&file, &renamed).expect("the file is there");
+    await_some("the end of the renamed file", || {
+        (!bridge.has_open(&renamed)).then_some(())
     });
+    assert_eq!(bridge.post(sample("message-sent.current")).status, 202);
+    assert_eq!((ids_in(&renamed).len(), ids_in(&file).len()), (1, 1));
 }
 
 #[test]

@@ -292,6 +292,13 @@ impl Process {
         assert!(destinations > 0, "there are destinations");
     }
 
+    /// Whether it has this file open.
+    pub fn has_open(&self, file: &Path) -> bool {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs");
+        let mut files = open.flatten().map(|open| std::fs::read_link(open.path()));
+        files.any(|open| open.is_ok_and(|open| open == file))
+    }
+
     /// The most memory that it ever had resident, in bytes.
     pub fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));

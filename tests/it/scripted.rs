@@ -1,9 +1,12 @@
 //! A broker that does what a test says.
 
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use minchat_bridge::publish::{Class, Failure, Handover, Publisher, Reason, Report, Reporter};
+use minchat_bridge::publish::{
+    Class, Failure, Handover, Polled, Publisher, Reason, Report, ReportSender, Wakeup, channel,
+};
 
 /// What the broker does with events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,7 +28,7 @@ pub struct Scripted(Arc<Mutex<Shared>>);
 struct Shared {
     script: Script,
     published: Vec<String>,
-    reporters: Vec<Reporter>,
+    destinations: Vec<ReportSender>,
 }
 
 impl Scripted {
@@ -33,8 +36,8 @@ impl Scripted {
     pub fn script(&self, script: Script) {
         let mut shared = self.locked();
         shared.script = script;
-        for reporter in &shared.reporters {
-            reporter(match script {
+        for destination in &shared.destinations {
+            destination.send(match script {
                 Script::Away => Report::Down(away()),
                 Script::Confirm | Script::ConfirmAfter(_) => Report::Up,
             });
@@ -47,12 +50,14 @@ impl Scripted {
     }
 
     /// A publisher for one more destination.
-    pub fn publisher(&self, reporter: Reporter) -> Box<dyn Publisher> {
-        reporter(Report::Up);
-        self.locked().reporters.push(reporter.clone());
+    pub fn publisher(&self, wakeup: Wakeup) -> Box<dyn Publisher> {
+        let (sender, reports) = channel(wakeup);
+        sender.send(Report::Up);
+        self.locked().destinations.push(sender.clone());
         Box::new(OneDestination {
             broker: self.clone(),
-            reporter,
+            sender,
+            reports,
         })
     }
 
@@ -71,7 +76,8 @@ fn away() -> Failure {
 
 struct OneDestination {
     broker: Scripted,
-    reporter: Reporter,
+    sender: ReportSender,
+    reports: Receiver<Report>,
 }
 
 impl Publisher for OneDestination {
@@ -88,10 +94,10 @@ impl Publisher for OneDestination {
                 shared.published.push(envelope);
                 shared.script
             };
-            let reporter = self.reporter.clone();
+            let sender = self.sender.clone();
             match script {
-                Script::Confirm => reporter(Report::Confirmed { seq, attempt }),
-                Script::Away => reporter(Report::Failed {
+                Script::Confirm => sender.send(Report::Confirmed { seq, attempt }),
+                Script::Away => sender.send(Report::Failed {
                     seq,
                     attempt,
                     failure: away(),
@@ -99,15 +105,20 @@ impl Publisher for OneDestination {
                 Script::ConfirmAfter(wait) => {
                     std::thread::spawn(move || {
                         std::thread::sleep(wait);
-                        reporter(Report::Confirmed { seq, attempt });
+                        sender.send(Report::Confirmed { seq, attempt });
                     });
                 }
             }
         }
     }
 
+    fn poll(&mut self, reports: &mut Vec<Report>) -> Polled {
+        reports.extend(self.reports.try_iter());
+        Polled::default()
+    }
+
     fn rebuild(&mut self) {
-        (self.reporter)(Report::Up);
+        self.sender.send(Report::Up);
     }
 
     fn close(&mut self, _within: Duration) {}

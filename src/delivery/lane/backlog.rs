@@ -25,7 +25,6 @@ impl<T> Lane<T> {
             entry.in_spool = InSpool::Yes(number);
             self.line.push(entry);
         }
-        steps.answered = Some(self.line.seqs().end);
         self.numbers.loaded(loaded.through);
         if loaded.lost > 0 {
             steps.notices.push(Notice::Lost(loaded.lost));

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::steps::Notice;
-use crate::delivery::backoff::Backoff;
+use crate::backoff::Backoff;
+use crate::delivery::backoff;
 use crate::publish::{Class, Failure, Reason};
 
 /// See the module.
@@ -211,7 +212,7 @@ impl Connection {
             Connection::Up { pace, trouble } if *pace == Pace::Settling => {
                 let rest = trouble
                     .as_ref()
-                    .map(|trouble| backoff.next(&trouble.failure));
+                    .map(|trouble| backoff.next(backoff::waits(&trouble.failure)));
                 *pace = Pace::Resting(now + rest.unwrap_or_default());
                 Repair::Attempt
             }

@@ -115,12 +115,6 @@ impl<T> Line<T> {
         self.is_empty() || self.totals.size + size <= most
     }
 
-    /// The spool has all events below this sequence number, as far as they are not done.
-    pub(super) fn spooled_below(&mut self) -> u64 {
-        let end = self.seqs().end;
-        self.find(Search::Unspooled).map_or(end, |(seq, _)| seq)
-    }
-
     pub(super) fn front(&self) -> Option<&Entry<T>> {
         self.slots.front()?.as_ref()
     }

@@ -33,8 +33,9 @@ mod waiting;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::backoff::Backoff;
 use crate::envelope::{Event, Stage};
-use crate::publish::{Awaited, Report};
+use crate::publish::{Awaited, PerKey, Report};
 
 use connection::Connection;
 use entry::Entry;
@@ -43,7 +44,7 @@ pub use numbers::Backlog;
 use numbers::Numbers;
 pub use steps::{Answer, Condemned, Loaded, Notice, Steps};
 
-use super::backoff::Backoff;
+use super::backoff;
 
 /// The bounds that a lane keeps.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +84,7 @@ pub struct Lane<T> {
     intake: Intake,
     backoff: Backoff,
     gathers_from: usize,
-    one_of_a_key: bool,
+    per_key: PerKey,
     /// When an event was confirmed the last time.
     confirmed_at: Option<Instant>,
     /// Undeliverable events that the dead letters did not take, and when they are tried again.
@@ -107,7 +108,7 @@ impl<T> Lane<T> {
             },
             backoff,
             gathers_from: usize::MAX,
-            one_of_a_key: false,
+            per_key: PerKey::Any,
             confirmed_at: None,
             again: Vec::new(),
             stopping: None,
@@ -119,9 +120,9 @@ impl<T> Lane<T> {
         self.gathers_from = outstanding;
     }
 
-    /// Whether only one event of an ordering key may be on its way at a time.
-    pub fn hand_over_one_of_a_key(&mut self, is_so: bool) {
-        self.one_of_a_key = is_so;
+    /// How many events of an ordering key may be on their way at a time.
+    pub fn limit_per_key(&mut self, per_key: PerKey) {
+        self.per_key = per_key;
     }
 
     /// What the line holds, in bytes of memory.
@@ -217,7 +218,7 @@ impl<T> Lane<T> {
         steps: &mut Steps<T>,
     ) {
         if !taken {
-            self.again.push((now + Backoff::DEAD_LETTER, condemned));
+            self.again.push((now + backoff::DEAD_LETTER, condemned));
         } else if let Some(entry) = self.line.finish(condemned.seq) {
             steps.notices.push(Notice::DeadLettered(condemned.reason));
             steps.finished(entry, Answer::DeadLettered);

@@ -9,7 +9,7 @@ use super::entry::State;
 use super::line::Search;
 use super::{Answer, Condemned, Lane, Notice, Steps};
 use crate::envelope::DeadLetterReason;
-use crate::publish::{Class, Failure, Reason};
+use crate::publish::{Class, Failure, PerKey, Reason};
 
 /// How long an event waits for the reports of others so that it can be handed over together with more: longer
 /// than a broker near by takes, and no more than that where one partition does not answer.
@@ -143,8 +143,8 @@ impl<T> Lane<T> {
         }
         match self.connection.pace() {
             Some(Pace::Steady) if self.gathers_until().is_some_and(|until| until > now) => {}
-            Some(Pace::Steady) if self.one_of_a_key => {
-                self.hand_over_one_each(now, max_envelope, steps);
+            Some(Pace::Steady) if self.limits_keys() => {
+                self.hand_over_what_is_free(now, max_envelope, steps);
             }
             Some(Pace::Steady) => self.hand_over(now, usize::MAX, max_envelope, steps),
             Some(Pace::Probing) if nothing_is_in_flight => {
@@ -167,7 +167,16 @@ impl<T> Lane<T> {
 
     /// Whether events that have to go alone are tried while everything else goes on as usual.
     fn isolates(&self) -> bool {
-        self.one_of_a_key && self.connection.failure().is_none()
+        self.per_key == PerKey::One && self.connection.failure().is_none()
+    }
+
+    /// Whether an event that waits may have to wait for another of its ordering key.
+    fn limits_keys(&self) -> bool {
+        match self.per_key {
+            PerKey::Any => false,
+            PerKey::NoneBehindAnswered => self.line.totals().spooled > 0,
+            PerKey::One => true,
+        }
     }
 
     fn first_to_go_alone(&self) -> Option<u64> {
@@ -183,7 +192,7 @@ impl<T> Lane<T> {
             || self.has_backlog()
             || self.stopping.is_some()
             // An event may then wait for another of its key for longer.
-            || self.one_of_a_key
+            || self.limits_keys()
         {
             return None;
         }
@@ -207,21 +216,25 @@ impl<T> Lane<T> {
         }
     }
 
-    /// Hands over each event that waits, unless an event of its ordering key stands before it that is not
-    /// confirmed. It looks at the first part of the line only.
-    fn hand_over_one_each(
+    /// Hands over each event that waits, unless an event of its ordering key stands before it behind which it may not
+    /// be on its way. It looks at the first part of the line only.
+    fn hand_over_what_is_free(
         &mut self,
         now: Instant,
         max_envelope: Option<usize>,
         steps: &mut Steps<T>,
     ) {
-        let mut keys = HashSet::new();
+        let mut taken_keys = HashSet::new();
         let mut free = Vec::new();
         let looked_at = self.line.iter().take(LOOKED_AT);
         for (seq, entry) in looked_at.filter(|(_, entry)| entry.state != State::Undeliverable) {
             let key = entry.event.ordering_key();
-            let is_first = key.is_none_or(|key| keys.insert(key));
-            if is_first && entry.is_waiting() {
+            let is_free = key.is_none_or(|key| !taken_keys.contains(key));
+            // The bridge has answered for what the spool has.
+            if self.per_key == PerKey::One || entry.is_spooled() {
+                taken_keys.extend(key);
+            }
+            if is_free && entry.is_waiting() {
                 free.push(seq);
             }
         }

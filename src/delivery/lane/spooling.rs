@@ -77,7 +77,6 @@ impl<T> Lane<T> {
         for line in [&mut self.line, &mut self.arrivals] {
             line.appended(upto, |ticket| steps.answer(Some(ticket), Answer::Spooled));
         }
-        steps.answered = Some(self.line.spooled_below());
         let pending = (self.line.totals().spooled - spooled) as u64;
         let mut arrived = 0;
         while let Some(entry) = self.arrivals.pop_if(Entry::is_spooled) {

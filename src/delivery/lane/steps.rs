@@ -42,8 +42,6 @@ pub struct Steps<T> {
     pub append: Vec<(u64, Arc<Event>)>,
     /// To read so many bytes back from the spool; [`super::Lane::loaded`] is told what that gave.
     pub load: Option<usize>,
-    /// All numbered below are answered: for the publisher to know before those who wait do.
-    pub answered: Option<u64>,
     /// To bring to the dead letters; [`super::Lane::dead_lettered`] is told how that went.
     pub dead_letters: Vec<Condemned>,
     /// The publisher's client is of no use any more.
@@ -138,7 +136,6 @@ impl<T> Default for Steps<T> {
             publish: Vec::new(),
             append: Vec::new(),
             load: None,
-            answered: None,
             answers: Vec::new(),
             dead_letters: Vec::new(),
             rebuild: false,

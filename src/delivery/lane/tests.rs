@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::delivery::sealed;
 use crate::envelope::DeadLetterReason;
-use crate::publish::{Awaited, Class, Failure, Handover, Reason};
+use crate::publish::{Awaited, Class, Failure, Handover, PerKey, Reason};
 
 const DEADLINE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -537,7 +537,7 @@ fn gathered_events_are_handed_over_soon_though_the_reports_of_others_do_not_come
 #[test]
 fn one_event_of_a_key_at_a_time_is_handed_over_where_that_is_asked_for() {
     let mut scene = Scene::up();
-    scene.lane.hand_over_one_of_a_key(true);
+    scene.lane.limit_per_key(PerKey::One);
     for (ticket, key) in (1..).zip(["a", "a", "b", "a", "c", "b"]) {
         scene.lane.give(
             scene.now,
@@ -560,9 +560,43 @@ fn one_event_of_a_key_at_a_time_is_handed_over_where_that_is_asked_for() {
 }
 
 #[test]
+fn no_event_is_handed_over_behind_one_of_its_key_that_was_answered_and_is_not_confirmed() {
+    let mut scene = Scene::with_backlog(0);
+    scene.lane.limit_per_key(PerKey::NoneBehindAnswered);
+    scene.told(Report::Up);
+    let give = |scene: &mut Scene, ticket, key| {
+        let (now, steps) = (scene.now, &mut scene.steps);
+        scene
+            .lane
+            .give(now, event_of(key), ticket, usize::MAX, steps);
+        scene.advanced();
+    };
+    give(&mut scene, 1, "a");
+    give(&mut scene, 2, "a");
+    let unanswered = scene.handed_over();
+    assert_eq!(unanswered.len(), 2, "no order is promised between them");
+
+    scene.after(PATIENCE);
+    let upto = scene.steps.append.drain(..).count() as u64;
+    scene.lane.appended(scene.now, upto, None, &mut scene.steps);
+    assert_eq!(
+        scene.answers(),
+        [(1, Answer::Spooled), (2, Answer::Spooled)]
+    );
+    give(&mut scene, 3, "a");
+    give(&mut scene, 4, "b");
+    give(&mut scene, 5, "b");
+    assert_eq!(scene.handed_over_seqs(), [3, 4], "only a's events wait");
+    scene.confirm(&unanswered[0]);
+    assert!(scene.handed_over().is_empty(), "one of a's is on its way");
+    scene.confirm(&unanswered[1]);
+    assert_eq!(scene.handed_over_seqs(), [2]);
+}
+
+#[test]
 fn a_refused_event_is_tried_alone_without_a_rest_and_its_neighbours_go_on() {
     let mut scene = Scene::up();
-    scene.lane.hand_over_one_of_a_key(true);
+    scene.lane.limit_per_key(PerKey::One);
     for (ticket, key) in (1..).zip(["a", "b", "c"]) {
         scene.lane.give(
             scene.now,

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use super::super::backoff::Backoff;
 use super::super::lane::{Backlog, Bounds, Condemned, Lane, Loaded, Steps};
 use super::broker::Broker;
 use super::facts::{DEADLINE, Facts};
 use super::{Which, event, sealer, which};
+use crate::backoff::Backoff;
 use crate::envelope::Event;
 use crate::publish::Report;
 use crate::spool::settings::Settings;
@@ -195,8 +195,7 @@ impl Bridge {
         for which in self.left_events.drain(..) {
             broker.may_repeat(which);
         }
-        self.lane
-            .hand_over_one_of_a_key(broker.takes_one_of_a_key());
+        self.lane.limit_per_key(broker.per_key());
         let room = self.room();
         self.lane.advance(now, None, room, &mut self.steps);
         self.carry_out(now, broker, facts);
@@ -226,9 +225,6 @@ impl Bridge {
                 "one append at a time"
             );
             self.appending = std::mem::take(&mut self.steps.append);
-        }
-        if let Some(upto) = self.steps.answered.take() {
-            broker.answered(upto);
         }
         broker.publish(&self.steps.publish);
         self.steps.publish.clear();

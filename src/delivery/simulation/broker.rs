@@ -5,7 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use fastrand::Rng;
 
 use super::{EVENTS_OF_A_KEY, KEYS, Which, which};
-use crate::publish::{Class, Failure, Handover, Reason, Report};
+use crate::publish::{Class, Failure, Handover, PerKey, Reason, Report};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Client {
@@ -32,7 +32,6 @@ pub(super) struct Broker {
     /// Events of a topic or a queue that takes nothing until an operator fixes it, which nobody does before the end.
     refused: Option<usize>,
     in_flight: VecDeque<Handover>,
-    answered: u64,
     failed: Option<u16>,
     poison: HashSet<Which>,
     /// What the client reported and the lane has not heard yet.
@@ -90,7 +89,6 @@ impl Broker {
             is_silent: false,
             refused: (rng.u8(..8) == 0).then(|| rng.usize(..KEYS)),
             in_flight: VecDeque::new(),
-            answered: 0,
             failed: None,
             reports: VecDeque::new(),
             late: None,
@@ -125,12 +123,12 @@ impl Broker {
         }
     }
 
-    pub(super) fn takes_one_of_a_key(&self) -> bool {
-        self.client == Client::Tolerant
-    }
-
-    pub(super) fn answered(&mut self, upto: u64) {
-        self.answered = upto;
+    pub(super) fn per_key(&self) -> PerKey {
+        match self.client {
+            Client::Gapless => PerKey::Any,
+            Client::Tolerant => PerKey::One,
+            Client::Batches => PerKey::NoneBehindAnswered,
+        }
     }
 
     pub(super) fn rebuild(&mut self) {
@@ -149,7 +147,7 @@ impl Broker {
             self.deliver_some(rng);
         }
         self.rebuild();
-        (self.answered, self.failed, self.late) = (0, None, None);
+        (self.failed, self.late) = (None, None);
         // What is still in the spool may be published once more, and is told by `may_repeat`.
         self.may_repeat.clear();
     }
@@ -316,8 +314,7 @@ impl Broker {
         self.fail_all(Class::Rebuild, Reason::Fatal);
     }
 
-    /// As `publish::amqp` forms its batches: none has a second event of a key whose first was answered,
-    /// and what was handed over behind a failure fails too.
+    /// As `publish::amqp` forms its batches: what was handed over behind a failure fails too.
     fn next_batch(&mut self, most: usize) -> Vec<Handover> {
         let (behind, live): (VecDeque<_>, _) = std::mem::take(&mut self.in_flight)
             .into_iter()
@@ -326,19 +323,8 @@ impl Broker {
         let behind = behind.iter();
         self.reports
             .extend(behind.map(|handover| failed(handover, Class::Retry, Reason::Other)));
-        let mut keys = HashSet::new();
-        let mut batch = Vec::new();
-        while batch.len() < most
-            && let Some(next) = self.in_flight.front()
-            && !keys.contains(&which(&next.event).0)
-        {
-            let next = self.in_flight.pop_front().expect("it was just seen");
-            if next.seq < self.answered {
-                keys.insert(which(&next.event).0);
-            }
-            batch.push(next);
-        }
-        batch
+        let count = most.min(self.in_flight.len());
+        self.in_flight.drain(..count).collect()
     }
 
     /// Some of what the client has sent arrived, in each partition up to some event, and nobody will hear of it.

@@ -2,7 +2,7 @@
 //!
 //! Guarantees: lanes share one connection, and another is made only where the broker allows fewer
 //! channels on a connection than there are lanes. However many lanes there are, attempts to connect
-//! are made one after the other, each after its rest: at most one every 10 s while logins are refused.
+//! are made one after the other, each after its wait: every 7.5 to 10 s while logins are refused again and again.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -16,10 +16,16 @@ use super::destination::Destination;
 use super::dial::dial;
 use super::link::Link;
 use super::publisher::AmqpPublisher;
-use super::rest::Rest;
 use super::settings::Settings;
 use super::unrouted;
-use crate::publish::{Class, Failure, Reporter};
+use crate::backoff::{Backoff, Waits};
+use crate::publish::{Class, Failure, Wakeup};
+
+/// How long to wait before the next attempt to connect, or to open a channel: short, because the hedge makes an outage cheap
+/// and its end is what people wait for.
+pub(super) const WAITS: Waits = Waits::new(100, 2_000);
+/// The same after a refused login: brokers and their operators take many of these for an attack.
+const WAITS_OF_OPERATOR: Waits = Waits::new(1_000, 10_000);
 
 /// A connection that ended sooner counts as a failed attempt.
 const LASTING: Duration = Duration::from_secs(10);
@@ -45,9 +51,9 @@ struct Shared {
     first: usize,
     /// When the last attempt failed, and why.
     failed: Option<(Instant, Failure)>,
-    rest: Rest,
+    backoff: Backoff,
     /// No attempt is made before, unless there are other settings than those of the last attempt.
-    rests_until: Instant,
+    waits_until: Instant,
     /// Those of the last attempt have been seen.
     settings: watch::Receiver<Arc<Settings>>,
 }
@@ -70,19 +76,19 @@ impl Amqp {
                 connected: None,
                 first: 0,
                 failed: None,
-                rest: Rest::default(),
-                rests_until: Instant::now(),
+                backoff: Backoff::new(fastrand::u64(..)),
+                waits_until: Instant::now(),
                 settings: seen,
             }),
         }))
     }
 
-    /// A publisher to this destination, which reports to `reporter` and begins to connect at once.
-    pub fn publisher(&self, destination: Destination, reporter: Reporter) -> AmqpPublisher {
-        AmqpPublisher::new(Arc::clone(&self.0), destination, reporter)
+    /// A publisher to this destination, which wakes its lane when it has something to report, and begins to connect at once.
+    pub fn publisher(&self, destination: Destination, wakeup: Wakeup) -> AmqpPublisher {
+        AmqpPublisher::new(Arc::clone(&self.0), destination, wakeup)
     }
 
-    /// Takes new settings: the next connection is made from them, without a rest before it, and the
+    /// Takes new settings: the next connection is made from them, without a wait before it, and the
     /// present ones stay.
     pub fn reload(&self, settings: Settings) {
         self.0.settings.send_replace(Arc::new(settings));
@@ -114,7 +120,7 @@ impl Broker {
         Arc::clone(&self.settings.borrow())
     }
 
-    /// A connection that has room for one more channel. Whoever finds none makes one, after the rest
+    /// A connection that has room for one more channel. Whoever finds none makes one, after the wait
     /// that an earlier failure asks for: a lane that gets a failure from here may ask again at once.
     pub(super) async fn link(&self) -> Result<Arc<Link>, Failure> {
         let asked = Instant::now();
@@ -127,7 +133,7 @@ impl Broker {
             return Err(failure.clone());
         }
         shared.notice_the_end();
-        shared.rest().await;
+        shared.wait().await;
         let dialed = self.dial_in_turn(&mut shared).await;
         let now = Instant::now();
         match &dialed {
@@ -136,7 +142,11 @@ impl Broker {
                 shared.connected = Some(now);
             }
             Err(failure) => {
-                shared.rests_until = now + shared.rest.next(failure.class);
+                let waits = match failure.class {
+                    Class::Operator => WAITS_OF_OPERATOR,
+                    _ => WAITS,
+                };
+                shared.waits_until = now + shared.backoff.next(waits);
                 shared.failed = Some((now, failure.clone()));
             }
         }
@@ -208,7 +218,7 @@ impl Shared {
         })
     }
 
-    /// A connection that did not last is followed by a rest, as a failed attempt is.
+    /// A connection that did not last is followed by a wait, as a failed attempt is.
     fn notice_the_end(&mut self) {
         if !self.live().is_empty() {
             return;
@@ -218,16 +228,16 @@ impl Shared {
         };
         let now = Instant::now();
         if now - connected >= LASTING {
-            self.rest.reset();
+            self.backoff.reset();
         } else {
-            self.rests_until = now + self.rest.next(Class::Retry);
+            self.waits_until = now + self.backoff.next(WAITS);
         }
     }
 
     /// Until the next attempt may be made. New settings are tried at once.
-    async fn rest(&mut self) {
+    async fn wait(&mut self) {
         tokio::select! {
-            () = sleep_until(self.rests_until.into()) => {}
+            () = sleep_until(self.waits_until.into()) => {}
             // An error says that the broker is dropped, and nobody waits for this.
             _ = self.settings.changed() => {}
         }

@@ -5,10 +5,8 @@
 //! [`CONFIRM_WITHIN`] after the last confirm at the latest, unless the broker blocks the connection;
 //! `Up` and `Down` alternate, but that a second `Down` tells of what an operator has to mend.
 
-use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -16,14 +14,13 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::batch::{self, Outcome, Target};
-use super::broker::Broker;
+use super::broker::{Broker, WAITS};
 use super::destination::Destination;
 use super::errors;
 use super::link::LinkState;
-use super::publisher::Voice;
-use super::rest::Rest;
 use super::session::Session;
-use crate::publish::{Class, Failure, Handover, Report};
+use crate::backoff::Backoff;
+use crate::publish::{Class, Failure, Handover, Report, ReportSender};
 
 /// What one batch may hold. Everything handed over in the meantime is the next one.
 const BATCH_EVENTS: usize = 1024;
@@ -41,18 +38,16 @@ pub(super) struct Lane {
     handed_over: UnboundedReceiver<Handover>,
     /// Taken from there, and not published yet.
     waiting: Vec<Handover>,
-    voice: Arc<Voice>,
-    /// The senders of all below were told that the bridge has them.
-    answered: Arc<AtomicU64>,
+    reports: ReportSender,
     /// The attempt in which an event failed: what was handed over in it behind that one waits for
     /// the lane to begin again.
     failed: Option<u16>,
-    standing: Standing,
-    rest: Rest,
+    connection: ConnectionState,
+    backoff: Backoff,
 }
 
-/// What the lane's owner was told last.
-enum Standing {
+/// What was last reported of the connection.
+enum ConnectionState {
     Unknown,
     Up,
     Down(Failure),
@@ -63,19 +58,17 @@ impl Lane {
         broker: Arc<Broker>,
         destination: Arc<Destination>,
         handed_over: UnboundedReceiver<Handover>,
-        voice: Arc<Voice>,
-        answered: Arc<AtomicU64>,
+        reports: ReportSender,
     ) -> Self {
         Lane {
             broker,
             destination,
             handed_over,
             waiting: Vec::new(),
-            voice,
-            answered,
+            reports,
             failed: None,
-            standing: Standing::Unknown,
-            rest: Rest::default(),
+            connection: ConnectionState::Unknown,
+            backoff: Backoff::new(fastrand::u64(..)),
         }
     }
 
@@ -87,12 +80,12 @@ impl Lane {
             };
             self.fail_the_waiting();
             self.down(failure);
-            let rest = self.rest.next(Class::Retry);
-            let discarded_and_rested = async {
+            let wait = self.backoff.next(WAITS);
+            let discarded_and_waited = async {
                 session.discard().await;
-                sleep(rest).await;
+                sleep(wait).await;
             };
-            if self.meanwhile(discarded_and_rested).await.is_none() {
+            if self.meanwhile(discarded_and_waited).await.is_none() {
                 return;
             }
         }
@@ -119,8 +112,8 @@ impl Lane {
                 }
                 Err(failure) => self.down(failure),
             }
-            let rest = self.rest.next(Class::Retry);
-            self.meanwhile(sleep(rest)).await?;
+            let wait = self.backoff.next(WAITS);
+            self.meanwhile(sleep(wait)).await?;
         }
     }
 
@@ -169,9 +162,7 @@ impl Lane {
         }
     }
 
-    /// The first of what waits, topped up with what has come since. It ends before the second event
-    /// of one ordering key, if the first of them was answered: in one batch the first can be nacked
-    /// and the second acknowledged.
+    /// The first of what waits, topped up with what has come since.
     fn next_batch(&mut self) -> Vec<Handover> {
         while self.waiting.len() < BATCH_EVENTS
             && let Ok(handover) = self.handed_over.try_recv()
@@ -179,39 +170,23 @@ impl Lane {
             self.waiting.push(handover);
         }
         self.fail_what_follows_a_failure();
-        let answered = self.answered.load(Ordering::Acquire);
-        let (mut bytes, mut count) = (0, 0);
-        let mut keys = HashSet::new();
-        for handover in &self.waiting {
+        let mut bytes = 0;
+        let fits = self.waiting.iter().take_while(|handover| {
             bytes += handover.event.envelope().len();
-            let key = handover.event.ordering_key();
-            if bytes > BATCH_BYTES || key.is_some_and(|key| keys.contains(key)) {
-                break;
-            }
-            if handover.seq < answered {
-                keys.extend(key);
-            }
-            count += 1;
-        }
-        let least = usize::from(!self.waiting.is_empty());
-        self.waiting.drain(..count.max(least)).collect()
+            bytes <= BATCH_BYTES
+        });
+        let count = fits.count().max(usize::from(!self.waiting.is_empty()));
+        self.waiting.drain(..count).collect()
     }
 
     /// An event of this attempt failed: none that was handed over behind it may overtake it.
     fn fail_what_follows_a_failure(&mut self) {
         let Some(failed) = self.failed else { return };
-        let voice = &self.voice;
-        self.waiting.retain(|handover| {
-            let (seq, attempt) = (handover.seq, handover.attempt);
-            if attempt == failed {
-                voice.say(Report::Failed {
-                    seq,
-                    attempt,
-                    failure: errors::behind_a_failure(),
-                });
-            }
-            attempt != failed
-        });
+        let behind = self
+            .waiting
+            .extract_if(.., |handover| handover.attempt == failed);
+        let failures = behind.map(|handover| handover.failed(errors::behind_a_failure()));
+        self.reports.send_all(failures);
     }
 
     /// Publishes a batch while keeping an eye on the connection. If that is lost, says why.
@@ -281,25 +256,21 @@ impl Lane {
                 .clone()
                 .unwrap_or_else(|| errors::disconnected("no answer came"))
         };
-        for (handover, outcome) in batch.iter().zip(outcomes) {
-            let (seq, attempt) = (handover.seq, handover.attempt);
+        let report = |(handover, outcome): (&Handover, Outcome)| {
             let failure = match outcome {
                 Outcome::Confirmed => {
-                    self.rest.reset();
-                    self.voice.say(Report::Confirmed { seq, attempt });
-                    continue;
+                    self.backoff.reset();
+                    return handover.confirmed();
                 }
                 Outcome::Returned => errors::returned(&self.destination.exchange),
                 Outcome::Nacked => errors::nacked(&self.destination.exchange),
                 Outcome::Lost(_) | Outcome::Unconfirmed => missing(),
             };
-            self.failed = Some(attempt);
-            self.voice.say(Report::Failed {
-                seq,
-                attempt,
-                failure,
-            });
-        }
+            self.failed = Some(handover.attempt);
+            handover.failed(failure)
+        };
+        self.reports
+            .send_all(batch.iter().zip(outcomes).map(report));
         failure
     }
 
@@ -308,35 +279,32 @@ impl Lane {
         while let Ok(handover) = self.handed_over.try_recv() {
             self.waiting.push(handover);
         }
-        for Handover { seq, attempt, .. } in self.waiting.drain(..) {
-            self.failed = Some(attempt);
-            let failure =
-                errors::disconnected("the connection was gone before the event's turn came");
-            self.voice.say(Report::Failed {
-                seq,
-                attempt,
-                failure,
-            });
-        }
+        let failures = self.waiting.drain(..).map(|handover| {
+            self.failed = Some(handover.attempt);
+            handover.failed(errors::disconnected(
+                "the connection was gone before the event's turn came",
+            ))
+        });
+        self.reports.send_all(failures);
     }
 
     fn up(&mut self) {
-        if !matches!(self.standing, Standing::Up) {
-            self.standing = Standing::Up;
-            self.voice.say(Report::Up);
+        if !matches!(self.connection, ConnectionState::Up) {
+            self.connection = ConnectionState::Up;
+            self.reports.send(Report::Up);
         }
     }
 
     fn down(&mut self, failure: Failure) {
-        let is_news = match &self.standing {
-            Standing::Unknown | Standing::Up => true,
-            Standing::Down(told) => {
-                failure.class == Class::Operator && failure.reason != told.reason
+        let is_news = match &self.connection {
+            ConnectionState::Unknown | ConnectionState::Up => true,
+            ConnectionState::Down(reported) => {
+                failure.class == Class::Operator && failure.reason != reported.reason
             }
         };
         if is_news {
-            self.standing = Standing::Down(failure.clone());
-            self.voice.say(Report::Down(failure));
+            self.connection = ConnectionState::Down(failure.clone());
+            self.reports.send(Report::Down(failure));
         }
     }
 }

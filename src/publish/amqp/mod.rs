@@ -37,8 +37,6 @@ mod probe;
 #[cfg(feature = "amqp")]
 mod publisher;
 #[cfg(feature = "amqp")]
-mod rest;
-#[cfg(feature = "amqp")]
 mod session;
 pub mod settings;
 #[cfg(feature = "amqp")]

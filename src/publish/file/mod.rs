@@ -2,7 +2,8 @@
 //!
 //! Guarantees: an event is confirmed when its line is whole on disk, synced, in the file that has the name at that
 //! moment; what a failed write or a crash left of a line is cut off before the next one is appended; one process writes
-//! a file. A file that was removed, renamed or replaced is opened anew by its name.
+//! a file. A file that was removed, renamed or replaced is opened anew by its name. Only the destination's own thread waits
+//! for the disk.
 //! Leaves to others: rotation, and deletion.
 
 mod dead_letters;
@@ -12,23 +13,42 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 pub use dead_letters::{read as read_dead_letters, read_kept as read_kept_dead_letters};
 use settings::Settings;
 
-use crate::publish::{Class, Failure, Handover, Publisher, Reason, Report, Reporter};
+use crate::publish::{
+    Class, Failure, Handover, Polled, Publisher, Reason, Report, ReportSender, Wakeup, channel,
+};
 use crate::spool::disk::{Disk, Identity, RealDisk, create_synced};
 
 /// How much is read at once while the end of a file's last line is looked for, in bytes.
 const STEP: u64 = 64 * 1024;
 
-/// Appends to one file.
+/// How soon a file is closed that was renamed or removed, while no event comes for it.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Hands events over to a thread that appends them to one file. The thread ends once this is dropped and it has written
+/// what it was given.
 struct FilePublisher {
+    /// Unbounded, because the lane's window bounds what is handed over.
+    events: Sender<Handover>,
+    reports: Receiver<Report>,
+    sender: ReportSender,
+}
+
+/// What the thread owns.
+struct Writer {
     path: PathBuf,
-    reporter: Reporter,
+    events: Receiver<Handover>,
+    reports: ReportSender,
     open: Option<Lines>,
     buffer: Vec<u8>,
+    /// The attempt of the last batch that failed, and why. What was handed over in it behind that batch fails too, so
+    /// that nothing overtakes the batch.
+    failed: Option<(u16, Failure)>,
 }
 
 /// A file whose content up to `end` is whole lines, synced.
@@ -38,14 +58,26 @@ struct Lines {
 }
 
 /// A publisher for the file of this name.
-pub fn publisher(settings: &Settings, name: &str, reporter: Reporter) -> Box<dyn Publisher> {
-    let path = path(settings, name);
-    reporter(Report::Up);
-    Box::new(FilePublisher {
-        path,
-        reporter,
+pub fn publisher(settings: &Settings, name: &str, wakeup: Wakeup) -> Box<dyn Publisher> {
+    let (events, handed_over) = std::sync::mpsc::channel();
+    let (sender, reports) = channel(wakeup);
+    sender.send(Report::Up);
+    let writer = Writer {
+        path: path(settings, name),
+        events: handed_over,
+        reports: sender.clone(),
         open: None,
         buffer: Vec::new(),
+        failed: None,
+    };
+    let thread = std::thread::Builder::new().name("file".to_owned());
+    thread
+        .spawn(move || writer.run())
+        .expect("a lane that was started can start a thread too");
+    Box::new(FilePublisher {
+        events,
+        reports,
+        sender,
     })
 }
 
@@ -67,6 +99,52 @@ pub fn check(settings: &Settings) -> io::Result<()> {
 
 impl Publisher for FilePublisher {
     fn publish(&mut self, events: &[Handover]) {
+        for event in events {
+            let sent = self.events.send(event.clone());
+            sent.expect("the thread takes events for as long as its publisher lives");
+        }
+    }
+
+    fn poll(&mut self, reports: &mut Vec<Report>) -> Polled {
+        reports.extend(self.reports.try_iter());
+        Polled::default()
+    }
+
+    /// No failure of a file asks for it: the thread opens a file anew by itself.
+    fn rebuild(&mut self) {
+        self.sender.send(Report::Up);
+    }
+
+    /// Does not wait for the disk: what is not confirmed is in the spool, or nobody was promised it.
+    fn close(&mut self, _within: Duration) {}
+}
+
+impl Writer {
+    /// Writes all that waits at once, with one sync.
+    fn run(mut self) {
+        loop {
+            let first = match self.events.recv_timeout(LOOK) {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.open.take_if(|lines| !lines.is_at(&self.path));
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let batch = std::iter::once(first).chain(self.events.try_iter());
+            let batch: Vec<Handover> = batch.collect();
+            let failed = self.failed.take();
+            let written = match failed.filter(|(attempt, _)| *attempt == batch[0].attempt) {
+                Some((_, failure)) => Err(failure),
+                None => self.write(&batch),
+            };
+            self.report(&batch, &written);
+            let failure = written.err();
+            self.failed = failure.map(|failure| (batch[0].attempt, failure));
+        }
+    }
+
+    fn write(&mut self, events: &[Handover]) -> Result<(), Failure> {
         self.buffer.clear();
         for handover in events {
             self.buffer.extend_from_slice(handover.event.envelope());
@@ -74,36 +152,19 @@ impl Publisher for FilePublisher {
         }
         let written = self.append();
         self.buffer.shrink_to(1024 * 1024);
-        for Handover { seq, attempt, .. } in events {
-            let (seq, attempt) = (*seq, *attempt);
-            (self.reporter)(match &written {
-                Ok(()) => Report::Confirmed { seq, attempt },
-                Err(failure) => Report::Failed {
-                    seq,
-                    attempt,
-                    failure: failure.clone(),
-                },
-            });
-        }
+        written
     }
 
-    fn rebuild(&mut self) {
-        self.open = None;
-        (self.reporter)(Report::Up);
+    fn report(&self, events: &[Handover], written: &Result<(), Failure>) {
+        let report = |event: &Handover| match written {
+            Ok(()) => event.confirmed(),
+            Err(failure) => event.failed(failure.clone()),
+        };
+        self.reports.send_all(events.iter().map(report));
     }
 
-    fn reopen(&mut self) {
-        self.open = None;
-    }
-
-    fn close(&mut self, _within: Duration) {
-        self.open = None;
-    }
-}
-
-impl FilePublisher {
     fn append(&mut self) -> Result<(), Failure> {
-        let FilePublisher {
+        let Writer {
             path, open, buffer, ..
         } = self;
         if open.as_ref().is_some_and(|lines| !lines.is_at(path)) {
@@ -229,5 +290,68 @@ fn failure(path: &Path, error: &io::Error) -> Failure {
         class,
         reason,
         detail: format!("{}: {error}", path.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::envelope::{self, Received, Sealer};
+
+    fn handover(seq: u64, attempt: u16) -> Handover {
+        let body = br#"{"sent_by":{"id":"u"},"sent_to":[],"chat_id":"c"}"#;
+        let settings = envelope::settings::Settings {
+            schema_base: "urn:test:".to_owned(),
+        };
+        let received = Received {
+            source: 0,
+            said: None,
+            content_type: None,
+            traceparent: None,
+            tracestate: None,
+            webhook_id: None,
+            body,
+            at: std::time::SystemTime::now(),
+        };
+        let payload = crate::minchat::read(body, None).expect("the body is JSON");
+        let sealer = Sealer::new(&settings, [("minchat", "/webhooks/minchat")]);
+        Handover {
+            seq,
+            attempt,
+            event: Arc::new(sealer.seal(&received, &payload)),
+        }
+    }
+
+    #[test]
+    fn what_is_handed_over_behind_a_failed_event_fails_until_the_next_attempt() {
+        let dir = tempfile::tempdir().expect("a directory can be made");
+        let settings = Settings {
+            dir: dir.path().to_owned(),
+        };
+        let file = path(&settings, "events");
+        // Whatever is written to it, the disk is full.
+        std::os::unix::fs::symlink("/dev/full", &file).expect("the directory is there");
+        let (wakeup, woken) = std::sync::mpsc::channel();
+        let wakeup = Arc::new(move || {
+            let _ = wakeup.send(());
+        });
+        let mut publisher = publisher(&settings, "events", wakeup);
+        let mut report_on = |handover: Handover| {
+            publisher.publish(std::slice::from_ref(&handover));
+            let mut reports = Vec::new();
+            while !matches!(reports.last(), Some(report) if *report != Report::Up) {
+                let woken = woken.recv_timeout(Duration::from_secs(60));
+                woken.expect("the event is reported");
+                publisher.poll(&mut reports);
+            }
+            reports.pop() == Some(handover.confirmed())
+        };
+        assert!(!report_on(handover(0, 0)));
+        fs::remove_file(&file).expect("the link is there");
+        assert!(!report_on(handover(1, 0)), "it may not overtake the first");
+        assert!(report_on(handover(0, 1)));
+        assert!(report_on(handover(1, 1)));
     }
 }

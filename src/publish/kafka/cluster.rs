@@ -4,26 +4,25 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::asking::Asking;
 use super::client::{self, Mode};
-use super::keeper::Keeper;
-use super::publisher::{TopicLine, TopicPublisher, takes_all};
+use super::publisher::{Limits, TopicPublisher, takes_all};
 use super::settings::{ContentMode, Settings};
+use super::supervisor::Supervisor;
 use super::topics::Topics;
-use crate::publish::{Failure, Publisher, Reporter};
+use crate::publish::{Failure, Publisher, Wakeup};
 
 /// A Kafka cluster that events are published to.
 pub struct Kafka {
-    keeper: Keeper,
+    supervisor: Supervisor,
     content_mode: ContentMode,
-    max_message: Option<usize>,
+    limits: Limits,
 }
 
 /// How many events the cluster's clients hold together, for a gauge.
 type OnQueue = Arc<dyn Fn(u64) + Send + Sync>;
 
 impl Kafka {
-    /// Starts to keep clients for this cluster. `max_body` is what the listener lets in, in bytes: topics
+    /// Starts what the publishers of this cluster share. `max_body` is what the listener lets in, in bytes: topics
     /// that take less are told of. `on_queue` is told every second how many events librdkafka holds.
     ///
     /// # Errors
@@ -37,23 +36,30 @@ impl Kafka {
         client::keep_heaps();
         Ok(Kafka {
             content_mode: settings.content_mode,
-            max_message: settings.max_message(),
-            keeper: Keeper::start(settings, runtime, max_body, on_queue)?,
+            limits: Limits {
+                configured: settings.max_message(),
+                max_body,
+            },
+            supervisor: Supervisor::start(settings, runtime, on_queue)?,
         })
     }
 
     /// Takes the login and the certificates of other settings, for clients that can't reach the
     /// cluster with theirs, now or later.
     pub fn reload(&self, settings: Settings) {
-        self.keeper.reload(settings);
+        self.supervisor.reload(settings);
     }
 
     /// A publisher for one topic.
-    pub fn publisher(&self, topic: &str, reporter: Reporter) -> Box<dyn Publisher> {
-        let line = Arc::new(TopicLine::new(topic, self.content_mode, reporter));
-        self.keeper.add(Arc::clone(&line));
-        let publisher = TopicPublisher::new(line, self.keeper.clone(), self.max_message);
-        Box::new(publisher)
+    pub fn publisher(&self, topic: &str, wakeup: Wakeup) -> Box<dyn Publisher> {
+        let supervisor = self.supervisor.clone();
+        Box::new(TopicPublisher::new(
+            topic,
+            self.content_mode,
+            self.limits,
+            supervisor,
+            wakeup,
+        ))
     }
 }
 
@@ -80,12 +86,15 @@ pub fn probe(
     max_body: usize,
     create: bool,
 ) -> Result<Vec<Found>, Failure> {
-    let mut topics_of = Topics::new(settings.clone(), runtime.clone());
-    let asking = Asking::new(settings)?;
     let like = settings.create_topics.clone().unwrap_or_default();
+    let settings = Settings {
+        create_topics: create.then(|| like.clone()),
+        ..settings.clone()
+    };
+    let mut topics_of = Topics::new(settings, runtime.clone());
+    topics_of.asking()?;
     let found = topics.iter().map(|topic| {
-        let found = topics_of.find_or_create(asking.client(), topic, create.then_some(&like));
-        let partitions = found.map_err(|failure| asking.explain(failure))?;
+        let partitions = topics_of.find_or_create(topic)?;
         Ok(described(
             partitions,
             like.partitions,

@@ -9,8 +9,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::asking::Asking;
-use super::context::AskingContext;
+use super::client::Mode;
+use super::context::Context;
+use super::owned_client::OwnedClient;
 use super::settings::Settings;
 use super::{client, errors, topics};
 use crate::envelope::structured;
@@ -32,13 +33,16 @@ pub async fn read(
     topic: &str,
     take: &mut impl AsyncFnMut(&[u8]) -> Then,
 ) -> Result<(), Failure> {
-    let asking = Asking::new(settings)?;
-    topics::find(asking.client(), topic).map_err(|failure| asking.explain(failure))?;
-    let read = read_with(&consumer(settings)?, topic, take).await;
-    read.map_err(|failure| asking.explain(failure))
+    // A consumer is not told the words of an error.
+    let mut asking = OwnedClient::new(settings, 0, None, Mode::Tolerant)?;
+    let read = match topics::find(&asking, topic) {
+        Ok(_) => read_with(&consumer(settings)?, topic, take).await,
+        Err(failure) => Err(failure),
+    };
+    read.map_err(|failure| asking.explain(settings, failure))
 }
 
-fn consumer(settings: &Settings) -> Result<BaseConsumer<AskingContext>, Failure> {
+fn consumer(settings: &Settings) -> Result<BaseConsumer<Context>, Failure> {
     let mut config = client::common(settings);
     config
         // The library wants a name; nobody joins the group.
@@ -46,12 +50,12 @@ fn consumer(settings: &Settings) -> Result<BaseConsumer<AskingContext>, Failure>
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("enable.partition.eof", "true");
-    let made = config.create_with_context(AskingContext::default());
+    let made = config.create_with_context(Context(std::sync::mpsc::channel().0));
     made.map_err(|error| errors::of_error(&error))
 }
 
 async fn read_with(
-    consumer: &BaseConsumer<AskingContext>,
+    consumer: &BaseConsumer<Context>,
     topic: &str,
     take: &mut impl AsyncFnMut(&[u8]) -> Then,
 ) -> Result<(), Failure> {
@@ -114,10 +118,7 @@ fn envelope<'a>(record: &'a BorrowedMessage<'_>) -> Option<Cow<'a, [u8]>> {
 }
 
 /// Begins at the beginning of each partition that holds anything. Gives where each of these ends now.
-fn assign(
-    consumer: &BaseConsumer<AskingContext>,
-    topic: &str,
-) -> Result<HashMap<i32, i64>, Failure> {
+fn assign(consumer: &BaseConsumer<Context>, topic: &str) -> Result<HashMap<i32, i64>, Failure> {
     let failed = |error: KafkaError| errors::of_error(&error);
     let metadata = consumer
         .fetch_metadata(Some(topic), PATIENCE)

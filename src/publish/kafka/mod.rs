@@ -8,8 +8,6 @@
 //! Leaves to others: order across failures (`delivery`).
 
 #[cfg(feature = "kafka")]
-mod asking;
-#[cfg(feature = "kafka")]
 mod client;
 #[cfg(feature = "kafka")]
 mod cluster;
@@ -20,10 +18,14 @@ mod dead_letters;
 #[cfg(feature = "kafka")]
 mod errors;
 #[cfg(feature = "kafka")]
-mod keeper;
+mod owned_client;
 #[cfg(feature = "kafka")]
 mod publisher;
+#[cfg(feature = "kafka")]
+mod record;
 pub mod settings;
+#[cfg(feature = "kafka")]
+mod supervisor;
 #[cfg(feature = "kafka")]
 mod topics;
 

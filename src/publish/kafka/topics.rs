@@ -2,19 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::{Client, DefaultClientContext};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::producer::Producer;
 use tokio::runtime::Handle;
 
-use super::client;
+use super::client::{self, Mode};
 use super::errors;
+use super::owned_client::OwnedClient;
 use super::settings::{CreateTopics, Settings};
 use crate::publish::{Failure, Reason};
 
 /// How long one question may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How old clients are at least that a question failed with, until the next question has others: all the brokers that
+/// they know may have been replaced.
+const FORGET: Duration = Duration::from_secs(30);
 
 /// How long until a topic that was just created is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -23,13 +28,16 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 pub(super) struct Topics {
     settings: Settings,
     runtime: Handle,
-    /// Made when it is needed.
+    /// Asks about topics. A producer, since others are not told the words of an error. Made when it is needed, as
+    /// the other one is.
+    asking: Option<OwnedClient>,
     admin: Option<AdminClient<DefaultClientContext>>,
 }
 
 /// How many partitions the topic has, as this client sees it.
-pub(super) fn find<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<usize, Failure> {
-    let metadata = client
+pub(super) fn find(asking: &OwnedClient, topic: &str) -> Result<usize, Failure> {
+    let metadata = asking
+        .client()
         .fetch_metadata(Some(topic), PATIENCE)
         .map_err(|error| match error.rdkafka_error_code() {
             // Nothing is known of the topic: the brokers are silent.
@@ -59,10 +67,10 @@ pub(super) fn find<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<
 }
 
 /// A topic that was created is known to every broker a moment later.
-fn await_created<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<usize, Failure> {
+fn await_created(asking: &OwnedClient, topic: &str) -> Result<usize, Failure> {
     let until = Instant::now() + PATIENCE;
     loop {
-        match find(client, topic) {
+        match find(asking, topic) {
             Err(failure)
                 if failure.reason == Reason::UnknownDestination && Instant::now() < until =>
             {
@@ -78,15 +86,34 @@ impl Topics {
         Topics {
             settings,
             runtime,
+            asking: None,
             admin: None,
         }
     }
 
-    /// Lets go of the connection: the next question has another.
-    pub(super) fn forget(&mut self) {
-        if let Some(admin) = self.admin.take() {
-            client::retire(admin);
+    /// Notes what the clients are told while nobody asks, so that it does not pile up.
+    pub(super) fn note_events(&mut self) {
+        if let Some(asking) = &mut self.asking {
+            asking.note_events();
         }
+    }
+
+    /// Lets go of clients that a question failed with.
+    fn forget(&mut self) {
+        let asking = self.asking.as_ref();
+        if asking.is_none_or(|asking| asking.is_lost || asking.made_at.elapsed() >= FORGET) {
+            self.asking = None;
+            client::retire(self.admin.take());
+        }
+    }
+
+    /// The client that asks.
+    pub(super) fn asking(&mut self) -> Result<&mut OwnedClient, Failure> {
+        let asking = match self.asking.take() {
+            Some(asking) => asking,
+            None => OwnedClient::new(&self.settings, 0, None, Mode::Tolerant)?,
+        };
+        Ok(self.asking.insert(asking))
     }
 
     fn admin(&mut self) -> Result<&AdminClient<DefaultClientContext>, Failure> {
@@ -99,20 +126,24 @@ impl Topics {
         Ok(self.admin.insert(admin))
     }
 
-    /// How many partitions the topic has; it is created if it is missing and that is wanted.
-    pub(super) fn find_or_create<C: ClientContext>(
-        &mut self,
-        client: &Client<C>,
-        topic: &str,
-        create: Option<&CreateTopics>,
-    ) -> Result<usize, Failure> {
-        match (find(client, topic), create) {
-            (Err(failure), Some(like)) if failure.reason == Reason::UnknownDestination => {
-                self.create(topic, like)?;
-                await_created(client, topic)
-            }
+    /// How many partitions the topic has; it is created if it is missing and the settings say so.
+    pub(super) fn find_or_create(&mut self, topic: &str) -> Result<usize, Failure> {
+        let create = self.settings.create_topics.clone();
+        let found = match (find(self.asking()?, topic), &create) {
+            (Err(failure), Some(like)) if failure.reason == Reason::UnknownDestination => self
+                .create(topic, like)
+                .and_then(|()| await_created(self.asking()?, topic)),
             (found, _) => found,
+        };
+        let settings = self.settings.clone();
+        let failure = match found {
+            Ok(partitions) => return Ok(partitions),
+            Err(failure) => self.asking()?.explain(&settings, failure),
+        };
+        if failure.reason.is_of_the_whole_broker() {
+            self.forget();
         }
+        Err(failure)
     }
 
     /// Creates a topic.
@@ -153,6 +184,9 @@ impl Topics {
             Ok(Some(Ok(described))) => described,
             other => {
                 tracing::debug!(topic, ?other, "the topic's limit can't be read");
+                if other.is_err() {
+                    self.forget();
+                }
                 return None;
             }
         };

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use minchat_bridge::publish::amqp::Amqp;
-use minchat_bridge::publish::{Class, Publisher, Reason, Report};
+use minchat_bridge::publish::{Class, Reason, Report};
 use minchat_bridge::secret::Secret;
 
 use super::client::{Client, quorum, runtime, shared_url};
@@ -116,7 +116,7 @@ fn an_alarm_holds_events_up_and_loses_none() {
 
     other.hand_over(&[event("chat")]);
     let closing = Instant::now();
-    other.publisher.close(Duration::from_secs(1));
+    other.close(Duration::from_secs(1));
     let took = closing.elapsed();
     assert!(
         took < Duration::from_secs(3),
@@ -230,7 +230,7 @@ fn lanes_share_a_connection_and_the_last_one_closes_it() {
     assert_eq!(tenant.connections(), 1);
     for lane in &mut lanes {
         assert_eq!(lane.publish(&event("chat")), Ok(()));
-        lane.publisher.close(Duration::from_secs(10));
+        lane.close(Duration::from_secs(10));
     }
     assert_eq!(tenant.connections(), 0);
 }

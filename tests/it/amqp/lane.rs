@@ -1,7 +1,7 @@
 //! A lane of the tests: events of its own making, and a list of what was reported.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use minchat_bridge::envelope::{self, Event, Received, Sealer};
@@ -18,7 +18,7 @@ use super::client::runtime;
 const WITHIN: Duration = Duration::from_secs(60);
 
 pub struct Lane {
-    pub publisher: AmqpPublisher,
+    publisher: Arc<Mutex<AmqpPublisher>>,
     pub reports: Arc<Reports>,
     next: u64,
 }
@@ -86,14 +86,38 @@ pub fn sealed(body: &[u8], traceparent: Option<&str>) -> Arc<Event> {
 
 impl Lane {
     pub fn new(amqp: &Amqp, destination: &Destination) -> Self {
+        let (wakeup, woken) = std::sync::mpsc::channel();
+        let wakeup = Arc::new(move || {
+            let _ = wakeup.send(());
+        });
+        let publisher = amqp.publisher(destination.clone(), wakeup);
+        let publisher = Arc::new(Mutex::new(publisher));
         let reports = Arc::<Reports>::default();
-        let heard = Arc::clone(&reports);
-        let reporter = Arc::new(move |report| heard.push(report));
+        let (polled, into) = (Arc::downgrade(&publisher), Arc::clone(&reports));
+        std::thread::spawn(move || {
+            for () in woken {
+                let Some(publisher) = polled.upgrade() else {
+                    return;
+                };
+                into.poll(&mut publisher.lock().expect("nobody panics with it"));
+            }
+        });
         Lane {
-            publisher: amqp.publisher(destination.clone(), reporter),
+            publisher,
             reports,
             next: 0,
         }
+    }
+
+    pub fn publisher(&self) -> MutexGuard<'_, AmqpPublisher> {
+        self.publisher.lock().expect("nobody panics with it")
+    }
+
+    /// Ends the publisher, with all its reports.
+    pub fn close(&self, within: Duration) {
+        let mut publisher = self.publisher();
+        publisher.close(within);
+        self.reports.poll(&mut publisher);
     }
 
     /// One that the broker has let in.
@@ -116,7 +140,7 @@ impl Lane {
             })
             .collect();
         self.next += handovers.len() as u64;
-        self.publisher.publish(&handovers);
+        self.publisher().publish(&handovers);
         first
     }
 
@@ -187,11 +211,12 @@ fn fates(list: &[(Instant, Report)]) -> HashMap<u64, Fate> {
 }
 
 impl Reports {
-    fn push(&self, report: Report) {
-        self.list
-            .lock()
-            .expect("nobody panics with it")
-            .push((Instant::now(), report));
+    fn poll(&self, publisher: &mut AmqpPublisher) {
+        let mut reports = Vec::new();
+        publisher.poll(&mut reports);
+        let now = Instant::now();
+        let mut list = self.list.lock().expect("nobody panics with it");
+        list.extend(reports.into_iter().map(|report| (now, report)));
         self.more.notify_all();
     }
 

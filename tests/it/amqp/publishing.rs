@@ -192,7 +192,7 @@ fn a_rebuilt_publisher_is_silent_about_what_it_held_and_comes_up_again() {
     let mut lane = Lane::up(&amqp(settings(&shared_url(), true)), &destination);
     let events: Vec<_> = (0..5_000).map(|_| event("chat")).collect();
     lane.hand_over(&events);
-    lane.publisher.rebuild();
+    lane.publisher().rebuild();
     lane.await_up(2);
     // A report that crossed the call was still made.
     let reported = lane.fates().len();
@@ -209,7 +209,7 @@ fn closing_finishes_what_was_handed_over() {
     let mut lane = Lane::up(&amqp(settings(&shared_url(), true)), &destination);
     let events: Vec<_> = (0..1_000).map(|_| event("chat")).collect();
     lane.hand_over(&events);
-    lane.publisher.close(Duration::from_secs(30));
+    lane.close(Duration::from_secs(30));
     assert_eq!(
         lane.fates()
             .into_values()

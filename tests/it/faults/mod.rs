@@ -22,6 +22,7 @@ mod rabbitmq;
 mod rabbitmq_refusals;
 mod scenes;
 mod senders;
+mod slow_files;
 mod three;
 
 /// What `make faults` has in full, and `make test` in short.

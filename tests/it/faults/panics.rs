@@ -12,9 +12,7 @@ use std::time::Duration;
 
 use minchat_bridge::delivery::Delivery;
 use minchat_bridge::http::{self, Behind, settings::AdminSettings};
-use minchat_bridge::publish::{
-    Class, Failure, Handover, Publisher, Reason, Report, Reporter, file,
-};
+use minchat_bridge::publish::{Class, Failure, Handover, Polled, Publisher, Reason, Report, file};
 use minchat_bridge::route::{Address, Broker};
 use minchat_bridge::spool::{self, Spool, Watcher};
 use minchat_bridge::telemetry::panics;
@@ -49,7 +47,7 @@ enum Bug {
 /// A publisher to files that soon takes nothing more, and then has a bug.
 struct Publishing {
     to: Box<dyn Publisher>,
-    reporter: Reporter,
+    failed: Vec<Report>,
     calls: usize,
     bug: Bug,
 }
@@ -64,16 +62,20 @@ impl Publisher for Publishing {
             self.bug != Bug::Publisher || self.calls < TAKEN + UNTIL_THE_PANIC,
             "a bug, as the test has it"
         );
-        for Handover { seq, attempt, .. } in events {
-            (self.reporter)(Report::Failed {
-                seq: *seq,
-                attempt: *attempt,
-                failure: Failure {
-                    class: Class::Retry,
-                    reason: Reason::Io,
-                    detail: "as the test has it".to_owned(),
-                },
-            });
+        let failure = Failure {
+            class: Class::Retry,
+            reason: Reason::Io,
+            detail: "as the test has it".to_owned(),
+        };
+        let failed = events.iter().map(|event| event.failed(failure.clone()));
+        self.failed.extend(failed);
+    }
+
+    fn poll(&mut self, reports: &mut Vec<Report>) -> Polled {
+        reports.append(&mut self.failed);
+        Polled {
+            poll_within: Some(|_| Duration::from_millis(1)),
+            ..self.to.poll(reports)
         }
     }
 
@@ -129,10 +131,10 @@ fn be_the_bridge(dir: &Path, bug: Bug) {
             unreachable!("all go to files");
         };
         let files = files.clone();
-        Box::new(move |reporter| {
+        Box::new(move |wakeup| {
             Box::new(Publishing {
-                to: file::publisher(&files, &name, reporter.clone()),
-                reporter,
+                to: file::publisher(&files, &name, wakeup),
+                failed: Vec::new(),
                 calls: 0,
                 bug,
             })

@@ -145,8 +145,13 @@ fn row_46_a_panic_in_the_thread_that_reloads_ends_the_process_and_loses_nothing(
 }
 
 #[test]
-fn row_46_a_panic_in_the_thread_that_keeps_kafkas_clients_ends_the_process_and_loses_nothing() {
-    assert_it_ends_the_process("kafka-keeper", "kafka-keeper", None);
+fn row_46_a_panic_in_the_thread_that_asks_about_topics_ends_the_process_and_loses_nothing() {
+    assert_it_ends_the_process("kafka-topics", "kafka-topics", None);
+}
+
+#[test]
+fn row_46_a_panic_in_the_thread_that_writes_a_file_ends_the_process_and_loses_nothing() {
+    assert_it_ends_the_process("file", "file", None);
 }
 
 /// The tasks of RabbitMQ run there.
@@ -229,8 +234,9 @@ fn a_command_that_panics_says_so_and_exits_as_for_a_bug() {
 #[cfg(all(feature = "amqp", feature = "kafka"))]
 #[test]
 fn every_thread_has_a_name_of_its_own() {
-    const NAMES: [&str; 11] = [
+    const NAMES: [&str; 12] = [
         "lane-",
+        "file",
         "log",
         "spool",
         "reload",
