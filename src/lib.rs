@@ -29,7 +29,7 @@
 //!
 //! [`delivery`] gives the event to each of these lanes, at once and without waiting, so that a client
 //! that hangs up takes no event with it. A lane is one destination's ordered line of events. It has one
-//! owner, a thread that hands events to the broker and is told how each ended. What the owner does is
+//! owner, a thread that hands events to the broker's publisher and polls it for how each ended. What the owner does is
 //! decided by a state machine without clock or I/O. The sender's answer waits until each lane
 //! has said `published`, `spooled` or `dead-lettered`; a lane that can't says so by `publish.deadline`.
 //!
