@@ -184,7 +184,7 @@ impl Connection {
     }
 
     /// Nothing was confirmed for too long, which is an outage from now on.
-    pub(super) fn is_overdue(&mut self, now: Instant, failure: Failure) -> Option<Notice> {
+    pub(super) fn went_silent(&mut self, now: Instant, failure: Failure) -> Option<Notice> {
         let Some(pace) = self.pace() else {
             return self.went_down(now, failure);
         };
@@ -365,7 +365,7 @@ mod tests {
     fn a_silent_broker_is_an_outage_at_once() {
         for mut connection in [Connection::Unknown, up().0] {
             let now = Instant::now();
-            let notice = connection.is_overdue(now, failure(Class::Retry, Reason::Timeout));
+            let notice = connection.went_silent(now, failure(Class::Retry, Reason::Timeout));
             assert!(matches!(notice, Some(Notice::TroubleBegan(_))));
             assert_eq!(connection.outage_at(SPOOL_AFTER), Some(now));
         }
@@ -404,7 +404,7 @@ mod tests {
                     0 | 1 => connection.came_up(now, outstanding[usize::from(choice)], &mut backoff),
                     2 => connection.went_down(now, failure),
                     3 => connection.failed(now, failure),
-                    4 => connection.is_overdue(now, failure),
+                    4 => connection.went_silent(now, failure),
                     5 => connection.resume(now, Pace::Steady, &mut backoff),
                     6 => {
                         connection.settled(now, &mut backoff);

@@ -620,3 +620,44 @@ fn a_refused_event_is_tried_alone_without_a_rest_and_its_neighbours_go_on() {
     let told = format!("{:?}", scene.steps.notices);
     assert!(!told.contains("TroubleBegan"), "{told}");
 }
+
+#[test]
+fn an_event_that_is_refused_while_no_other_is_in_flight_is_a_dead_letter_at_once() {
+    let mut scene = Scene::up();
+    let handed = scene.given([1]).handed_over();
+    scene.fail(&handed[0], Class::DeadLetter, Reason::TooLarge);
+    assert_eq!(scene.steps.dead_letters.len(), 1);
+    let next = scene.given([2]).handed_over();
+    assert_ne!(next[0].attempt, handed[0].attempt);
+}
+
+#[test]
+fn a_lane_that_stops_while_its_disk_is_slow_does_not_wake_for_nothing() {
+    let mut scene = Scene::with_backlog(0);
+    scene.given([1, 2]).told(Report::Up);
+    let probe = scene.handed_over();
+    scene.fail(&probe[0], Class::Retry, Reason::NotLeader);
+    scene.lane.stop(scene.now + DEADLINE);
+    scene.after(PATIENCE);
+    assert_eq!(scene.steps.append.len(), 2, "both go to the spool");
+    scene.after(PATIENCE);
+    let wakes_at = scene.lane.wakes_at().expect("it ends at some time");
+    assert!(wakes_at > scene.now);
+}
+
+#[test]
+fn an_event_that_waits_for_another_of_its_key_does_not_keep_the_lane_awake() {
+    let mut scene = Scene::up();
+    scene.lane.hand_over_one_of_a_key(true);
+    scene.lane.gather_from(1);
+    for ticket in [1, 2] {
+        let (now, steps) = (scene.now, &mut scene.steps);
+        scene
+            .lane
+            .give(now, event_of("a"), ticket, usize::MAX, steps);
+    }
+    assert_eq!(scene.advanced().handed_over_seqs(), [0]);
+    scene.after(PATIENCE);
+    let wakes_at = scene.lane.wakes_at().expect("the events have a deadline");
+    assert!(wakes_at > scene.now);
+}

@@ -67,6 +67,6 @@ impl<T> Lane<T> {
         };
         steps
             .notices
-            .extend(self.connection.is_overdue(now, failure));
+            .extend(self.connection.went_silent(now, failure));
     }
 }
