@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-const MODULES: [&str; 3] = ["delivery", "metrics", "spool"];
+const MODULES: [&str; 4] = ["delivery", "metrics", "publish", "spool"];
 
 /// By the module's path without `crate`, such as `spool::disk`: the code of its file.
 type Files = BTreeMap<String, String>;
@@ -82,7 +82,8 @@ fn paths(code: &str) -> BTreeSet<String> {
     }
     let is_of_a_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     let named = code.split(|c| !is_of_a_path(c));
-    paths.extend(named.filter(|path| path.contains("::")).map(str::to_owned));
+    let whole = named.filter(|path| path.contains("::") && !path.ends_with("::"));
+    paths.extend(whole.map(str::to_owned));
     paths
 }
 

@@ -5,10 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::generation::Generation;
 use super::lane::{Lane, Loaded};
 use super::status::SpoolState;
-use super::ticket::Ticket;
 use crate::envelope::{Event, Sealer};
 use crate::metrics::DestinationMetrics;
 use crate::spool::{Appended, Batch, Cursor, Queue, Refusal, Spool};
@@ -110,12 +108,12 @@ impl LaneSpool {
         self.spool.append(&self.queue, batch, done);
     }
 
-    /// Reads about so many bytes, from the first of these numbers on and below the other. `done` is called on another
+    /// Reads about so many bytes of events, each by `read_stored`, from the first of these numbers on and below the other. `done` is called on another
     /// thread, and what it is given goes to [`Self::read_back`]. Nothing is read while something else is, or for a moment
     /// after the disk could not be read.
     pub(super) fn load(
         &mut self,
-        generation: Arc<Generation>,
+        read_stored: impl Fn(&[u8]) -> Option<Event> + Send + 'static,
         numbers: Range<u64>,
         bytes: usize,
         done: impl FnOnce(ReadBack) + Send + 'static,
@@ -124,7 +122,7 @@ impl LaneSpool {
             return;
         }
         self.read(numbers.start, done, move |cursor| {
-            load(cursor, generation.sealer(), bytes, numbers.end).map(Found::Events)
+            load(cursor, read_stored, bytes, numbers.end).map(Found::Events)
         });
         self.reading = bytes.saturating_mul(MEMORY_OF_RECORD);
     }
@@ -184,10 +182,10 @@ impl LaneSpool {
 
     /// Shows how much is there. What only a look at the disk tells is looked up once a second; `done` is as in
     /// [`Self::load`].
-    pub(super) fn show(
+    pub(super) fn show<T>(
         &mut self,
         now: Instant,
-        lane: &Lane<Ticket>,
+        lane: &Lane<T>,
         metrics: &DestinationMetrics,
         done: impl FnOnce(ReadBack) + Send + 'static,
     ) {
@@ -216,7 +214,12 @@ impl LaneSpool {
     }
 }
 
-fn load(cursor: &mut Cursor, sealer: &Sealer, bytes: usize, below: u64) -> io::Result<Loaded> {
+fn load(
+    cursor: &mut Cursor,
+    read_stored: impl Fn(&[u8]) -> Option<Event>,
+    bytes: usize,
+    below: u64,
+) -> io::Result<Loaded> {
     let read = cursor.read(bytes, below)?;
     let now = SystemTime::now();
     let mut loaded = Loaded {
@@ -225,7 +228,7 @@ fn load(cursor: &mut Cursor, sealer: &Sealer, bytes: usize, below: u64) -> io::R
         through: read.through,
     };
     for (number, _, body) in read.records {
-        match sealer.read_stored(body) {
+        match read_stored(body) {
             Some(event) => {
                 let before = now.duration_since(event.received_at()).unwrap_or_default();
                 loaded.events.push((number, Arc::new(event), before));

@@ -110,7 +110,9 @@ impl Owner {
         if let Some(lane_spool) = &mut self.lane_spool {
             if let Some(bytes) = steps.load.take() {
                 let numbers = self.lane.on_disk_alone();
-                lane_spool.load(self.generation.get(), numbers, bytes, read_back);
+                let current = self.generation.get();
+                let read_stored = move |body: &[u8]| current.sealer().read_stored(body);
+                lane_spool.load(read_stored, numbers, bytes, read_back);
             }
             lane_spool.mark(self.lane.mark());
             self.hold_memory();

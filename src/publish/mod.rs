@@ -11,13 +11,13 @@ pub mod amqp;
 pub mod file;
 pub mod kafka;
 mod reason;
-mod reports;
+mod report;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use reason::Reason;
-pub use reports::{ReportSender, Wakeup, channel};
+pub use report::{Class, Failure, Report, ReportSender, Wakeup, channel};
 
 use crate::envelope::Event;
 
@@ -121,33 +121,6 @@ pub struct Awaited {
     pub silence: Duration,
 }
 
-/// What a publisher tells its lane.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Report {
-    /// The broker has it: for Kafka all in-sync replicas, for AMQP a queue, for a file the disk.
-    Confirmed {
-        /// As in [`Handover::seq`].
-        seq: u64,
-        /// As in [`Handover::attempt`].
-        attempt: u16,
-    },
-    /// It was not published, or may not have been.
-    Failed {
-        /// As in [`Handover::seq`].
-        seq: u64,
-        /// As in [`Handover::attempt`].
-        attempt: u16,
-        /// Why.
-        failure: Failure,
-    },
-    /// The broker was reached, and events can be handed over.
-    Up,
-    /// The broker can't be reached, or takes nothing now. Events that are handed over may still
-    /// be confirmed once it is back. Of class [`Class::Rebuild`]: there is no coming back before
-    /// [`Publisher::rebuild`].
-    Down(Failure),
-}
-
 /// What becomes of a dead letter that was read where it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
@@ -157,31 +130,4 @@ pub enum Then {
     Remove,
     /// It stays, and no other is read.
     Stop,
-}
-
-/// Why an event was not published.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Failure {
-    /// What to do about it.
-    pub class: Class,
-    /// For graphs.
-    pub reason: Reason,
-    /// For people: the broker's own words, without the event's content.
-    pub detail: String,
-}
-
-/// What a broker's error asks for. Each broker has one table that sorts its errors into these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// It passes by itself: hand over again.
-    Retry,
-    /// Somebody has to do something (a topic, a right, a password): hand over again, patiently,
-    /// and say so loudly.
-    Operator,
-    /// The event's own fault, if it was handed over alone: a dead letter.
-    DeadLetter,
-    /// Another event is to blame, and nobody has to wait: hand over again at once.
-    Requeue,
-    /// The client is of no use any more: rebuild it, then hand over again.
-    Rebuild,
 }

@@ -648,7 +648,7 @@ fn a_lane_that_stops_while_its_disk_is_slow_does_not_wake_for_nothing() {
 #[test]
 fn an_event_that_waits_for_another_of_its_key_does_not_keep_the_lane_awake() {
     let mut scene = Scene::up();
-    scene.lane.hand_over_one_of_a_key(true);
+    scene.lane.limit_per_key(PerKey::One);
     scene.lane.gather_from(1);
     for ticket in [1, 2] {
         let (now, steps) = (scene.now, &mut scene.steps);

@@ -12,14 +12,11 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, watch};
 use tokio::time::sleep_until;
 
-use super::destination::Destination;
 use super::dial::dial;
 use super::link::Link;
-use super::publisher::AmqpPublisher;
 use super::settings::Settings;
-use super::unrouted;
 use crate::backoff::{Backoff, Waits};
-use crate::publish::{Class, Failure, Wakeup};
+use crate::publish::{Class, Failure};
 
 /// How long to wait before the next attempt to connect, or to open a channel: short, because the hedge makes an outage cheap
 /// and its end is what people wait for.
@@ -29,10 +26,6 @@ const WAITS_OF_OPERATOR: Waits = Waits::new(1_000, 10_000);
 
 /// A connection that ended sooner counts as a failed attempt.
 const LASTING: Duration = Duration::from_secs(10);
-
-/// A broker. Nothing is connected before the first publisher asks for it.
-#[derive(Clone)]
-pub struct Amqp(Arc<Broker>);
 
 /// What the lanes of a broker share.
 pub(super) struct Broker {
@@ -58,16 +51,15 @@ struct Shared {
     settings: watch::Receiver<Arc<Settings>>,
 }
 
-impl Amqp {
-    /// The broker of these settings; its tasks run on `runtime`, which has to be of several
-    /// threads. `on_blocked` is told when the broker begins and ceases to block the connection.
-    pub fn new(
+impl Broker {
+    /// Of these settings. `on_blocked` is told when the broker begins and ceases to block the connection.
+    pub(super) fn new(
         settings: Settings,
         runtime: Handle,
         on_blocked: impl Fn(bool) + Send + Sync + 'static,
     ) -> Self {
         let (settings, seen) = watch::channel(Arc::new(settings));
-        Amqp(Arc::new(Broker {
+        Broker {
             settings,
             runtime,
             on_blocked: Arc::new(of_any(on_blocked)),
@@ -80,38 +72,15 @@ impl Amqp {
                 waits_until: Instant::now(),
                 settings: seen,
             }),
-        }))
-    }
-
-    /// A publisher to this destination, which wakes its lane when it has something to report, and begins to connect at once.
-    pub fn publisher(&self, destination: Destination, wakeup: Wakeup) -> AmqpPublisher {
-        AmqpPublisher::new(Arc::clone(&self.0), destination, wakeup)
+        }
     }
 
     /// Takes new settings: the next connection is made from them, without a wait before it, and the
     /// present ones stay.
-    pub fn reload(&self, settings: Settings) {
-        self.0.settings.send_replace(Arc::new(settings));
+    pub(super) fn reload(&self, settings: Settings) {
+        self.settings.send_replace(Arc::new(settings));
     }
 
-    /// Tells every 15 s how many messages these queues hold together, while the broker is
-    /// connected and any of them is there. Ends with the broker.
-    pub fn watch_unrouted(
-        &self,
-        queues: impl Fn() -> Vec<String> + Send + Sync + 'static,
-        tell: impl Fn(u64) + Send + Sync + 'static,
-    ) {
-        self.0
-            .runtime
-            .spawn(unrouted::watch(Arc::downgrade(&self.0), queues, tell));
-    }
-
-    pub(super) fn broker(&self) -> &Broker {
-        &self.0
-    }
-}
-
-impl Broker {
     pub(super) fn runtime(&self) -> &Handle {
         &self.runtime
     }

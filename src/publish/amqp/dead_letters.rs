@@ -14,9 +14,9 @@ use lapin::{BasicProperties, Channel, Confirmation};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::broker::Amqp;
 use super::errors;
 use super::link::Link;
+use super::publisher::Amqp;
 use super::settings::Settings;
 use crate::envelope::structured;
 use crate::publish::{Class, Failure, Reason, Then};

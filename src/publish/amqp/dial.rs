@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::address::{Address, properties};
 use super::settings::{Settings, Tls};
 use super::{errors, tls};
-use crate::publish::{Class, Failure, Reason};
+use crate::publish::Failure;
 
 /// How long a broker may take from the first packet to the end of the login.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -26,15 +26,6 @@ const WITHIN: Duration = Duration::from_secs(5);
 /// Ends a connection for good when it is dropped, whatever the broker does.
 #[derive(Debug, Default)]
 pub(super) struct Cut(Arc<OnceLock<TcpStream>>);
-
-/// Why there is no connection, where lapin would only say that there was an I/O error.
-#[derive(Debug, thiserror::Error)]
-#[error("{detail}")]
-pub(super) struct DialError {
-    pub(super) class: Class,
-    pub(super) reason: Reason,
-    detail: String,
-}
 
 /// Connects to the broker at this place in the settings.
 pub(super) async fn dial(settings: &Settings, place: usize) -> Result<(Connection, Cut), Failure> {
@@ -75,7 +66,7 @@ async fn connect(
         }
         let connector = tls::connector(tls.as_ref()).map_err(io::Error::other)?;
         let shaken = within(stream.into_rustls(&connector, host)).await;
-        Ok(shaken.map_err(DialError::handshake)?)
+        Ok(shaken.map_err(errors::DialError::handshake)?)
     };
     Connection::connector(address.uri, runtime, open, properties()).await
 }
@@ -83,7 +74,7 @@ async fn connect(
 /// Asked anew for each connection: a broker's address changes when it moves.
 async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let found = within(tokio::net::lookup_host((host, port))).await;
-    Ok(found.map_err(DialError::name)?.collect())
+    Ok(found.map_err(errors::DialError::name)?.collect())
 }
 
 /// Each step on its own too: lapin's thread takes them, and nobody can call it back.
@@ -91,35 +82,6 @@ async fn within<T>(step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(WITHIN, step)
         .await
         .unwrap_or_else(|elapsed| Err(elapsed.into()))
-}
-
-impl DialError {
-    /// A certificate or key of ours, or the broker's: somebody has to mend it.
-    pub(super) fn certificate(detail: String) -> Self {
-        DialError {
-            class: Class::Operator,
-            reason: Reason::Authentication,
-            detail,
-        }
-    }
-
-    fn name(error: io::Error) -> io::Error {
-        let detail = format!("its address was not found: {error}");
-        io::Error::other(DialError {
-            class: Class::Retry,
-            reason: Reason::Disconnected,
-            detail,
-        })
-    }
-
-    /// An error of the handshake is about certificates, unless the network or the broker ended it.
-    fn handshake(error: io::Error) -> io::Error {
-        use io::ErrorKind::*;
-        match error.kind() {
-            UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe | TimedOut => error,
-            _ => io::Error::other(Self::certificate(format!("TLS: {error}"))),
-        }
-    }
 }
 
 impl Cut {

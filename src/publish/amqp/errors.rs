@@ -1,11 +1,11 @@
 //! The one table that sorts what RabbitMQ, the network and lapin say into classes.
 
+use std::io;
 use std::time::Duration;
 
 use lapin::protocol::AMQPError;
 use lapin::{Error, ErrorKind};
 
-use super::dial::DialError;
 use crate::publish::Class::{DeadLetter, Operator, Retry};
 use crate::publish::{Class, Failure, Reason};
 
@@ -50,6 +50,44 @@ const REPLIES: [(u16, &str, Class, Reason); 27] = [
     (541, "", Retry, Reason::Other),
     (0, "", Retry, Reason::Other),
 ];
+
+/// Why there is no connection, where lapin would only say that there was an I/O error.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}")]
+pub(super) struct DialError {
+    class: Class,
+    reason: Reason,
+    detail: String,
+}
+
+impl DialError {
+    /// A certificate or key of ours, or the broker's: somebody has to mend it.
+    pub(super) fn certificate(detail: String) -> Self {
+        DialError {
+            class: Operator,
+            reason: Reason::Authentication,
+            detail,
+        }
+    }
+
+    pub(super) fn name(error: io::Error) -> io::Error {
+        let detail = format!("its address was not found: {error}");
+        io::Error::other(DialError {
+            class: Retry,
+            reason: Reason::Disconnected,
+            detail,
+        })
+    }
+
+    /// An error of the handshake is about certificates, unless the network or the broker ended it.
+    pub(super) fn handshake(error: io::Error) -> io::Error {
+        use io::ErrorKind::*;
+        match error.kind() {
+            UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe | TimedOut => error,
+            _ => io::Error::other(Self::certificate(format!("TLS: {error}"))),
+        }
+    }
+}
 
 /// Sorts an error of lapin's.
 pub(super) fn sort(error: &Error) -> Failure {

@@ -48,6 +48,8 @@ mod unrouted;
 
 #[cfg(feature = "amqp")]
 pub use {
-    broker::Amqp, dead_letters::read as read_dead_letters, destination::Destination, probe::probe,
-    publisher::AmqpPublisher,
+    dead_letters::read as read_dead_letters,
+    destination::Destination,
+    probe::probe,
+    publisher::{Amqp, AmqpPublisher},
 };

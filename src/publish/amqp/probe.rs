@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::broker::{Amqp, Broker};
+use super::broker::Broker;
 use super::destination::Destination;
 use super::link::Link;
+use super::publisher::Amqp;
 use super::settings::Settings;
 use super::topology;
 use crate::publish::Failure;

@@ -1,19 +1,66 @@
-//! The lane's end of a destination: hands over to a task, and never waits for it.
+//! RabbitMQ as the rest of the program has it, and a lane's end of a destination: it hands over to a task, and never waits
+//! for it.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
 
 use super::broker::Broker;
 use super::destination::Destination;
 use super::lane::Lane;
+use super::settings::Settings;
+use super::unrouted;
 use crate::publish::{
     Class, Failure, Handover, PerKey, Polled, Publisher, Reason, Report, ReportSender, Wakeup,
     channel,
 };
+
+/// A broker. Nothing is connected before the first publisher asks for it.
+#[derive(Clone)]
+pub struct Amqp(Arc<Broker>);
+
+impl Amqp {
+    /// The broker of these settings; its tasks run on `runtime`, which has to be of several
+    /// threads. `on_blocked` is told when the broker begins and ceases to block the connection.
+    pub fn new(
+        settings: Settings,
+        runtime: Handle,
+        on_blocked: impl Fn(bool) + Send + Sync + 'static,
+    ) -> Self {
+        Amqp(Arc::new(Broker::new(settings, runtime, on_blocked)))
+    }
+
+    /// A publisher to this destination, which wakes its lane when it has something to report, and begins to connect at once.
+    pub fn publisher(&self, destination: Destination, wakeup: Wakeup) -> AmqpPublisher {
+        AmqpPublisher::new(Arc::clone(&self.0), destination, wakeup)
+    }
+
+    /// Takes new settings: the next connection is made from them, without a wait before it, and the
+    /// present ones stay.
+    pub fn reload(&self, settings: Settings) {
+        self.0.reload(settings);
+    }
+
+    /// Tells every 15 s how many messages these queues hold together, while the broker is
+    /// connected and any of them is there. Ends with the broker.
+    pub fn watch_unrouted(
+        &self,
+        queues: impl Fn() -> Vec<String> + Send + Sync + 'static,
+        tell: impl Fn(u64) + Send + Sync + 'static,
+    ) {
+        self.0
+            .runtime()
+            .spawn(unrouted::watch(Arc::downgrade(&self.0), queues, tell));
+    }
+
+    pub(super) fn broker(&self) -> &Broker {
+        &self.0
+    }
+}
 
 /// A destination's publisher. Dropped without [`Publisher::close`], it still publishes what was
 /// handed over, and nobody waits for that.

@@ -9,7 +9,7 @@ use lapin::tcp::{RustlsConnector, RustlsConnectorConfig};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::dial::DialError;
+use super::errors::DialError;
 use super::settings::Tls;
 
 /// What makes a TLS connection out of a plain one.

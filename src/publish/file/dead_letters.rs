@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
-use super::failure;
+use super::errors::failure;
 use crate::publish::{Failure, Then};
 
 /// Gives each line of a file to `take`, without its line feed; the last one only if it is whole. A

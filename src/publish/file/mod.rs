@@ -7,6 +7,7 @@
 //! Leaves to others: rotation, and deletion.
 
 mod dead_letters;
+mod errors;
 pub mod settings;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -17,11 +18,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 pub use dead_letters::{read as read_dead_letters, read_kept as read_kept_dead_letters};
+use errors::failure;
 use settings::Settings;
 
-use crate::publish::{
-    Class, Failure, Handover, Polled, Publisher, Reason, Report, ReportSender, Wakeup, channel,
-};
+use crate::publish::{Failure, Handover, Polled, Publisher, Report, ReportSender, Wakeup, channel};
 use crate::spool::disk::{Disk, Identity, RealDisk, create_synced};
 
 /// How much is read at once while the end of a file's last line is looked for, in bytes.
@@ -267,30 +267,6 @@ fn last_line_end(file: &mut File, length: u64) -> io::Result<u64> {
         until = from;
     }
     Ok(0)
-}
-
-/// The one table of what the file system's errors ask for.
-fn failure(path: &Path, error: &io::Error) -> Failure {
-    let (class, reason) = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            (Class::Retry, Reason::DiskFull)
-        }
-        io::ErrorKind::FileTooLarge | io::ErrorKind::ReadOnlyFilesystem => {
-            (Class::Operator, Reason::Io)
-        }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ResourceBusy => {
-            (Class::Operator, Reason::Unauthorized)
-        }
-        io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
-            (Class::Operator, Reason::UnknownDestination)
-        }
-        _ => (Class::Retry, Reason::Io),
-    };
-    Failure {
-        class,
-        reason,
-        detail: format!("{}: {error}", path.display()),
-    }
 }
 
 #[cfg(test)]
