@@ -1,16 +1,16 @@
-//! The answers to webhooks that were taken.
+//! The answers to accepted webhooks.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use uuid::Uuid;
 
-use super::answer::{self, Written};
+use super::answer::{self, AnswerBody};
 use super::problem;
 use crate::delivery::Receipt;
 use crate::envelope::Event;
 use crate::minchat::Kind;
 
-/// What the sender of a good webhook is told.
+/// The answer to an accepted webhook.
 pub(super) struct Accepted {
     id: Uuid,
     kind: Kind,
@@ -26,7 +26,7 @@ enum Outcome {
 }
 
 impl Accepted {
-    /// An event that delivery gave a receipt for.
+    /// The answer for an event that delivery has given a receipt for.
     pub(super) const fn event(id: Uuid, kind: Kind, receipt: Receipt) -> Self {
         Self {
             id,
@@ -35,7 +35,7 @@ impl Accepted {
         }
     }
 
-    /// An event that would have gone to these destinations.
+    /// The answer to a dry run, for an event that would be published to these destinations.
     pub(super) fn dry_run(event: &Event, kind: Kind, destinations: Vec<String>) -> Self {
         let outcome = Outcome::DryRun {
             attributes: event.attributes_json(),
@@ -48,7 +48,7 @@ impl Accepted {
         }
     }
 
-    /// What the sender gets. An event's status may be one that has no body.
+    /// Builds the HTTP response. `success` is the status for an event; with 204, the response has no body.
     pub(super) fn into_response(self, success: StatusCode) -> HttpResponse {
         match self.outcome {
             Outcome::Event(_) if success == problem::NO_BODY => {
@@ -69,13 +69,13 @@ impl Accepted {
                 body.text(",\"destinations\":");
                 body.json(destinations);
                 body.text("}");
-                answer::respond(problem::SHOWN, "application/json", body)
+                answer::respond(problem::OK, "application/json", body)
             }
         }
     }
 
-    fn start(&self, receipt: &str, room: usize) -> Written {
-        let mut body = Written::with_capacity(room);
+    fn start(&self, receipt: &str, capacity: usize) -> AnswerBody {
+        let mut body = AnswerBody::with_capacity(capacity);
         body.text("{\"id\":\"");
         body.request_id(self.id);
         body.text("\",\"kind\":\"");

@@ -1,4 +1,4 @@
-//! The admin listener: probes, metrics and the version. Never on the public port.
+//! The admin listener: probes, metrics and the version. It has a port of its own, which should not be public.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use crate::delivery::{Delivery, Readiness};
 use crate::metrics::{self, Endpoint, Metrics};
 use crate::telemetry::{self, panics};
 
-/// What the admin listener shows.
+/// What the answers of the admin listener are made from.
+#[derive(Clone)]
 pub(super) struct Admin {
     pub(super) delivery: Delivery,
     pub(super) metrics: Arc<Metrics>,
@@ -25,7 +26,7 @@ pub(super) struct Admin {
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Answers one request, whatever it is. A bug costs the request that it happened to, and nothing else.
+/// Answers one request, whatever it contains. If the handler panics, this request alone gets a 500.
 pub(super) async fn answer(
     admin: Rc<Admin>,
     request: HttpRequest,
@@ -37,7 +38,7 @@ pub(super) async fn answer(
     let began = Instant::now();
     let endpoint = endpoint(request.path());
     if endpoint == Endpoint::Metrics {
-        // Rendering takes milliseconds, and a client may have sent many requests at once: others' come first.
+        // Rendering takes milliseconds. Other requests, such as probes, are answered before it.
         tokio::task::yield_now().await;
     }
     let handled = panics::contained(|| admin.answer(endpoint, &request));
@@ -77,23 +78,24 @@ impl Admin {
         Ok(match endpoint {
             Endpoint::Livez => probe(self.delivery.liveness().map(|()| "ok\n".to_owned())),
             Endpoint::Readyz => probe(self.readiness(asks_for_verbose(query))),
-            Endpoint::Metrics => shown(problem::SHOWN, metrics::CONTENT_TYPE, self.metrics()?),
-            _ => shown(problem::SHOWN, "application/json", version()),
+            Endpoint::Metrics => respond(problem::OK, metrics::CONTENT_TYPE, self.metrics()?),
+            _ => respond(problem::OK, "application/json", version()),
         })
     }
 
     fn readiness(&self, verbose: bool) -> Result<String, String> {
+        let is_serving = self.phase.get() == Phase::Serving;
         let serving = Readiness {
             destination: "serving".to_owned(),
-            ready: self.phase.get() == Phase::Serving,
-            detail: match self.phase.get() {
-                Phase::Serving => String::new(),
-                _ => "the bridge is stopping".to_owned(),
+            ready: is_serving,
+            detail: match is_serving {
+                true => String::new(),
+                false => "the bridge is stopping".to_owned(),
             },
         };
         let mut all = vec![serving];
         all.extend(self.delivery.readiness());
-        told(&all, verbose)
+        readiness_report(&all, verbose)
     }
 
     fn metrics(&self) -> Result<Vec<u8>, Problem> {
@@ -112,9 +114,9 @@ fn asks_for_verbose(query: &str) -> bool {
         .any(|pair| pair.split('=').next() == Some("verbose"))
 }
 
-/// A line for each check, as Kubernetes' own probes have it, and why one that passes is not as it
-/// should be; always, if one of them fails.
-fn told(checks: &[Readiness], verbose: bool) -> Result<String, String> {
+/// The body of `/readyz`, in the format of the probes of Kubernetes. If all checks pass and `verbose` is false, it is
+/// just `ok`. Otherwise it has one line a check, with a detail if there is one. Returns `Err` if a check fails.
+fn readiness_report(checks: &[Readiness], verbose: bool) -> Result<String, String> {
     let ready = checks.iter().all(|check| check.ready);
     if ready && !verbose {
         return Ok("ok\n".to_owned());
@@ -147,12 +149,12 @@ fn version() -> String {
 
 fn probe(outcome: Result<String, String>) -> HttpResponse {
     match outcome {
-        Ok(text) => shown(problem::SHOWN, TEXT, text),
-        Err(text) => shown(problem::NOT_READY, TEXT, text),
+        Ok(text) => respond(problem::OK, TEXT, text),
+        Err(text) => respond(problem::NOT_READY, TEXT, text),
     }
 }
 
-fn shown(
+fn respond(
     status: StatusCode,
     content_type: &'static str,
     body: impl Into<bytes::Bytes>,
@@ -180,18 +182,18 @@ mod tests {
     }
 
     #[test]
-    fn readiness_is_told_as_kubernetes_tells_its_own() {
+    fn readiness_has_the_format_of_kubernetes() {
         let good = [
             check("kafka:a", true, ""),
             check("amqp:b", true, "into the spool: away"),
         ];
-        assert_eq!(told(&good, false), Ok("ok\n".to_owned()));
+        assert_eq!(readiness_report(&good, false), Ok("ok\n".to_owned()));
         let text = "[+]kafka:a ok\n[+]amqp:b ok: into the spool: away\nreadyz check passed\n";
-        assert_eq!(told(&good, true), Ok(text.to_owned()));
+        assert_eq!(readiness_report(&good, true), Ok(text.to_owned()));
         let bad = [check("kafka:a", true, ""), check("amqp:b", false, "away")];
         let text = "[+]kafka:a ok\n[-]amqp:b failed: away\nreadyz check failed\n";
-        assert_eq!(told(&bad, false), Err(text.to_owned()));
-        assert_eq!(told(&bad, true), Err(text.to_owned()));
+        assert_eq!(readiness_report(&bad, false), Err(text.to_owned()));
+        assert_eq!(readiness_report(&bad, true), Err(text.to_owned()));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the head of a webhook decides, before a byte of its body is read.
+//! Checks the head of a webhook before a byte of its body is read.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
@@ -7,34 +7,35 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, UPGRADE};
 use actix_web::http::{Method, StatusCode, Version};
 
-use super::address::{self, Address};
-use super::auth::{self, Entry, Head};
+use super::auth::{self, AuthDecision, Head};
 use super::body::{self, Bounds};
 use super::encoding::Encoding;
 use super::problem::{self, Problem, Slug};
 use super::source::Source;
+use super::webhook_url::{self, WebhookUrl};
 use crate::minchat::Kind;
 
 static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// A head that was let in. Only [`Admitted::by_head`] makes one, and only with one is a body read.
+/// A head that has passed all checks. Only [`Admitted::by_head`] creates one, and a body is read only after that.
 pub(super) struct Admitted<'a> {
-    /// The kind that the URL says.
-    pub(super) said: Option<Kind>,
+    /// The kind in the URL.
+    pub(super) url_kind: Option<Kind>,
     pub(super) encoding: Encoding,
-    /// The length that the head declares.
-    pub(super) declared: Option<u64>,
+    /// The `content-length` of the head.
+    pub(super) content_length: Option<u64>,
     pub(super) dry_run: bool,
-    /// Whether its signature, which the body is needed for, has yet to let it in.
-    pub(super) once_signed: bool,
+    /// Whether the request has shown no other good credential, so that [`Admitted::by_signature`] has to check its
+    /// signature.
+    pub(super) needs_signature: bool,
     pub(super) head: Head<'a>,
 }
 
 impl<'a> Admitted<'a> {
-    /// The checks, in the order that the contract names.
+    /// Does the checks, in the order that the contract names.
     pub(super) fn by_head(
         source: &Source,
-        address: &Address<'_>,
+        url: &WebhookUrl<'_>,
         request: &'a HttpRequest,
         bounds: &Bounds,
     ) -> Result<Self, Problem> {
@@ -43,70 +44,72 @@ impl<'a> Admitted<'a> {
         if request.method() != Method::POST {
             return Err(Problem::method_not_allowed("POST"));
         }
-        let once_signed = match source.doors.entry(&head) {
-            Entry::Granted => false,
-            Entry::OnceSigned => true,
-            Entry::Denied => return Err(source.turned_away(&head)),
-            Entry::Elsewhere => return Err(source.turned_away_from_there(&head)),
+        let needs_signature = match source.authenticator.decide(&head) {
+            AuthDecision::Granted => false,
+            AuthDecision::NeedsSignature => true,
+            AuthDecision::Denied => return Err(source.unauthorized(&head)),
+            AuthDecision::ForbiddenOrigin => return Err(source.forbidden(&head)),
         };
-        let said = said_kind(address)?;
-        let dry_run = address.dry_run()?;
-        address::no_dry_run_by_header(headers)?;
+        let url_kind = url_kind(url)?;
+        let dry_run = url.dry_run()?;
+        webhook_url::no_dry_run_by_header(headers)?;
         let encoding = Encoding::of(headers)?;
-        let declared = body::declared(headers);
-        bounds.admit(declared)?;
+        let content_length = body::content_length(headers);
+        bounds.admit(content_length)?;
         Ok(Self {
-            said,
+            url_kind,
             encoding,
-            declared,
+            content_length,
             dry_run,
-            once_signed,
+            needs_signature,
             head,
         })
     }
 
-    /// The address of the client, if a signature has yet to let the request in.
+    /// The address of the client, if the signature of the request has to be checked. 0.0.0.0 if the address is not
+    /// known.
     pub(super) fn unverified_client(&self, source: &Source) -> Option<IpAddr> {
-        let address = source.doors.origin(&self.head).or(self.head.peer);
-        self.once_signed
-            .then(|| address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+        self.needs_signature.then(|| {
+            let address = source.authenticator.origin(&self.head).or(self.head.peer);
+            address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+        })
     }
 
-    /// Lets in by its signature what was not by its head. The webhook's id, if that is signed too.
+    /// Checks the signature, if the request needs one. Returns the id of the webhook, if the signature covers an id.
     pub(super) fn by_signature(
         &self,
         source: &Source,
         wire: &[u8],
     ) -> Result<Option<&'a str>, Problem> {
-        if !self.once_signed {
+        if !self.needs_signature {
             return Ok(None);
         }
-        let signed = source.doors.signed(&self.head, wire);
-        let signed = signed.ok_or_else(|| source.turned_away(&self.head))?;
-        if !source.doors.allows_origin(&self.head) {
-            return Err(source.turned_away_from_there(&self.head));
+        let signed = source.authenticator.signed(&self.head, wire);
+        let signed = signed.ok_or_else(|| source.unauthorized(&self.head))?;
+        if !source.authenticator.allows_origin(&self.head) {
+            return Err(source.forbidden(&self.head));
         }
-        source.take_one()?;
+        source.check_rate_limit()?;
         Ok(signed.webhook_id)
     }
 
-    /// The request's `content-type`, if it has exactly one. It decides nothing.
+    /// The `content-type` of the request, if it has exactly one. The request is handled the same whatever it is.
     pub(super) fn content_type(&self) -> Option<&'a str> {
         auth::only(self.head.headers, CONTENT_TYPE.as_str())
     }
 
-    /// Whether the `content-type` names something else than JSON, or is there twice. It is counted; without one, nothing
-    /// was named.
+    /// Whether the request has a `content-type` that is not JSON, or has more than one. Such requests are counted as
+    /// drift.
     pub(super) fn has_odd_type(&self) -> bool {
         self.head.headers.contains_key(CONTENT_TYPE) && !self.content_type().is_some_and(is_json)
     }
 
-    /// The request's `traceparent`. Of several, none counts (W3C Trace Context, section 3.2).
+    /// The `traceparent` of the request. If there are several, all are ignored (W3C Trace Context, section 3.2).
     pub(super) fn traceparent(&self) -> Option<&'a str> {
         auth::only(self.head.headers, "traceparent")
     }
 
-    /// The request's `tracestate`. Several are one list, in their order (W3C Trace Context, section 3.3).
+    /// The `tracestate` of the request. Several are joined in their order (W3C Trace Context, section 3.3).
     pub(super) fn tracestate(&self) -> Option<Cow<'a, str>> {
         let lists = self.head.headers.get_all(&TRACESTATE);
         let lists: Option<Vec<&str>> = lists.map(|list| list.to_str().ok()).collect();
@@ -118,7 +121,7 @@ impl<'a> Admitted<'a> {
     }
 }
 
-/// Whether a media type is one of JSON's (RFC 8259; RFC 6839 for the suffix), whatever its parameters.
+/// Whether a media type is JSON (RFC 8259; RFC 6839 for the suffix). Parameters are ignored.
 fn is_json(media_type: &str) -> bool {
     let essence = media_type.split(';').next().unwrap_or_default().trim();
     let is = |name: &str| essence.eq_ignore_ascii_case(name);
@@ -128,20 +131,21 @@ fn is_json(media_type: &str) -> bool {
         || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("json"))
 }
 
-fn said_kind(address: &Address<'_>) -> Result<Option<Kind>, Problem> {
+fn url_kind(url: &WebhookUrl<'_>) -> Result<Option<Kind>, Problem> {
     let known = |name| {
         Kind::from_url(name).ok_or(Problem::new(
             Slug::UnknownKind,
             "the URL names a kind that there is not",
         ))
     };
-    address.kind.map(known).transpose()
+    url.kind.map(known).transpose()
 }
 
-/// What the server lets pass, and is no request for all that: a head over `http.head_size`; one without exactly one
-/// host (RFC 9112, section 3.2); one that asks for a WebSocket, whose `content-length` actix-http 3.20 ignores.
-pub(super) fn refused_head(request: &HttpRequest, most: usize) -> Option<StatusCode> {
-    if head_size(request) > most {
+/// Returns the status of the answer if actix-http accepts a head that has to be refused: a head over `http.head_size`;
+/// a head without exactly one valid host (RFC 9112, section 3.2); a head that asks for a WebSocket, because actix-http
+/// 3.20 ignores the `content-length` of such a request.
+pub(super) fn refused_head(request: &HttpRequest, max: usize) -> Option<StatusCode> {
+    if head_size(request) > max {
         return Some(problem::HEAD_TOO_LARGE);
     }
     let mut hosts = request.headers().get_all(HOST);
@@ -157,14 +161,14 @@ pub(super) fn refused_head(request: &HttpRequest, most: usize) -> Option<StatusC
     (!has_one_host || asks_for_websocket).then_some(problem::BAD_HEAD)
 }
 
-/// Whether this can be a host, perhaps with a port (RFC 9110, section 7.2): it has no byte that one never has.
+/// Whether this can be a host with or without a port (RFC 9110, section 7.2). Only the set of bytes is checked.
 fn is_host(host: &[u8]) -> bool {
     let is_allowed =
         |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(byte);
     host.iter().all(is_allowed)
 }
 
-/// Bytes of a request's line and headers, about as they came.
+/// The approximate size in bytes of a request line and its headers.
 fn head_size(request: &HttpRequest) -> usize {
     const COLON_SPACE_AND_LINE_END: usize = 4;
     let uri = request.uri();

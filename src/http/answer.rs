@@ -1,4 +1,4 @@
-//! What goes back: bodies written without a formatter, and the headers that every answer has.
+//! Builds responses: their JSON bodies, and the headers that every response has.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -9,14 +9,14 @@ use uuid::Uuid;
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// An answer's body as it is written. It knows where in it the request's id stands, so that the
-/// header shares those bytes.
-pub(super) struct Written {
+/// The body of a response while it is written. It remembers the position of the request's id, so that the header
+/// `x-request-id` can share these bytes.
+pub(super) struct AnswerBody {
     body: Vec<u8>,
     request_id: usize,
 }
 
-impl Written {
+impl AnswerBody {
     pub(super) fn with_capacity(capacity: usize) -> Self {
         Self {
             body: Vec::with_capacity(capacity),
@@ -28,7 +28,7 @@ impl Written {
         self.body.extend_from_slice(text.as_bytes());
     }
 
-    /// Writes something as JSON.
+    /// Writes a value as JSON.
     pub(super) fn json(&mut self, value: &(impl Serialize + ?Sized)) {
         serde_json::to_writer(&mut self.body, value)
             .expect("texts and lists of them are always JSON");
@@ -39,18 +39,18 @@ impl Written {
         self.text(id.hyphenated().encode_lower(&mut text));
     }
 
-    /// Writes the id that stands for this request.
+    /// Writes the id of this request, and remembers its position.
     pub(super) fn request_id(&mut self, id: Uuid) {
         self.request_id = self.body.len();
         self.uuid(id);
     }
 }
 
-/// An answer with that body.
+/// Returns a response with this body, which must contain the request's id.
 pub(super) fn respond(
     status: StatusCode,
     content_type: &'static str,
-    written: Written,
+    written: AnswerBody,
 ) -> HttpResponse {
     let body = Bytes::from(written.body);
     let request_id =
@@ -62,9 +62,9 @@ pub(super) fn respond(
     response
 }
 
-/// An answer that has no body, so that its request's id stands in the header only.
+/// Returns a response without a body. The id of the request is in the header only.
 pub(super) fn respond_empty(status: StatusCode, id: Uuid) -> HttpResponse {
-    let mut written = Written::with_capacity(uuid::fmt::Hyphenated::LENGTH);
+    let mut written = AnswerBody::with_capacity(uuid::fmt::Hyphenated::LENGTH);
     written.request_id(id);
     with_request_id(status, Bytes::from(written.body), Bytes::new())
 }

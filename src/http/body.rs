@@ -1,9 +1,9 @@
 //! Reads the body of a webhook.
 //!
-//! Guarantees: never more than `http.max_body` in memory, whatever the head declared; a body that
-//! comes too slowly is given up; every byte that is there counts as in flight; a body that is evicted
-//! is freed at once, by the thread that evicts it. A body that came with its head costs no timer, and
-//! one that came in one piece is not copied.
+//! Guarantees: a body takes no more memory than `http.max_body` and one piece of actix-http's, whatever
+//! `content-length` says; a body that arrives too slowly is refused; every received byte is reserved in
+//! [`limits`](super::limits); an evicted body is freed at once, by the thread that evicts it. A body that arrives with
+//! its head needs no timer, and a body in one piece is not copied.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -18,35 +18,35 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::limits::Flight;
+use super::limits::Reservation;
 use super::problem::{Problem, Slug};
 
-/// How large and how slow a body may be.
+/// How large a body may be, and how slowly it may arrive.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     pub(super) max: usize,
     pub(super) timeout: Duration,
-    /// Bytes a second, after [`SLOW_START`].
+    /// Bytes a second, after [`SLOW_START`]. 0 means no minimum.
     pub(super) min_rate: u64,
 }
 
-/// How long a body may take before its rate is looked at.
+/// The time that every body may take whatever its rate is, unless `http.body_timeout` is shorter.
 const SLOW_START: Duration = Duration::from_secs(2);
 
-/// The most that is allocated for what a head merely declares.
-const STEP: usize = 64 * 1024;
+/// The most memory that is allocated because of `content-length` alone.
+const MAX_PREALLOCATION: usize = 64 * 1024;
 
 impl Bounds {
-    /// Refuses a body that says of itself that it is too large.
-    pub(super) fn admit(&self, declared: Option<u64>) -> Result<(), Problem> {
-        match declared {
+    /// Refuses a body whose `content-length` is too large.
+    pub(super) fn admit(&self, content_length: Option<u64>) -> Result<(), Problem> {
+        match content_length {
             Some(length) if length > self.max as u64 => Err(too_large()),
             _ => Ok(()),
         }
     }
 
-    /// How long after the head a body may still be incomplete of which so much is there.
-    fn patience(&self, received: usize) -> Duration {
+    /// How long after the head a body may still be incomplete if this many bytes of it have been received.
+    fn time_limit(&self, received: usize) -> Duration {
         let earned = match self.min_rate {
             0 => Duration::MAX,
             rate => {
@@ -58,8 +58,8 @@ impl Bounds {
     }
 }
 
-/// The `content-length` that a head declares.
-pub(super) fn declared(headers: &HeaderMap) -> Option<u64> {
+/// The `content-length` of a head.
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers
         .get(CONTENT_LENGTH)?
         .to_str()
@@ -72,26 +72,26 @@ pub(super) fn declared(headers: &HeaderMap) -> Option<u64> {
 /// Reads the whole body.
 pub(super) async fn read(
     payload: &mut Payload,
-    declared: Option<u64>,
+    content_length: Option<u64>,
     bounds: &Bounds,
-    flight: &mut Flight<'_>,
+    reservation: &mut Reservation<'_>,
 ) -> Result<Bytes, Problem> {
     let mut received = 0;
-    let mut clock = Clock {
+    let mut body_timer = BodyTimer {
         began: Instant::now(),
         bounds,
         timer: Timer::Unset,
     };
-    while let Some(chunk) = clock.next(payload, received, flight).await? {
+    while let Some(chunk) = body_timer.next(payload, received, reservation).await? {
         received += chunk.len();
         if received > bounds.max {
             return Err(too_large());
         }
-        flight.hold(chunk.len())?;
-        flight.body().add(chunk, declared);
+        reservation.reserve(chunk.len())?;
+        reservation.body().add(chunk, content_length);
     }
-    flight.complete()?;
-    Ok(flight.body().take())
+    reservation.complete()?;
+    Ok(reservation.body().take())
 }
 
 fn too_large() -> Problem {
@@ -101,127 +101,132 @@ fn too_large() -> Problem {
     )
 }
 
-/// A body that is being read by the task of its request, and may be evicted by another thread.
+/// A body that the task of its request reads, and that another thread may evict.
 #[derive(Default)]
-pub(super) struct Body(Mutex<Incoming>);
+pub(super) struct SharedBody(Mutex<State>);
 
 #[derive(Default)]
-struct Incoming {
-    gathered: Gathered,
+struct State {
+    chunks: Chunks,
     is_evicted: bool,
-    /// The task that waits for more of the body.
+    /// Wakes the task that reads the body.
     waker: Option<Waker>,
 }
 
-impl Body {
-    /// Adds a piece. Of a body that was evicted, nothing is kept.
-    pub(super) fn add(&self, chunk: Bytes, declared: Option<u64>) {
-        let mut incoming = self.incoming();
-        if !incoming.is_evicted {
-            incoming.gathered = std::mem::take(&mut incoming.gathered).with(chunk, declared);
+impl SharedBody {
+    /// Adds a piece, or drops it if the body was evicted.
+    pub(super) fn add(&self, chunk: Bytes, content_length: Option<u64>) {
+        let mut state = self.state();
+        if !state.is_evicted {
+            state.chunks = std::mem::take(&mut state.chunks).with(chunk, content_length);
         }
     }
 
-    /// Takes what is there.
+    /// Takes all bytes that have been received.
     pub(super) fn take(&self) -> Bytes {
-        std::mem::take(&mut self.incoming().gathered).into_bytes()
+        std::mem::take(&mut self.state().chunks).into_bytes()
     }
 
-    /// Frees what is there, and wakes the task that reads the body.
+    /// Frees all bytes that have been received, and wakes the task that reads the body.
     pub(super) fn evict(&self) {
-        let mut incoming = self.incoming();
-        incoming.is_evicted = true;
-        incoming.gathered = Gathered::Nothing;
-        if let Some(waker) = incoming.waker.take() {
+        let mut state = self.state();
+        state.is_evicted = true;
+        state.chunks = Chunks::None;
+        if let Some(waker) = state.waker.take() {
             waker.wake();
         }
     }
 
-    /// Ready when the body was evicted. The task of `cx` is woken when that happens.
+    /// Returns `Ready` when the body was evicted. The task of `cx` is woken when that happens.
     pub(super) fn poll_evicted(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut incoming = self.incoming();
-        if incoming.is_evicted {
+        let mut state = self.state();
+        if state.is_evicted {
             return Poll::Ready(());
         }
-        let known = incoming.waker.as_ref();
+        let known = state.waker.as_ref();
         if known.is_none_or(|waker| !waker.will_wake(cx.waker())) {
-            incoming.waker = Some(cx.waker().clone());
+            state.waker = Some(cx.waker().clone());
         }
         Poll::Pending
     }
 
-    fn incoming(&self) -> MutexGuard<'_, Incoming> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What is there of a body.
+/// The bytes of a body that have been received.
 #[derive(Default)]
-enum Gathered {
+enum Chunks {
     #[default]
-    Nothing,
-    /// One piece: a view of what was read from the socket.
+    None,
+    /// One piece, which shares the read buffer of actix-http.
     One(Bytes),
-    Many(Vec<u8>),
+    Joined(Vec<u8>),
 }
 
-impl Gathered {
-    fn with(self, chunk: Bytes, declared: Option<u64>) -> Self {
+impl Chunks {
+    fn with(self, chunk: Bytes, content_length: Option<u64>) -> Self {
         let mut bytes = match self {
-            Self::Nothing => return Self::One(chunk),
+            Self::None => return Self::One(chunk),
             Self::One(first) => {
-                let declared = declared.map_or(0, |length| usize::try_from(length).unwrap_or(STEP));
-                let mut bytes =
-                    Vec::with_capacity(declared.min(STEP).max(first.len() + chunk.len()));
+                let content_length = content_length.map_or(0, |length| {
+                    usize::try_from(length).unwrap_or(MAX_PREALLOCATION)
+                });
+                let mut bytes = Vec::with_capacity(
+                    content_length
+                        .min(MAX_PREALLOCATION)
+                        .max(first.len() + chunk.len()),
+                );
                 bytes.extend_from_slice(&first);
                 bytes
             }
-            Self::Many(bytes) => bytes,
+            Self::Joined(bytes) => bytes,
         };
         bytes.extend_from_slice(&chunk);
-        Self::Many(bytes)
+        Self::Joined(bytes)
     }
 
     fn into_bytes(self) -> Bytes {
         match self {
-            Self::Nothing => Bytes::new(),
+            Self::None => Bytes::new(),
             Self::One(bytes) => bytes,
-            Self::Many(bytes) => Bytes::from(bytes),
+            Self::Joined(bytes) => Bytes::from(bytes),
         }
     }
 }
 
-/// Measures how long a body takes.
-struct Clock<'a> {
+/// Limits how long a body may take.
+struct BodyTimer<'a> {
     began: Instant,
     bounds: &'a Bounds,
     timer: Timer,
 }
 
-/// The timer is made on the second wait: the server hands a body over only after the handler was
-/// asked for the first time, also one that came with its head.
+/// The timer is created on the second poll. actix-http passes a body on only after it has polled the handler once, even
+/// if the body arrived with its head; so a timer on the first poll would be created for every body.
 enum Timer {
     Unset,
     Next,
     Set(Pin<Box<Sleep>>),
 }
 
-impl Clock<'_> {
-    /// The next piece of the body, unless it takes too long or the body is evicted.
+impl BodyTimer<'_> {
+    /// Returns the next piece of the body. Fails if it takes too long, or if the body is evicted.
     async fn next(
         &mut self,
         payload: &mut Payload,
         received: usize,
-        flight: &Flight<'_>,
+        reservation: &Reservation<'_>,
     ) -> Result<Option<Bytes>, Problem> {
         poll_fn(|cx| {
             if let Poll::Ready(chunk) = Pin::new(&mut *payload).poll_next(cx) {
-                return Poll::Ready(chunk.transpose().map_err(|error| broken_off(&error)));
+                return Poll::Ready(chunk.transpose().map_err(|error| aborted(&error)));
             }
-            if let Poll::Ready(evicted) = flight.poll_evicted(cx) {
+            if let Poll::Ready(evicted) = reservation.poll_evicted(cx) {
                 return Poll::Ready(Err(evicted));
             }
-            ready!(self.poll_late(cx, received));
+            ready!(self.poll_timeout(cx, received));
             Poll::Ready(Err(Problem::new(
                 Slug::BodyTimeout,
                 "the body came too slowly",
@@ -230,8 +235,8 @@ impl Clock<'_> {
         .await
     }
 
-    fn poll_late(&mut self, cx: &mut Context<'_>, received: usize) -> Poll<()> {
-        let due = self.began + self.bounds.patience(received);
+    fn poll_timeout(&mut self, cx: &mut Context<'_>, received: usize) -> Poll<()> {
+        let due = self.began + self.bounds.time_limit(received);
         loop {
             match &mut self.timer {
                 Timer::Unset => {
@@ -242,7 +247,7 @@ impl Clock<'_> {
                 Timer::Next => self.timer = Timer::Set(Box::pin(sleep_until(due))),
                 Timer::Set(sleep) => {
                     ready!(sleep.as_mut().poll(cx));
-                    // More of the body may have come since the timer was set.
+                    // More of the body may have arrived since the timer was set, and have moved the deadline.
                     if Instant::now() >= due {
                         return Poll::Ready(());
                     }
@@ -253,8 +258,8 @@ impl Clock<'_> {
     }
 }
 
-fn broken_off(error: &PayloadError) -> Problem {
-    tracing::debug!(%error, "a body broke off");
+fn aborted(error: &PayloadError) -> Problem {
+    tracing::debug!(%error, "a body ended early");
     Problem::new(Slug::BodyTimeout, "the body broke off")
 }
 
@@ -278,7 +283,7 @@ mod tests {
             (1 << 40, 60.0),
         ] {
             assert_eq!(
-                BOUNDS.patience(received),
+                BOUNDS.time_limit(received),
                 Duration::from_secs_f64(seconds),
                 "{received}"
             );
@@ -287,37 +292,41 @@ mod tests {
             min_rate: 0,
             ..BOUNDS
         };
-        assert_eq!(no_rate.patience(0), BOUNDS.timeout);
+        assert_eq!(no_rate.time_limit(0), BOUNDS.timeout);
         let short = Bounds {
             timeout: Duration::from_millis(100),
             ..BOUNDS
         };
-        assert_eq!(short.patience(0), short.timeout);
+        assert_eq!(short.time_limit(0), short.timeout);
     }
 
     #[test]
-    fn a_declared_length_over_the_limit_is_refused() {
-        for (declared, admitted) in [
+    fn a_content_length_over_the_limit_is_refused() {
+        for (content_length, admitted) in [
             (None, true),
             (Some(0), true),
             (Some(10), true),
             (Some(11), false),
             (Some(u64::MAX), false),
         ] {
-            assert_eq!(BOUNDS.admit(declared).is_ok(), admitted, "{declared:?}");
+            assert_eq!(
+                BOUNDS.admit(content_length).is_ok(),
+                admitted,
+                "{content_length:?}"
+            );
         }
     }
 
     #[test]
-    fn pieces_are_gathered_and_a_lie_about_their_length_allocates_little() {
-        let one = Gathered::Nothing.with(Bytes::from_static(b"ab"), Some(u64::MAX));
-        assert!(matches!(one, Gathered::One(_)));
-        let Gathered::Many(many) = one.with(Bytes::from_static(b"cd"), Some(u64::MAX)) else {
+    fn pieces_are_joined_and_a_false_content_length_allocates_little() {
+        let one = Chunks::None.with(Bytes::from_static(b"ab"), Some(u64::MAX));
+        assert!(matches!(one, Chunks::One(_)));
+        let Chunks::Joined(many) = one.with(Bytes::from_static(b"cd"), Some(u64::MAX)) else {
             panic!("two pieces are many");
         };
-        assert!(many.capacity() <= STEP);
-        let all = Gathered::Many(many).with(Bytes::from_static(b"e"), None);
+        assert!(many.capacity() <= MAX_PREALLOCATION);
+        let all = Chunks::Joined(many).with(Bytes::from_static(b"e"), None);
         assert_eq!(all.into_bytes(), "abcde");
-        assert_eq!(Gathered::Nothing.into_bytes(), "");
+        assert_eq!(Chunks::None.into_bytes(), "");
     }
 }

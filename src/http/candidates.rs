@@ -1,10 +1,14 @@
-//! Chooses which client has to make room for another: whose connection is closed, or whose body is thrown away.
+//! Chooses which client without credentials is evicted when a limit is reached: whose connection is closed, or whose
+//! request is refused and its body discarded.
 //!
-//! Guarantees: a candidate of the newer half is chosen only if there is no other. Of the older half, the oldest one of
-//! the address with the most weight is chosen, or the oldest of all among addresses with as much weight. So a client
-//! that is done quickly is left alone however many addresses the others have, and one address that sends any number of
-//! requests displaces its own.
-//! Not responsible for: when there is no room, and what happens to the chosen one (`connections`, `limits`).
+//! Candidates are divided by age into a newer and an older part. The newer part weighs no more than the older one,
+//! unless it is a single candidate.
+//!
+//! Guarantees: a candidate of the newer part is chosen only if the older part is empty. Of the older part, the oldest
+//! candidate of the address with the most weight is chosen; if several addresses have the same weight, the oldest
+//! candidate of all of these. So a client that finishes quickly is not evicted, however many addresses the others have;
+//! and an address that sends very many requests evicts only its own.
+//! Not responsible for: when a limit is reached, and how the chosen candidate is evicted (`connections`, `limits`).
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,13 +17,14 @@ use std::net::{IpAddr, Ipv6Addr};
 /// The candidates for one limit. Ids increase with time, so that the oldest candidate has the lowest id.
 #[derive(Default)]
 pub(super) struct Candidates {
-    /// The newer half, by weight.
+    /// The newer part, by id.
     newer: BTreeMap<u64, Candidate>,
     newer_weight: usize,
-    /// The older half, by address.
+    /// The older part, by address.
     older: HashMap<IpAddr, Group>,
     older_weight: usize,
-    /// The addresses of the older half by the weight of each, and by the oldest candidate of each.
+    /// The addresses of the older part, sorted by their weight and, within the same weight, by the age of their oldest
+    /// candidate. The last one is evicted from first.
     by_weight: BTreeSet<(usize, Reverse<u64>, IpAddr)>,
 }
 
@@ -39,7 +44,7 @@ struct Group {
 }
 
 impl Candidates {
-    /// Adds a candidate, or adds to the weight of one that is there.
+    /// Adds a candidate, or adds to the weight of a candidate with the same id.
     pub(super) fn add(&mut self, id: u64, address: IpAddr, weight: usize) {
         let group = self.older.get(&address);
         if group.is_some_and(|group| group.members.contains_key(&id)) {
@@ -52,7 +57,7 @@ impl Candidates {
         self.balance();
     }
 
-    /// Removes a candidate if it is there, and returns its weight.
+    /// Removes a candidate, and returns its weight. Returns 0 if there is no such candidate.
     pub(super) fn remove(&mut self, id: u64, address: IpAddr) -> usize {
         let weight = match self.newer.remove(&id) {
             Some(candidate) => {
@@ -65,8 +70,9 @@ impl Candidates {
         weight
     }
 
-    /// The candidates that are to make room first, the first one first.
-    pub(super) fn first(&self) -> impl Iterator<Item = (u64, IpAddr)> {
+    /// The next candidates to evict, in their order. These are only the ones of the heaviest address of the older part;
+    /// the iterator is empty only if there are no candidates at all.
+    pub(super) fn eviction_order(&self) -> impl Iterator<Item = (u64, IpAddr)> {
         let members = match self.by_weight.last() {
             Some((_, _, address)) => &self.older[address].members,
             None => &self.newer,
@@ -80,7 +86,8 @@ impl Candidates {
         self.newer_weight + self.older_weight
     }
 
-    /// Moves the oldest of the newer half to the older half until they are halves.
+    /// Moves the oldest candidates of the newer part to the older part, until the newer part weighs no more than the
+    /// older one or is a single candidate.
     fn balance(&mut self) {
         while self.newer_weight > self.older_weight
             && self.newer.len() > 1
@@ -113,7 +120,7 @@ impl Candidates {
         weight
     }
 
-    /// Changes the older candidates of an address, and its place among the addresses.
+    /// Changes the older candidates of an address, and keeps `by_weight` consistent with them.
     fn change_group<T>(&mut self, address: IpAddr, change: impl FnOnce(&mut Group) -> T) -> T {
         let place = |group: &Group| {
             let oldest = group.members.first_key_value()?.0;
@@ -132,7 +139,8 @@ impl Candidates {
     }
 }
 
-/// The address that a client is known by. One network of IPv6 is one client: whoever has one address there has 2^64.
+/// Returns the address that identifies a client. All addresses of an IPv6 /64 network are one client, since a client
+/// usually has such a network for itself.
 pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -153,7 +161,7 @@ mod tests {
         IpAddr::from([192, 0, 2, number])
     }
 
-    /// Candidates with these addresses and weights, the oldest first.
+    /// Candidates with these addresses and weights, sorted from old to new.
     fn candidates(all: &[(u8, usize)]) -> Candidates {
         let mut candidates = Candidates::default();
         for (id, (number, weight)) in (0..).zip(all) {
@@ -162,10 +170,10 @@ mod tests {
         candidates
     }
 
-    /// The ids of all candidates in the order in which they make room.
+    /// The ids of all candidates, in the order in which they are evicted.
     fn order(mut candidates: Candidates) -> Vec<u64> {
         std::iter::from_fn(|| {
-            let (id, address) = candidates.first().next()?;
+            let (id, address) = candidates.eviction_order().next()?;
             candidates.remove(id, address);
             Some(id)
         })
@@ -175,10 +183,10 @@ mod tests {
     #[test]
     fn of_the_older_half_the_oldest_of_the_heaviest_address_is_the_first() {
         let by_number = candidates(&[(1, 1), (2, 1), (2, 1), (3, 1), (3, 1), (1, 1), (4, 1)]);
-        // The first four are the older half. As they go, the fifth and the sixth take their places.
+        // The first four are the older part. As they are removed, the fifth and the sixth move there.
         assert_eq!(order(by_number), [1, 0, 3, 2, 4, 5, 6]);
         let by_weight = candidates(&[(1, 10), (2, 25), (1, 10), (3, 15), (3, 15)]);
-        assert_eq!(by_weight.first().next(), Some((1, address(2))));
+        assert_eq!(by_weight.eviction_order().next(), Some((1, address(2))));
     }
 
     #[test]
@@ -186,7 +194,7 @@ mod tests {
         let many = candidates(&[(1, 1), (2, 1), (3, 1), (9, 1), (9, 1), (9, 1)]);
         assert_eq!(order(many), [0, 1, 2, 3, 4, 5]);
         let large = candidates(&[(1, 60), (2, 60), (3, 60), (9, 150)]);
-        assert_eq!(large.first().next(), Some((0, address(1))));
+        assert_eq!(large.eviction_order().next(), Some((0, address(1))));
     }
 
     #[test]
@@ -200,7 +208,8 @@ mod tests {
     fn one_address_displaces_its_own_however_many_it_sends() {
         let mut candidates = candidates(&[(1, 1), (2, 1), (2, 1), (2, 1), (2, 1), (2, 1)]);
         for id in 6..10_000 {
-            let (first, address_of_first) = candidates.first().next().expect("there are six");
+            let (first, address_of_first) =
+                candidates.eviction_order().next().expect("there are six");
             assert_eq!(address_of_first, address(2));
             candidates.remove(first, address_of_first);
             candidates.add(id, address(2), 1);

@@ -1,8 +1,9 @@
 //! The names that `mtls.names` lists, and those that a client's certificate presents.
 //!
-//! Guarantees: names are compared by type, so that an entry matches only an alternative name of its own type (RFC 9525).
-//! The subject's common name counts only in a certificate that has no alternative names at all, and only as a DNS name.
-//! What can't be read as a name of its type matches nothing: a wildcard, a NUL, an extension that doesn't parse.
+//! Guarantees: names are compared by type, so that an entry matches only an alternative name of its own type (RFC
+//! 9525). The subject's common name counts only in a certificate that has no alternative names at all, and only as a
+//! DNS name. A name that is not valid for its type matches nothing, for example one with a wildcard or a NUL. Neither
+//! does an extension that cannot be parsed.
 
 use std::net::IpAddr;
 
@@ -22,7 +23,7 @@ pub enum CertificateName {
     Email {
         /// What stands before the `@`, compared byte for byte.
         local: String,
-        /// What stands behind it: a DNS name.
+        /// What stands after the `@`: a DNS name.
         domain: String,
     },
     /// An address.
@@ -30,8 +31,8 @@ pub enum CertificateName {
 }
 
 impl CertificateName {
-    /// Reads an entry of the configuration, whose form tells its type: an IP address, a URI if it has a colon, an e-mail
-    /// address if it has an `@`, else a DNS name. Returns `None` if it is no legal name of that type.
+    /// Reads an entry of the configuration, whose form tells its type: an IP address, a URI if it has a colon, an
+    /// e-mail address if it has an `@`, else a DNS name. Returns `None` if it is not a valid name of that type.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         if let Ok(address) = text.parse() {
             Some(Self::Ip(address))
@@ -74,7 +75,7 @@ pub(super) fn presented(certificate: &CertificateDer<'_>) -> Vec<CertificateName
             names.filter_map(CertificateName::alternative).collect()
         }
         Ok(None) => Vec::from_iter(common_name(&parsed).map(CertificateName::Dns)),
-        // There are alternative names, and they can't be read: the common name says nothing then.
+        // There are alternative names, but they cannot be parsed. The common name does not count then.
         Err(_) => Vec::new(),
     }
 }
@@ -86,7 +87,8 @@ fn common_name(certificate: &X509Certificate<'_>) -> Option<String> {
     all.next().is_none().then(|| dns(name))?
 }
 
-/// A DNS name in the form in which two of them are compared. An internationalized one has to be in its ASCII form (`xn--`).
+/// Normalizes a DNS name for comparison. Returns `None` if it is not valid. An internationalized one has to be in its
+/// ASCII form (`xn--`).
 fn dns(text: &str) -> Option<String> {
     let name = text.strip_suffix('.').unwrap_or(text);
     let is_label = |label: &str| {
@@ -97,7 +99,7 @@ fn dns(text: &str) -> Option<String> {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
-    // A mistyped IPv4 address would else be a name that never matches.
+    // Without this check, a mistyped IPv4 address would be accepted as a name that never matches.
     let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
     let holds = name.len() <= 253
         && name.split('.').all(is_label)
@@ -105,14 +107,14 @@ fn dns(text: &str) -> Option<String> {
     holds.then(|| name.to_ascii_lowercase())
 }
 
-/// Whether a text is an absolute URI (RFC 3986) rather than an address, or a host and its port.
+/// Whether a text is an absolute URI (RFC 3986), and not an IP address or a host with a port.
 fn is_uri(text: &str) -> bool {
     const MAX: usize = 2048;
     let Some((scheme, rest)) = text.split_once(':') else {
         return false;
     };
     let authority = rest.strip_prefix("//");
-    // A mistyped IPv6 address would else be a name that never matches.
+    // Without this check, a mistyped IPv6 address would be accepted as a name that never matches.
     let is_address_byte = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
     text.len() <= MAX
         && text
@@ -140,7 +142,7 @@ fn email(text: &str) -> Option<CertificateName> {
     })
 }
 
-/// An address as a certificate has it: 4 or 16 bytes.
+/// Decodes an address in a certificate, which is 4 or 16 bytes.
 fn ip(bytes: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
     v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))

@@ -1,17 +1,18 @@
-//! One connection: how far its current request is, and when the connection has to end.
+//! The state of one connection: how far its current request is, and when the connection has to end.
 //!
 //! Guarantees, for every request of a connection and not just for the first: a head is complete within
 //! `http.header_timeout` of its first byte, or the connection is closed; an idle connection is closed after
-//! `http.keep_alive`; an incomplete head takes no more than `http.head_size` and one read of [`MAX_READ`] bytes; the
-//! server has one request at a time, and the next one only when the answer was written, or never if that answer closes
-//! the connection (RFC 9112, section 9.6).
-//! actix-http 3.20 has none of these: it arms its head timer once, stops its keep-alive timer on the next byte, and
-//! decodes all requests of a read at once, each of which takes about 6 KiB.
-//! Not responsible for: reading and writing (`stream`), and how many connections there may be (`connections`).
+//! `http.keep_alive`; an incomplete head takes no more memory than `http.head_size` and one read of [`MAX_READ`] bytes;
+//! the server gets one request at a time: it gets the next one after it has written the answer, or never if that answer
+//! closes the connection (RFC 9112, section 9.6). "The server" is the HTTP/1 dispatcher of actix-http.
+//! actix-http 3.20 guarantees none of these: it starts its head timer once a connection, stops its keep-alive timer on
+//! the next byte, and decodes all requests of a read at once, each of which takes about 6 KiB.
+//! Not responsible for: reading and writing (`stream`), and how many connections may be open (`connections`).
 //!
-//! A connection belongs to one worker thread. [`Progress`] is the state machine, without clock or I/O; the stream
-//! asks it how many bytes the server may have, and the handlers report when a request begins and ends. Where a request
-//! ends is read here just to hold back what follows: the server reads it again, and what it refuses is refused.
+//! A connection belongs to one worker thread. [`Progress`] is the state machine; it has no clock and does no I/O. The
+//! stream asks it how many bytes the server may have, and the handlers report when a request begins and ends. This
+//! module finds the end of a request only to hold back the bytes that follow it. The server parses the request itself
+//! and decides whether it is valid.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -21,18 +22,18 @@ use actix_web::http::ConnectionType;
 use actix_web::{HttpRequest, HttpResponse};
 use tokio::time::Instant;
 
-use super::connections::Registration;
+use super::connections::{Incomplete, Registration};
 use super::tls::ClientCertificate;
 
-/// Bytes that the server is given before it has to look at what it has: as many as actix-http allocates for reading
+/// The most bytes that the server gets before it has to parse them. actix-http allocates this many for its read buffer
 /// when a connection begins.
 pub(super) const MAX_READ: usize = 8 * 1024;
 
-/// The longest time a connection may stay open after the bridge has decided to close it. It lets the last answer
-/// arrive at a client that is still sending.
+/// The longest time that a connection may stay open after the bridge has decided to close it. If a socket is closed
+/// while a client is still sending, the client may lose the last answer.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 
-/// A connection, as its requests and its stream share it.
+/// The state of a connection, shared by its stream and the handlers of its requests.
 #[derive(Clone)]
 pub(super) struct Connection(Rc<Shared>);
 
@@ -40,8 +41,8 @@ struct Shared {
     registration: Rc<Registration>,
     certificate: Option<ClientCertificate>,
     progress: RefCell<Progress>,
-    /// The current request has shown good credentials.
-    is_authenticated: Cell<bool>,
+    /// Whether the current request has shown good credentials.
+    has_credentials: Cell<bool>,
 }
 
 impl Connection {
@@ -54,7 +55,7 @@ impl Connection {
             registration,
             certificate,
             progress: RefCell::new(Progress::new(limits, Instant::now())),
-            is_authenticated: Cell::new(false),
+            has_credentials: Cell::new(false),
         }))
     }
 
@@ -67,38 +68,39 @@ impl Connection {
         &self.0.registration
     }
 
-    /// Changes the progress. The borrow ends before the caller goes on.
+    /// Calls `change` with the progress, which is borrowed only during that call.
     pub(super) fn progress<T>(&self, change: impl FnOnce(&mut Progress) -> T) -> T {
         change(&mut self.0.progress.borrow_mut())
     }
 
-    /// A handler begins to work on a request, whose head is complete.
+    /// A handler calls this before it does anything with a request. The head of the request is complete.
     pub(super) fn begin_request(&self, request: &HttpRequest, has_body: bool) {
-        self.0.is_authenticated.set(false);
-        // The server keeps no connection whose client asks for another protocol.
+        self.0.has_credentials.set(false);
+        // actix-http does not reuse a connection whose client asks for another protocol.
         let is_last = request.head().connection_type() != ConnectionType::KeepAlive;
         self.progress(|progress| progress.begin_request(has_body, is_last));
         self.0.registration.set_busy(true);
-        self.0.registration.release_head();
+        self.0.registration.reserve(Incomplete::Head, 0);
     }
 
-    /// The request on this connection has shown good credentials: the connection is not closed in favour of others.
+    /// A handler calls this when the request has shown good credentials. The connection is not evicted for others then.
     pub(super) fn authenticated(&self) {
-        self.0.is_authenticated.set(true);
+        self.0.has_credentials.set(true);
         self.0.registration.authenticated();
     }
 
-    /// The handler has read the whole body.
+    /// A handler calls this when it has read the whole body.
     pub(super) fn body_read(&self) {
         self.progress(Progress::body_read);
     }
 
-    /// The handler has produced this answer. The connection is kept for another request, but not if the body was not read
-    /// to its end, not after a large head, and not if the client wants it closed or another protocol on it.
+    /// A handler calls this with its answer, and sends that answer then. Adds `connection: close` if the connection
+    /// cannot be used for another request: the body was not read to its end, the head was large, or the client asks to
+    /// close the connection or for another protocol.
     pub(super) fn end_request(&self, response: &mut HttpResponse) {
         let registration = &self.0.registration;
         registration.set_busy(false);
-        if !self.0.is_authenticated.get() {
+        if !self.0.has_credentials.get() {
             registration.unauthenticated();
         }
         let is_last = response.head().connection_type() == ConnectionType::Close;
@@ -111,23 +113,23 @@ impl Connection {
     }
 }
 
-/// The connection of a request.
+/// Returns the connection of a request.
 pub(super) fn of(request: &HttpRequest) -> &Connection {
     request
         .conn_data()
         .expect("the acceptor puts one with the data of each connection")
 }
 
-/// What bounds a connection, from the section `http`.
+/// The limits of a connection, from the section `http`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) header_timeout: Duration,
     pub(super) keep_alive: Duration,
-    /// Bytes of a head.
+    /// The most bytes of a head.
     pub(super) head_size: usize,
 }
 
-/// Which part of a request a connection is at.
+/// The state machine of a connection: which part of a request it is at.
 pub(super) struct Progress {
     limits: Limits,
     stage: Stage,
@@ -135,87 +137,87 @@ pub(super) struct Progress {
 
 #[derive(Debug)]
 enum Stage {
-    /// The server holds no byte of a next request.
-    Idle { until: Instant },
-    /// The server has a part of a head, or all of it.
+    /// The server has no byte of the next request.
+    Idle { deadline: Instant },
+    /// The server has a part of a head, or the whole head.
     Head {
-        until: Instant,
-        head: Head,
-        /// What follows the head, once that is complete.
-        body: Option<Body>,
+        deadline: Instant,
+        head: HeadScanner,
+        /// The framing of the body. `None` until the head is complete.
+        body: Option<BodyFraming>,
     },
-    /// A handler works on a request. Its own time-outs bound how long.
+    /// A handler works on a request. The handler has its own time-outs.
     Request {
-        body: Body,
+        body: BodyFraming,
         is_body_read: bool,
         /// The connection is closed after the answer.
         is_last: bool,
     },
-    /// The answer is not written yet.
-    Answer { until: Instant, is_last: bool },
-    /// The connection ends; what still comes is thrown away.
-    Closing { until: Instant },
+    /// The handler has returned, and the server has not written the whole answer yet.
+    Answer { deadline: Instant, is_last: bool },
+    /// The connection is closing. Bytes that still arrive are discarded.
+    Closing { deadline: Instant },
 }
 
-/// Finds the end of a head, and what follows it.
+/// Finds the end of a head, and how its body is framed.
 #[derive(Debug, Default)]
-struct Head {
-    /// The bytes of the head so far.
+struct HeadScanner {
+    /// Bytes of the head so far.
     size: usize,
-    /// The beginning of the line that is not complete.
+    /// The beginning of the current line, if the line is not complete.
     line: Vec<u8>,
-    /// A line with content came. Empty lines before a request line are ignored (RFC 9112, section 2.2).
+    /// Whether a line with content has been read. Empty lines before a request line are ignored (RFC 9112, section
+    /// 2.2).
     has_begun: bool,
     content_length: u64,
     is_chunked: bool,
 }
 
-/// What the server may still have of a body.
+/// How the end of a body is found, and how much of the body the server may still have.
 #[derive(Debug)]
-enum Body {
-    /// So many bytes.
+enum BodyFraming {
+    /// This many bytes.
     Length(u64),
-    /// A chunked body ends with an empty line, which can also be in the middle of one. So after each of them the server
-    /// looks at what it has before it gets more. `line_has_content`: the current line is not empty.
+    /// A chunked body ends with an empty line, but its content can have empty lines too. So the server has to parse
+    /// what it has after each empty line, before it gets more. `line_has_content`: the current line is not empty.
     Chunked { line_has_content: bool },
 }
 
-/// The longest part of a line that is remembered until the rest of it comes, in bytes: enough for the fields that tell
-/// where a body ends.
+/// The most bytes that are buffered of an incomplete line. This is enough for the fields that say where a body ends.
 const MAX_LINE: usize = 256;
 
-/// What the server is given of what came.
+/// How many of the received bytes the server gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Delivery {
-    /// So many bytes.
+pub(super) struct Forwarded {
+    /// This many bytes.
     pub(super) bytes: usize,
-    /// The server has to look at them before it may get more.
-    pub(super) is_end_possible: bool,
+    /// The body may end with them: the server has to parse them before it gets more.
+    pub(super) must_pause: bool,
 }
 
 /// What the server has written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Written {
-    /// No answer to a request, or nothing.
+    /// Nothing, or something else than the answer to a request.
     NoAnswer,
-    /// An answer: another request may come.
+    /// An answer. Another request may follow.
     Answer,
     /// The answer that closes the connection.
     LastAnswer,
 }
 
-/// Why a connection is closed while no request is worked on.
+/// Why a connection is closed while no handler works on a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expired {
-    /// No request came in time: there is nothing to answer.
+    /// No request arrived in time. There is nothing to answer.
     Idle,
-    /// A head was not complete in time: 408.
+    /// A head was not complete in time. The answer is a 408.
     Head,
-    /// The client did not read its answer, or did not let go of a connection that was ending, in time.
+    /// The client did not read its answer in time, or did not close a closing connection in time.
     Closing,
 }
 
-/// A head is larger than `http.head_size`: 431.
+/// A head is larger than `http.head_size`. The answer is a 431.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HeadTooLarge;
 
@@ -223,25 +225,25 @@ impl Progress {
     fn new(limits: Limits, now: Instant) -> Self {
         Self {
             limits,
-            // The first head has to be there within the time-out, counted from the connection's beginning.
+            // The first head has to begin within the time-out, counted from when the connection was accepted.
             stage: Stage::Idle {
-                until: now + limits.header_timeout,
+                deadline: now + limits.header_timeout,
             },
         }
     }
 
-    /// When the connection has to be closed if nothing happens until then. `None` while a handler works.
+    /// When the connection has to be closed if nothing happens until then. `None` while a handler works on a request.
     pub(super) const fn deadline(&self) -> Option<Instant> {
         match self.stage {
-            Stage::Idle { until }
-            | Stage::Head { until, .. }
-            | Stage::Answer { until, .. }
-            | Stage::Closing { until } => Some(until),
+            Stage::Idle { deadline }
+            | Stage::Head { deadline, .. }
+            | Stage::Answer { deadline, .. }
+            | Stage::Closing { deadline } => Some(deadline),
             Stage::Request { .. } => None,
         }
     }
 
-    /// The deadline has passed. What the connection was at; it is closing now.
+    /// Call this when the deadline has passed. Returns what was too late, and closes the connection.
     pub(super) fn expire(&mut self, now: Instant) -> Expired {
         let expired = match self.stage {
             Stage::Head { .. } => Expired::Head,
@@ -252,14 +254,15 @@ impl Progress {
         expired
     }
 
-    /// The connection ends within [`LINGER`].
+    /// From now on the connection is closing. It ends within [`LINGER`].
     pub(super) fn close(&mut self, now: Instant) {
         self.stage = Stage::Closing {
-            until: now + LINGER,
+            deadline: now + LINGER,
         };
     }
 
-    /// Whether the server may have nothing now: it has a whole request, or the connection ends.
+    /// Whether the server may not have any byte now, because it has a whole request or because the connection is
+    /// closing.
     pub(super) const fn is_held_back(&self) -> bool {
         match &self.stage {
             Stage::Idle { .. } | Stage::Head { body: None, .. } => false,
@@ -273,7 +276,7 @@ impl Progress {
         }
     }
 
-    /// Bytes of an incomplete head that the server holds.
+    /// Bytes of a head that the server has buffered. 0 once a handler works on the request.
     pub(super) const fn head_size(&self) -> usize {
         match &self.stage {
             Stage::Head { head, .. } => head.size,
@@ -281,15 +284,19 @@ impl Progress {
         }
     }
 
-    /// How many of these bytes the server is given now.
+    /// Decides how many of these bytes the server gets now.
     ///
     /// # Errors
-    /// When they make a head too large. The server is not to get them then.
-    pub(super) fn deliver(&mut self, bytes: &[u8], now: Instant) -> Result<Delivery, HeadTooLarge> {
+    /// When the head is too large with them. The caller must not give them to the server then.
+    pub(super) fn forward(
+        &mut self,
+        bytes: &[u8],
+        now: Instant,
+    ) -> Result<Forwarded, HeadTooLarge> {
         if let Stage::Idle { .. } = self.stage {
             self.stage = Stage::Head {
-                until: now + self.limits.header_timeout,
-                head: Head::default(),
+                deadline: now + self.limits.header_timeout,
+                head: HeadScanner::default(),
                 body: None,
             };
         }
@@ -315,11 +322,10 @@ impl Progress {
             } => (0, Some(body)),
             _ => (0, None),
         };
-        let (of_body, is_end_possible) =
-            body.map_or((0, false), |body| body.take(&bytes[of_head..]));
-        Ok(Delivery {
+        let (of_body, must_pause) = body.map_or((0, false), |body| body.take(&bytes[of_head..]));
+        Ok(Forwarded {
             bytes: of_head + of_body,
-            is_end_possible,
+            must_pause,
         })
     }
 
@@ -327,7 +333,7 @@ impl Progress {
         let before = std::mem::replace(
             &mut self.stage,
             Stage::Request {
-                body: Body::Length(0),
+                body: BodyFraming::Length(0),
                 is_body_read: !has_body,
                 is_last: is_last || self.limits.keep_alive.is_zero(),
             },
@@ -340,7 +346,7 @@ impl Progress {
             && let Stage::Request { body, is_last, .. } = &mut self.stage
         {
             *body = of_request;
-            // The server keeps the memory that a large head took, for as long as the connection is open.
+            // actix-http keeps the memory of a large head until the connection is closed.
             *is_last |= head.size > MAX_READ;
         }
     }
@@ -362,13 +368,13 @@ impl Progress {
         };
         let is_last = is_last || is_last_answer || !is_body_read;
         self.stage = Stage::Answer {
-            until: now + self.limits.header_timeout.max(LINGER),
+            deadline: now + self.limits.header_timeout.max(LINGER),
             is_last,
         };
         !is_last
     }
 
-    /// The server has written all it had to write.
+    /// Call this when the server has written everything that it had to write.
     pub(super) fn all_written(&mut self, now: Instant) -> Written {
         match self.stage {
             Stage::Answer { is_last: true, .. } => {
@@ -377,7 +383,7 @@ impl Progress {
             }
             Stage::Answer { is_last: false, .. } => {
                 self.stage = Stage::Idle {
-                    until: now + self.limits.keep_alive,
+                    deadline: now + self.limits.keep_alive,
                 };
                 Written::Answer
             }
@@ -386,16 +392,15 @@ impl Progress {
     }
 }
 
-impl Head {
-    /// Looks for the end of the head in `bytes`, the next ones of it. Returns how many of them belong to it, if it ends
-    /// with them.
+impl HeadScanner {
+    /// Reads `bytes`, the next ones of the head. If the head ends in them, returns how many of them belong to it.
     fn find_end(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut rest = bytes;
         while let Some(line_end) = memchr::memchr(b'\n', rest) {
             let is_empty = if self.line.is_empty() {
                 self.read_line(&rest[..line_end])
             } else {
-                self.remember(&rest[..line_end]);
+                self.buffer_line(&rest[..line_end]);
                 let line = std::mem::take(&mut self.line);
                 self.read_line(&line)
             };
@@ -407,17 +412,17 @@ impl Head {
             }
             self.has_begun |= !is_empty;
         }
-        self.remember(rest);
+        self.buffer_line(rest);
         self.size += bytes.len();
         None
     }
 
-    fn remember(&mut self, part: &[u8]) {
+    fn buffer_line(&mut self, part: &[u8]) {
         let room = MAX_LINE.saturating_sub(self.line.len());
         self.line.extend_from_slice(&part[..part.len().min(room)]);
     }
 
-    /// Reads what a line says of the body. Returns whether the line is empty.
+    /// Reads the body's framing from a line, if the line has it. Returns whether the line is empty.
     fn read_line(&mut self, line: &[u8]) -> bool {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let mut parts = line.splitn(2, |byte| *byte == b':');
@@ -432,22 +437,23 @@ impl Head {
         line.is_empty()
     }
 
-    const fn body(&self) -> Body {
+    const fn body(&self) -> BodyFraming {
         match self.is_chunked {
-            true => Body::Chunked {
+            true => BodyFraming::Chunked {
                 line_has_content: false,
             },
-            false => Body::Length(self.content_length),
+            false => BodyFraming::Length(self.content_length),
         }
     }
 }
 
-impl Body {
+impl BodyFraming {
     const fn is_complete(&self) -> bool {
         matches!(self, Self::Length(0))
     }
 
-    /// How many of these bytes the server may have, and whether the body can end with them, as far as is known here.
+    /// Takes bytes of the body from the front of `bytes`. Returns how many the server may have, and whether the server
+    /// must parse them before it gets more.
     fn take(&mut self, bytes: &[u8]) -> (usize, bool) {
         match self {
             Self::Length(left) => {
@@ -498,13 +504,13 @@ mod tests {
         (Progress::new(LIMITS, now), now)
     }
 
-    /// How many of these bytes the server gets.
+    /// Returns how many of these bytes the server gets.
     fn delivered(progress: &mut Progress, bytes: &[u8], now: Instant) -> usize {
-        let delivery = progress.deliver(bytes, now).expect("the head is small");
+        let delivery = progress.forward(bytes, now).expect("the head is small");
         delivery.bytes
     }
 
-    /// Plays one whole request, and returns whether the connection is kept.
+    /// Plays one whole request, and returns whether the connection can be used for another one.
     fn request(progress: &mut Progress, bytes: &[u8], now: Instant) -> bool {
         assert_eq!(delivered(progress, bytes, now), bytes.len());
         progress.begin_request(bytes.starts_with(b"POST"), false);
@@ -593,19 +599,19 @@ mod tests {
         let (mut progress, now) = begun();
         let body = b"4\r\n\r\n\r\n\r\n0\r\n\r\n";
         let bytes = [CHUNKED, body, GET].concat();
-        let first = Delivery {
+        let first = Forwarded {
             bytes: CHUNKED.len() + 5,
-            is_end_possible: true,
+            must_pause: true,
         };
-        assert_eq!(progress.deliver(&bytes, now), Ok(first));
+        assert_eq!(progress.forward(&bytes, now), Ok(first));
         progress.begin_request(true, false);
         let mut rest = &bytes[first.bytes..];
         for bytes in [2, 2, 5] {
-            let next = Delivery {
+            let next = Forwarded {
                 bytes,
-                is_end_possible: true,
+                must_pause: true,
             };
-            assert_eq!(progress.deliver(rest, now), Ok(next));
+            assert_eq!(progress.forward(rest, now), Ok(next));
             rest = &rest[bytes..];
         }
         assert_eq!(rest, GET);
@@ -622,7 +628,7 @@ mod tests {
                 delivered(&mut progress, b"GET / HTTP/1.1\r\nx: ", now);
                 let chunk = vec![b'x'; step];
                 let mut taken = progress.head_size();
-                while progress.deliver(&chunk, now).is_ok() {
+                while progress.forward(&chunk, now).is_ok() {
                     taken += step;
                 }
                 assert!(taken <= LIMITS.head_size && taken + step > LIMITS.head_size);

@@ -1,9 +1,10 @@
-//! The open connections of one listener, and which of them make room for others.
+//! The open connections of one listener, and which of them are evicted when a limit is reached.
 //!
-//! Guarantees: at most `limit` connections are open, besides a few that are being closed; nobody without credentials
-//! keeps others out: when a connection comes and there is no room, one that has shown no good credentials is closed
-//! ([`Candidates`] chooses it). Only if all have shown credentials, the new one is closed.
-//! Incomplete heads that are larger than one read take at most `head_bytes` of memory together.
+//! Guarantees: at most `limit` connections are open, and at most [`MAX_CLOSING`] more are still closing; clients
+//! without credentials cannot keep others out: when a new connection comes and the limit is reached, one that has shown
+//! no good credentials is evicted ([`Candidates`] chooses it). The new connection is closed instead if all others have
+//! shown credentials, or if too many are still closing. Incomplete heads and TLS records that are larger than one read
+//! take at most `head_bytes` of memory together.
 //! Not responsible for: the time-outs of one connection (`connection`).
 
 use std::cell::Cell;
@@ -19,24 +20,25 @@ use actix_web::http::StatusCode;
 use futures_util::task::AtomicWaker;
 
 use super::candidates::{Candidates, network};
+use super::connection::MAX_READ;
 use crate::metrics::{Endpoint, Metrics};
 
-/// Connections that may still be open though they were told to close, at least and at most; in between, half of the limit.
-/// A new one is closed beyond that.
+/// The limit on evicted connections that are not closed yet: half of the limit on open ones, but at least the first and
+/// at most the second number. When it is reached, new connections are closed.
 const MAX_CLOSING: (usize, usize) = (16, 256);
 
-/// How many of the candidates are looked at for one that no handler works for.
-const MAX_LOOKED_AT: usize = 64;
+/// How many candidates are searched for one without a handler at work.
+const MAX_EXAMINED: usize = 64;
 
-/// The shortest time between two log lines about a listener that is full.
+/// The shortest time between two log lines about the limit.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The connections of one listener, shared by its workers.
+/// The connections of one listener, shared by its worker threads.
 pub(super) struct Connections {
     limit: usize,
     head_bytes: usize,
     pub(super) metrics: Arc<Metrics>,
-    /// Whether the connections themselves are counted: those of the webhook listener are.
+    /// Whether the metrics count the connections. They count those of the webhook listener only.
     is_counted: bool,
     table: Mutex<Table>,
 }
@@ -44,60 +46,70 @@ pub(super) struct Connections {
 #[derive(Default)]
 struct Table {
     next_id: u64,
-    /// All that are open and were not told to close for another.
+    /// The open connections, without the evicted ones.
     open: BTreeMap<u64, Arc<Handle>>,
-    /// How many were told to close for another, and are still there.
+    /// How many connections were evicted for another and are not closed yet.
     closing: usize,
-    /// Those without good credentials.
+    /// The connections in `open` that have shown no good credentials.
     unauthenticated: Candidates,
-    /// The bytes of incomplete heads beyond one read, by connection, and their sum.
-    large_heads: BTreeMap<u64, usize>,
-    large_head_bytes: usize,
-    /// The listener is stopping: connections end as soon as no handler works for them.
+    /// The bytes of incomplete heads and TLS records that are larger than one read, by connection, and their sum.
+    large: BTreeMap<u64, usize>,
+    large_bytes: usize,
+    /// The listener is stopping: each connection ends as soon as no handler works on a request of it.
     is_draining: bool,
     logged_at: Option<Instant>,
 }
 
-/// What others may tell a connection, from any thread.
+/// The part of a connection that other threads use.
 #[derive(Default)]
 struct Handle {
-    told: AtomicU8,
+    signal: AtomicU8,
     is_busy: AtomicBool,
     waker: AtomicWaker,
 }
 
-/// What a connection was told.
+/// Whether a connection has to end. A later variant overrides an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
-    Nothing,
-    /// To end as soon as no handler works for it: the listener is stopping.
+pub(super) enum CloseSignal {
+    None,
+    /// The listener is stopping: end as soon as no handler works on a request.
     Drain,
-    /// To end at once: another connection needs the room.
-    Evicted,
+    /// Another connection needs the place or the memory: end at once.
+    Evict,
 }
 
-/// A connection's place among the others, which it gives back when it is dropped.
+/// The registration of one connection. Dropping it removes the connection.
 pub(super) struct Registration {
     connections: Arc<Connections>,
     id: u64,
     peer: IpAddr,
     handle: Arc<Handle>,
     is_authenticated: Cell<bool>,
-    has_large_head: Cell<bool>,
+    /// Bytes of the incomplete head and of the incomplete TLS record, by [`Incomplete`].
+    incomplete: Cell<[usize; 2]>,
+}
+
+/// What a connection may have received a part of.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Incomplete {
+    /// A request's head.
+    Head,
+    /// A TLS record or handshake message.
+    Tls,
 }
 
 impl Connections {
-    /// The connections of the webhook listener, which are counted.
-    pub(super) fn of_webhooks(limit: usize, head_bytes: usize, metrics: Arc<Metrics>) -> Self {
+    /// The connections of the webhook listener, which the metrics count.
+    pub(super) fn for_webhooks(limit: usize, head_bytes: usize, metrics: Arc<Metrics>) -> Self {
         metrics.max_connections(limit);
         Self {
             is_counted: true,
-            ..Self::of_admin(limit, head_bytes, metrics)
+            ..Self::for_admin(limit, head_bytes, metrics)
         }
     }
 
     /// The connections of the admin listener.
-    pub(super) fn of_admin(limit: usize, head_bytes: usize, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn for_admin(limit: usize, head_bytes: usize, metrics: Arc<Metrics>) -> Self {
         Self {
             limit,
             head_bytes,
@@ -107,7 +119,8 @@ impl Connections {
         }
     }
 
-    /// Registers a connection, if necessary in another's place. `None`: there is no room, and it is to be closed.
+    /// Registers a connection, and evicts another one for it if the limit is reached. Returns `None` if none can be
+    /// evicted: the caller has to close the new connection.
     pub(super) fn register(self: &Arc<Self>, peer: IpAddr) -> Option<Registration> {
         let peer = network(peer);
         let mut table = self.table();
@@ -125,7 +138,7 @@ impl Connections {
         table.next_id += 1;
         let handle = Arc::new(Handle::default());
         if table.is_draining {
-            handle.tell(Told::Drain);
+            handle.send(CloseSignal::Drain);
         }
         table.open.insert(id, handle.clone());
         table.unauthenticated.add(id, peer, 1);
@@ -138,16 +151,16 @@ impl Connections {
             peer,
             handle,
             is_authenticated: Cell::new(false),
-            has_large_head: Cell::new(false),
+            incomplete: Cell::default(),
         })
     }
 
-    /// Ends all connections, each as soon as no handler works for it, and those that come from now on too.
+    /// Ends all connections, also future ones, each as soon as no handler works on a request of it.
     pub(super) fn drain(&self) {
         let mut table = self.table();
         table.is_draining = true;
         for handle in table.open.values() {
-            handle.tell(Told::Drain);
+            handle.send(CloseSignal::Drain);
         }
     }
 
@@ -176,64 +189,64 @@ impl Connections {
 }
 
 impl Table {
-    /// Closes one connection that has shown no good credentials: of the first candidates one that no handler works for,
-    /// or else the first. Returns false if there is none.
+    /// Evicts a connection that has shown no good credentials: the first candidate without a handler at work, or the
+    /// first of all if the first [`MAX_EXAMINED`] all have one. Returns false if there is no candidate.
     fn evict_for_another(&mut self) -> bool {
         let is_idle = |(id, _): &(u64, IpAddr)| !self.open[id].is_busy.load(Relaxed);
-        let candidates = || self.unauthenticated.first();
-        let idle = candidates().take(MAX_LOOKED_AT).find(is_idle);
+        let candidates = || self.unauthenticated.eviction_order();
+        let idle = candidates().take(MAX_EXAMINED).find(is_idle);
         let Some((id, peer)) = idle.or_else(|| candidates().next()) else {
             return false;
         };
         self.unauthenticated.remove(id, peer);
         if let Some(handle) = self.open.remove(&id) {
             self.closing += 1;
-            handle.tell(Told::Evicted);
+            handle.send(CloseSignal::Evict);
         }
         true
     }
 
-    fn release_head(&mut self, id: u64) {
-        if let Some(bytes) = self.large_heads.remove(&id) {
-            self.large_head_bytes -= bytes;
+    fn release(&mut self, id: u64) {
+        if let Some(bytes) = self.large.remove(&id) {
+            self.large_bytes -= bytes;
         }
     }
 }
 
 impl Handle {
-    fn tell(&self, told: Told) {
-        self.told.fetch_max(told as u8, SeqCst);
+    fn send(&self, signal: CloseSignal) {
+        self.signal.fetch_max(signal as u8, SeqCst);
         self.waker.wake();
     }
 }
 
 impl Registration {
-    /// What the connection was told. The task of `cx` is woken when that changes.
-    pub(super) fn told(&self, cx: &mut Context<'_>) -> Told {
+    /// Whether the connection has to end. The task of `cx` is woken when that changes.
+    pub(super) fn close_signal(&self, cx: &mut Context<'_>) -> CloseSignal {
         self.handle.waker.register(cx.waker());
-        match self.handle.told.load(SeqCst) {
-            0 => Told::Nothing,
-            1 => Told::Drain,
-            _ => Told::Evicted,
+        match self.handle.signal.load(SeqCst) {
+            0 => CloseSignal::None,
+            1 => CloseSignal::Drain,
+            _ => CloseSignal::Evict,
         }
     }
 
-    /// Waits until the connection was told to end.
-    pub(super) async fn ended(&self) {
-        poll_fn(|cx| match self.told(cx) {
-            Told::Nothing => Poll::Pending,
-            Told::Drain | Told::Evicted => Poll::Ready(()),
+    /// Waits until the connection has to end.
+    pub(super) async fn close_requested(&self) {
+        poll_fn(|cx| match self.close_signal(cx) {
+            CloseSignal::None => Poll::Pending,
+            CloseSignal::Drain | CloseSignal::Evict => Poll::Ready(()),
         })
         .await;
     }
 
-    /// Whether a handler works for the connection.
+    /// Call this when a handler begins and ends its work on a request of the connection.
     pub(super) fn set_busy(&self, is_busy: bool) {
         self.handle.is_busy.store(is_busy, Relaxed);
     }
 
-    /// The current request has shown good credentials: the connection is not closed in favour of others until one has
-    /// not.
+    /// Call this when the current request has shown good credentials. The connection is not evicted for another one
+    /// until a later request has shown none.
     pub(super) fn authenticated(&self) {
         if !self.is_authenticated.replace(true) {
             let mut table = self.connections.table();
@@ -241,8 +254,8 @@ impl Registration {
         }
     }
 
-    /// The last request on the connection has shown no good credentials: the connection may be closed in favour of others
-    /// again.
+    /// Call this when a request has ended that showed no good credentials. The connection may be evicted for another
+    /// one again.
     pub(super) fn unauthenticated(&self) {
         if self.is_authenticated.replace(false) {
             let mut table = self.connections.table();
@@ -252,42 +265,45 @@ impl Registration {
         }
     }
 
-    /// An incomplete head takes that many bytes beyond one read. If all such heads take more than allowed, connections
-    /// with one are closed, the oldest first.
-    pub(super) fn reserve_head(&self, bytes: usize) {
-        self.has_large_head.set(true);
+    /// Sets how many bytes the connection holds of an incomplete head or TLS record. Only parts that are larger than one
+    /// read count. If those of all connections take more than `head_bytes`, connections with such parts are evicted, the
+    /// oldest first.
+    pub(super) fn reserve(&self, part: Incomplete, bytes: usize) {
+        let mut parts = self.incomplete.get();
+        let counted = if bytes > MAX_READ { bytes } else { 0 };
+        if std::mem::replace(&mut parts[part as usize], counted) == counted {
+            return;
+        }
+        self.incomplete.set(parts);
         let mut table = self.connections.table();
-        let before = table.large_heads.insert(self.id, bytes).unwrap_or(0);
-        table.large_head_bytes = table.large_head_bytes - before + bytes;
-        while table.large_head_bytes > self.connections.head_bytes {
-            let Some((&id, _)) = table.large_heads.first_key_value() else {
-                return;
-            };
-            table.release_head(id);
+        table.release(self.id);
+        let total = parts.iter().sum();
+        if total == 0 {
+            return;
+        }
+        table.large.insert(self.id, total);
+        table.large_bytes += total;
+        while table.large_bytes > self.connections.head_bytes
+            && let Some((&id, _)) = table.large.first_key_value()
+        {
+            table.release(id);
             if let Some(handle) = table.open.get(&id) {
-                handle.tell(Told::Evicted);
+                handle.send(CloseSignal::Evict);
             }
         }
     }
 
-    /// The stream has answered a head with this status by itself. Which endpoint it was meant for is not known.
+    /// Counts a head that the stream has answered with this status by itself. The endpoint is not known.
     pub(super) fn head_refused(&self, status: StatusCode) {
         let metrics = &self.connections.metrics;
         metrics.request_finished(Endpoint::Other, status.as_u16(), Duration::ZERO);
-    }
-
-    /// The head is complete.
-    pub(super) fn release_head(&self) {
-        if self.has_large_head.replace(false) {
-            self.connections.table().release_head(self.id);
-        }
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut table = self.connections.table();
-        table.release_head(self.id);
+        table.release(self.id);
         table.unauthenticated.remove(self.id, self.peer);
         if table.open.remove(&self.id).is_none() {
             table.closing -= 1;
@@ -310,7 +326,7 @@ mod tests {
             success_status: 202,
         };
         let metrics = Metrics::new(&labels).expect("the metrics don't contradict each other");
-        Arc::new(Connections::of_admin(limit, head_bytes, Arc::new(metrics)))
+        Arc::new(Connections::for_admin(limit, head_bytes, Arc::new(metrics)))
     }
 
     fn peer(number: u8) -> IpAddr {
@@ -322,7 +338,7 @@ mod tests {
     }
 
     fn is_evicted(registration: &Registration) -> bool {
-        registration.handle.told.load(SeqCst) == Told::Evicted as u8
+        registration.handle.signal.load(SeqCst) == CloseSignal::Evict as u8
     }
 
     #[test]
@@ -351,11 +367,11 @@ mod tests {
     #[test]
     fn the_newer_half_stays_though_its_address_has_the_most() {
         let connections = connections(8, 0);
-        let strangers = [1, 2, 3, 4].map(|number| register(&connections, number));
+        let unauthenticated = [1, 2, 3, 4].map(|number| register(&connections, number));
         let good = [(); 4].map(|()| register(&connections, 9));
         let _fifth = register(&connections, 9);
         assert_eq!(
-            strangers.each_ref().map(is_evicted),
+            unauthenticated.each_ref().map(is_evicted),
             [true, false, false, false]
         );
         assert!(!good.iter().any(is_evicted));
@@ -405,20 +421,43 @@ mod tests {
     }
 
     #[test]
-    fn large_heads_take_no_more_than_allowed_together() {
-        let connections = connections(10, 100);
+    fn incomplete_heads_that_are_larger_than_one_read_take_no_more_than_allowed_together() {
+        const LARGE: usize = 3 * MAX_READ;
+        let connections = connections(10, 10 * MAX_READ);
         let all: Vec<_> = (0..5).map(|_| register(&connections, 1)).collect();
         for registration in &all {
-            registration.reserve_head(10);
-            registration.reserve_head(30);
+            for size in [MAX_READ, 2 * MAX_READ, LARGE] {
+                registration.reserve(Incomplete::Head, size);
+            }
         }
         let evicted: Vec<bool> = all.iter().map(is_evicted).collect();
         assert_eq!(evicted, [true, true, false, false, false]);
-        all[2].release_head();
-        all[3].reserve_head(70);
+        all[2].reserve(Incomplete::Head, 0);
+        all[3].reserve(Incomplete::Head, 7 * MAX_READ);
         assert!(!is_evicted(&all[3]));
         drop(all);
-        assert_eq!(connections.table().large_head_bytes, 0);
+        assert_eq!(connections.table().large_bytes, 0);
+    }
+
+    #[test]
+    fn an_incomplete_tls_record_counts_in_addition_to_the_incomplete_head_in_the_records_before_it()
+    {
+        const LARGE: usize = 2 * MAX_READ;
+        let connections = connections(10, 4 * MAX_READ);
+        let (one, other) = (register(&connections, 1), register(&connections, 2));
+        let counted = || connections.table().large_bytes;
+        one.reserve(Incomplete::Head, LARGE);
+        one.reserve(Incomplete::Tls, MAX_READ);
+        assert_eq!(counted(), LARGE, "a record of one read is not counted");
+        one.reserve(Incomplete::Tls, LARGE);
+        assert_eq!(counted(), 2 * LARGE);
+        one.reserve(Incomplete::Tls, 0);
+        assert_eq!(counted(), LARGE, "the head is still incomplete");
+        one.reserve(Incomplete::Tls, LARGE);
+        other.reserve(Incomplete::Head, LARGE);
+        assert!(is_evicted(&one) && !is_evicted(&other));
+        drop((one, other));
+        assert_eq!(counted(), 0);
     }
 
     #[test]
@@ -428,7 +467,10 @@ mod tests {
         connections.drain();
         let after = register(&connections, 1);
         for registration in [before, after] {
-            assert_eq!(registration.handle.told.load(SeqCst), Told::Drain as u8);
+            assert_eq!(
+                registration.handle.signal.load(SeqCst),
+                CloseSignal::Drain as u8
+            );
         }
     }
 }

@@ -1,15 +1,15 @@
-//! What of the listeners can be changed while they serve.
+//! Changes the sources and the TLS certificates while the listeners are serving.
 
 use std::sync::Arc;
 
 use super::settings::{Settings, SourceSettings};
 use super::source::Sources;
-use super::tls::{Present, Tls};
+use super::tls::{Tls, TlsFiles};
 use crate::certificates::Unusable;
 use crate::delivery::Generation;
 use crate::metrics::Metrics;
 
-/// A hand on what lets requests in. A clone is the same.
+/// Changes who may post. Clones change the same listeners.
 #[derive(Clone)]
 pub struct Edge {
     pub(super) sources: Arc<Sources>,
@@ -17,11 +17,11 @@ pub struct Edge {
     pub(super) metrics: Arc<Metrics>,
 }
 
-/// Another way to let requests in, ready to be taken into use.
+/// New sources and certificates that are ready to be applied.
 pub struct Change {
     edge: Edge,
     sources: Vec<SourceSettings>,
-    tls: Option<Present>,
+    tls: Option<TlsFiles>,
 }
 
 impl Edge {
@@ -31,21 +31,21 @@ impl Edge {
         generation: Arc<Generation>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, Unusable> {
-        let present = settings.tls.as_ref().map(Present::read).transpose()?;
-        if let Some(present) = &present {
-            metrics.certificate_expires(present.not_after());
+        let files = settings.tls.as_ref().map(TlsFiles::read).transpose()?;
+        if let Some(files) = &files {
+            metrics.certificate_expires(files.not_after());
         }
         Ok(Self {
             sources: Arc::new(Sources::new(sources, generation, metrics.clone())),
-            tls: present.map(Tls::new),
+            tls: files.map(Tls::new),
             metrics,
         })
     }
 
-    /// Reads what other settings need. Nothing is changed yet.
+    /// Reads the files that new settings need, without changing anything yet. TLS cannot be turned on or off this way.
     ///
     /// # Errors
-    /// When the files of TLS can't be used.
+    /// When the TLS files cannot be used.
     pub fn prepare(
         &self,
         settings: &Settings,
@@ -55,18 +55,18 @@ impl Edge {
         Ok(Change {
             edge: self.clone(),
             sources: sources.to_vec(),
-            tls: tls.map(Present::read).transpose()?,
+            tls: tls.map(TlsFiles::read).transpose()?,
         })
     }
 }
 
 impl Change {
-    /// Takes it into use, for the next request and the next connection. The generation has a place
-    /// for each of the sources.
+    /// Applies the change to all requests and TLS handshakes that begin from now on. The generation must know each of
+    /// the sources.
     pub fn apply(self, generation: Arc<Generation>) {
-        if let (Some(tls), Some(present)) = (&self.edge.tls, self.tls) {
-            self.edge.metrics.certificate_expires(present.not_after());
-            tls.replace(present);
+        if let (Some(tls), Some(files)) = (&self.edge.tls, self.tls) {
+            self.edge.metrics.certificate_expires(files.not_after());
+            tls.replace(files);
         }
         self.edge.sources.replace(&self.sources, generation);
     }

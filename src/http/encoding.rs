@@ -1,7 +1,7 @@
-//! Undoes the content-encoding of a body, under the same cap as the body itself.
+//! Decompresses the body of a request by its content-encoding. `http.max_body` limits the decompressed body too.
 //!
-//! The server's own decompression is left out on purpose: it would unpack without a limit, and a
-//! signature has to be checked over the bytes on the wire.
+//! The decompression of actix-web is not used: it has no limit, and a signature has to be checked over the bytes as
+//! received.
 
 use std::io::{self, Read};
 
@@ -9,11 +9,11 @@ use actix_web::http::header::{CONTENT_ENCODING, HeaderMap};
 use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 
-use super::limits::Flight;
+use super::limits::Reservation;
 use super::problem::{Problem, Slug};
 use crate::minchat::Malformed;
 
-/// How a body is packed.
+/// The content-encoding of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
     Identity,
@@ -21,24 +21,24 @@ pub(super) enum Encoding {
     Zstd,
 }
 
-/// What became of a packed body.
+/// The result of decoding a body.
 #[derive(Debug)]
-pub(super) enum Unpacked {
-    /// What had been packed.
+pub(super) enum Decoded {
+    /// The decoded body.
     Whole(Bytes),
-    /// It is not what its encoding says: the bytes as they came.
+    /// The body cannot be decoded. These are the bytes as received.
     Corrupt(Bytes),
 }
 
-impl Unpacked {
-    /// The bytes that there are.
+impl Decoded {
+    /// The decoded body, or the bytes as received if it cannot be decoded.
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
             Self::Whole(body) | Self::Corrupt(body) => body,
         }
     }
 
-    /// The body, if it is one.
+    /// The decoded body. Fails if it cannot be decoded.
     pub(super) fn whole(&self) -> Result<&[u8], Malformed> {
         match self {
             Self::Whole(body) => Ok(body),
@@ -50,20 +50,20 @@ impl Unpacked {
     }
 }
 
-/// Bytes that are unpacked at a time, and so the most by which a bomb goes over the cap.
-const STEP: usize = 16 * 1024;
+/// Bytes that are decompressed at a time. A decompression bomb exceeds its cap by no more than this.
+const CHUNK: usize = 16 * 1024;
 
-/// The most that a packed body may grow by. JSON grows about tenfold; deflate can do 1032-fold.
-const RATIO: usize = 100;
+/// The largest ratio of decompressed to compressed bytes. JSON has about 10; deflate can reach 1032.
+const MAX_RATIO: usize = 100;
 
-/// Bytes that a body may grow to whatever its ratio: so much is no bomb.
-const ALWAYS: usize = 64 * 1024;
+/// Bytes that a body may always decompress to, whatever its ratio is.
+const MIN_CAP: usize = 64 * 1024;
 
 /// The largest window that a zstd content-encoding may ask for, as a power of two (RFC 9659).
 const ZSTD_WINDOW_LOG: u32 = 23;
 
 impl Encoding {
-    /// The one encoding that a head names. Several in a row are not undone here.
+    /// The encoding that a head names. More than one is not supported.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
         let mut named = headers.get_all(CONTENT_ENCODING);
         let encoding = match named.next().map(|value| value.as_bytes().trim_ascii()) {
@@ -82,69 +82,69 @@ impl Encoding {
             ))
     }
 
-    /// Undoes the encoding. The request counts with what comes out, where that is more than what came in, which is let
-    /// go of.
-    pub(super) fn undo(
+    /// Decodes a body. Reserves the larger of its compressed and its decompressed size, since the compressed bytes are
+    /// freed.
+    pub(super) fn decode(
         self,
-        packed: Bytes,
+        compressed: Bytes,
         max_body: usize,
-        flight: &mut Flight<'_>,
-    ) -> Result<Unpacked, Problem> {
-        let cap = Cap::of(packed.len(), max_body);
+        reservation: &mut Reservation<'_>,
+    ) -> Result<Decoded, Problem> {
+        let cap = Cap::of(compressed.len(), max_body);
         let outcome = match self {
-            Self::Identity => return Ok(Unpacked::Whole(packed)),
-            Self::Gzip => read(MultiGzDecoder::new(&packed[..]), &cap, flight)?,
-            Self::Zstd => match zstd_reader(&packed) {
-                Ok(reader) => read(reader, &cap, flight)?,
+            Self::Identity => return Ok(Decoded::Whole(compressed)),
+            Self::Gzip => read(MultiGzDecoder::new(&compressed[..]), &cap, reservation)?,
+            Self::Zstd => match zstd_reader(&compressed) {
+                Ok(reader) => read(reader, &cap, reservation)?,
                 Err(_) => None,
             },
         };
         Ok(match outcome {
-            Some(body) => Unpacked::Whole(body),
-            None => Unpacked::Corrupt(packed),
+            Some(body) => Decoded::Whole(body),
+            None => Decoded::Corrupt(compressed),
         })
     }
 }
 
-fn zstd_reader(packed: &[u8]) -> io::Result<impl Read> {
-    let mut reader = zstd::Decoder::with_buffer(packed)?;
+fn zstd_reader(compressed: &[u8]) -> io::Result<impl Read> {
+    let mut reader = zstd::Decoder::with_buffer(compressed)?;
     reader.window_log_max(ZSTD_WINDOW_LOG)?;
     Ok(reader)
 }
 
-/// How far a body may be unpacked.
+/// How large a body may become when it is decompressed.
 struct Cap {
     bytes: usize,
-    /// What it is for.
-    over: &'static str,
+    /// The detail of the answer if the body is larger.
+    detail: &'static str,
 }
 
 impl Cap {
-    fn of(packed: usize, max_body: usize) -> Self {
-        let by_ratio = packed.saturating_mul(RATIO).max(ALWAYS);
+    fn of(compressed: usize, max_body: usize) -> Self {
+        let by_ratio = compressed.saturating_mul(MAX_RATIO).max(MIN_CAP);
         match by_ratio < max_body {
             true => Self {
                 bytes: by_ratio,
-                over: "the unpacked body is more than 100 times the packed one",
+                detail: "the unpacked body is more than 100 times the packed one",
             },
             false => Self {
                 bytes: max_body,
-                over: "the unpacked body is larger than http.max_body",
+                detail: "the unpacked body is larger than http.max_body",
             },
         }
     }
 }
 
-/// All that the reader gives; nothing if it fails.
+/// Reads everything. Returns `None` if the reader fails.
 fn read(
     mut reader: impl Read,
     cap: &Cap,
-    flight: &mut Flight<'_>,
+    reservation: &mut Reservation<'_>,
 ) -> Result<Option<Bytes>, Problem> {
     let mut body = Vec::new();
     loop {
         let length = body.len();
-        body.resize(length + STEP, 0);
+        body.resize(length + CHUNK, 0);
         match reader.read(&mut body[length..]) {
             Ok(count) => body.truncate(length + count),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => body.truncate(length),
@@ -152,12 +152,12 @@ fn read(
         }
         let count = body.len() - length;
         if body.len() > cap.bytes {
-            return Err(Problem::new(Slug::PayloadTooLarge, cap.over));
+            return Err(Problem::new(Slug::PayloadTooLarge, cap.detail));
         }
         if count == 0 {
             return Ok(Some(Bytes::from(body)));
         }
-        flight.hold_at_least(body.len())?;
+        reservation.reserve_total(body.len())?;
     }
 }
 
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_body_may_grow_to_a_hundred_times_its_size_or_to_what_is_no_bomb() {
-        for (packed, max_body, bytes) in [
+        for (compressed, max_body, bytes) in [
             (0, 512 << 10, 64 << 10),
             (655, 512 << 10, 64 << 10),
             (1000, 512 << 10, 100_000),
@@ -175,7 +175,7 @@ mod tests {
             (1000, 16 << 10, 16 << 10),
             (usize::MAX, 512 << 10, 512 << 10),
         ] {
-            assert_eq!(Cap::of(packed, max_body).bytes, bytes, "{packed}");
+            assert_eq!(Cap::of(compressed, max_body).bytes, bytes, "{compressed}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! One request from its head to its unpacked body, without a connection: what tests/fuzz drives. Compiled by cargo-fuzz
-//! alone, which sets `cfg(fuzzing)`.
+//! Runs one request through all checks up to its decoded body, without a connection, for tests/fuzz. This is compiled
+//! only by cargo-fuzz, which sets `cfg(fuzzing)`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,14 +7,14 @@ use std::time::Duration;
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 
-use super::address::Address;
 use super::admit::{Admitted, refused_head};
 use super::body::Bounds;
-use super::encoding::Unpacked;
+use super::encoding::Decoded;
 use super::limits::InFlight;
 use super::problem::{Problem, Slug};
 use super::settings::SourceSettings;
 use super::source::Sources;
+use super::webhook_url::WebhookUrl;
 use crate::delivery::Generation;
 use crate::envelope::{self, Sealer};
 use crate::metrics::{Labels, Metrics};
@@ -30,26 +30,26 @@ pub struct Checks {
     metrics: Arc<Metrics>,
 }
 
-/// A webhook that was let in.
+/// A webhook that passed all checks.
 #[derive(Debug)]
 pub struct LetIn {
-    /// The place of its source.
+    /// The index of its source.
     pub source: usize,
-    /// The kind that its URL says.
+    /// The kind in its URL.
     pub said: Option<Kind>,
     /// Whether nothing is to be published.
     pub dry_run: bool,
     /// The id that its signature covers.
     pub webhook_id: Option<String>,
-    /// The body, its content-encoding undone; none if it is not what that says.
+    /// The decoded body. `None` if it cannot be decoded.
     pub body: Option<Bytes>,
 }
 
 impl Checks {
-    /// Those of these sources.
+    /// The checks of these sources.
     ///
     /// # Panics
-    /// When the metrics contradict each other, which their tests rule out.
+    /// When two metrics have the same name, which the tests of `metrics` rule out.
     pub fn new(settings: Vec<SourceSettings>, max_body: usize, head_size: usize) -> Self {
         let labels = Labels {
             brokers: Vec::new(),
@@ -78,10 +78,10 @@ impl Checks {
         }
     }
 
-    /// Takes one request through the stages, in their order. No request knows of an earlier one.
+    /// Runs one request through the stages, in their order. Earlier requests have no effect on it.
     ///
     /// # Errors
-    /// The answer of one that is not let in.
+    /// The answer to a request that is refused.
     pub fn judge(&self, request: &HttpRequest, wire: Bytes) -> Result<LetIn, Box<HttpResponse>> {
         if let Some(status) = refused_head(request, self.head_size) {
             return Err(Box::new(HttpResponse::new(status)));
@@ -92,25 +92,27 @@ impl Checks {
 
     fn stages(&self, request: &HttpRequest, wire: Bytes) -> Result<LetIn, Problem> {
         let (generation, metrics) = (Arc::clone(&self.generation), Arc::clone(&self.metrics));
-        let serving = Sources::new(&self.settings, generation, metrics).current();
-        let address = Address::of(request.uri());
-        let named = address.and_then(|address| Some((address, serving.source(address.source)?)));
-        let (address, source) = named.ok_or(Problem::new(Slug::UnknownSource, ""))?;
-        let admitted = Admitted::by_head(source, &address, request, &self.bounds)?;
+        let table = Sources::new(&self.settings, generation, metrics).current();
+        let url = WebhookUrl::of(request.uri());
+        let named = url.and_then(|url| Some((url, table.source(url.source)?)));
+        let (url, source) = named.ok_or(Problem::new(Slug::UnknownSource, ""))?;
+        let admitted = Admitted::by_head(source, &url, request, &self.bounds)?;
         let client = admitted.unverified_client(source);
-        let mut flight = self.in_flight.begin(client)?;
-        flight.hold(wire.len())?;
-        flight.complete()?;
+        let mut reservation = self.in_flight.begin(client)?;
+        reservation.reserve(wire.len())?;
+        reservation.complete()?;
         let webhook_id = admitted.by_signature(source, &wire)?;
-        let unpacked = admitted.encoding.undo(wire, self.bounds.max, &mut flight)?;
+        let decoded = admitted
+            .encoding
+            .decode(wire, self.bounds.max, &mut reservation)?;
         Ok(LetIn {
-            source: source.place,
-            said: admitted.said,
+            source: source.index,
+            said: admitted.url_kind,
             dry_run: admitted.dry_run,
             webhook_id: webhook_id.map(str::to_owned),
-            body: match unpacked {
-                Unpacked::Whole(body) => Some(body),
-                Unpacked::Corrupt(_) => None,
+            body: match decoded {
+                Decoded::Whole(body) => Some(body),
+                Decoded::Corrupt(_) => None,
             },
         })
     }

@@ -1,9 +1,10 @@
-//! What is in flight at once: requests, and the bytes of their bodies or of the events that these became.
+//! The limits on what is in flight: the number of requests, and the bytes of their bodies or events.
 //!
-//! Guarantees: what a request took is given back when its [`Flight`] ends, however it ends. A request whose signature
-//! can be checked only once its body is complete keeps nobody out: where there is no room for another request or its
-//! bytes, such requests are evicted until there is ([`Candidates`] chooses them). The thread that needs the room frees
-//! their bodies at once, so that the bodies stay within the limit, and their handlers answer 429.
+//! Guarantees: dropping a request's [`Reservation`] releases everything that it has reserved. A request is "unverified"
+//! while its signature cannot be checked because its body is incomplete. Unverified requests cannot keep others out:
+//! when a limit is reached, they are evicted until there is capacity again ([`Candidates`] chooses them). The thread
+//! that needs the capacity frees their bodies at once, so that the bytes stay within the limit. The handlers of evicted
+//! requests answer 429.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,12 +12,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use super::body::Body;
+use super::body::SharedBody;
 use super::candidates::{Candidates, network};
 use super::problem::Problem;
 use crate::metrics::Metrics;
 
-/// The counts of one listener, shared by its workers, and how far they may go.
+/// What is in flight on one listener, and the limits. Shared by its worker threads.
 pub(super) struct InFlight {
     requests: Count,
     bytes: Count,
@@ -24,27 +25,27 @@ pub(super) struct InFlight {
     metrics: Arc<Metrics>,
 }
 
-/// How many there are, and how many there may be.
+/// A count and its limit.
 struct Count {
     now: AtomicUsize,
     max: usize,
 }
 
-/// The requests whose signature can't be checked yet, since their bodies are incomplete.
+/// The requests whose signature cannot be checked yet, because their bodies are incomplete.
 #[derive(Default)]
 struct Unverified {
     next_id: u64,
-    all: HashMap<u64, (IpAddr, Arc<Body>)>,
+    all: HashMap<u64, (IpAddr, Arc<SharedBody>)>,
     by_requests: Candidates,
     by_bytes: Candidates,
 }
 
-/// One request's share of what is in flight.
-pub(super) struct Flight<'a> {
+/// What one request has reserved of the limits. Dropping it releases that.
+pub(super) struct Reservation<'a> {
     in_flight: &'a InFlight,
-    body: Arc<Body>,
+    body: Arc<SharedBody>,
     bytes: usize,
-    /// Its id among the requests that may be evicted, if it is or was one of them.
+    /// Its id in [`Unverified`], if the request is unverified or was evicted. `None` once the body is complete.
     unverified: Option<u64>,
 }
 
@@ -58,13 +59,13 @@ impl InFlight {
         }
     }
 
-    /// Lets one more request in, if there is room. A request whose signature can be checked only once its body is
-    /// complete comes with the address of its client; until [`Flight::complete`] it may be evicted.
-    pub(super) fn begin(&self, unverified: Option<IpAddr>) -> Result<Flight<'_>, Problem> {
+    /// Counts one more request, or refuses it if the limit is reached. For an unverified request, the caller passes the
+    /// address of the client; the request may be evicted until [`Reservation::complete`].
+    pub(super) fn begin(&self, unverified: Option<IpAddr>) -> Result<Reservation<'_>, Problem> {
         let has_room =
             self.requests.add(1) || self.evict_over(&self.requests, |all| &all.by_requests);
         self.metrics.in_flight_began();
-        let mut flight = Flight {
+        let mut reservation = Reservation {
             in_flight: self,
             body: Arc::default(),
             bytes: 0,
@@ -77,10 +78,10 @@ impl InFlight {
             ));
         }
         if let Some(address) = unverified {
-            let body = flight.body.clone();
-            flight.unverified = Some(self.unverified().add(network(address), body));
+            let body = reservation.body.clone();
+            reservation.unverified = Some(self.unverified().add(network(address), body));
         }
-        Ok(flight)
+        Ok(reservation)
     }
 
     fn unverified(&self) -> MutexGuard<'_, Unverified> {
@@ -89,7 +90,8 @@ impl InFlight {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Evicts requests until the count is within its limit. Returns false if that can't be, or if there are too few.
+    /// Evicts unverified requests until the count is within its limit. Returns false, and evicts no more, if evicting
+    /// all of them would not be enough.
     fn evict_over(&self, count: &Count, of_limit: fn(&Unverified) -> &Candidates) -> bool {
         let mut unverified = self.unverified();
         while let over @ 1.. = count.over() {
@@ -97,19 +99,19 @@ impl InFlight {
             if candidates.weight() < over {
                 return false;
             }
-            let Some((id, _)) = candidates.first().next() else {
+            let Some((id, _)) = candidates.eviction_order().next() else {
                 return false;
             };
             if let Some((body, bytes)) = unverified.remove(id) {
                 body.evict();
-                self.give_back(bytes);
+                self.release(bytes);
             }
         }
         true
     }
 
-    /// A request and its bytes no longer take up room.
-    fn give_back(&self, bytes: usize) {
+    /// Stops counting a request and its bytes.
+    fn release(&self, bytes: usize) {
         self.requests.subtract(1);
         self.bytes.subtract(bytes);
         self.metrics.in_flight_bytes_removed(bytes);
@@ -124,7 +126,8 @@ impl Count {
         }
     }
 
-    /// Returns whether there was room for so many more. They count either way.
+    /// Adds to the count, and returns whether the count is still within its limit. The caller has to subtract again
+    /// even if it is not.
     fn add(&self, more: usize) -> bool {
         self.now.fetch_add(more, Relaxed) + more <= self.max
     }
@@ -133,14 +136,14 @@ impl Count {
         self.now.fetch_sub(fewer, Relaxed);
     }
 
-    /// How many there are over the limit.
+    /// By how much the count is over its limit.
     fn over(&self) -> usize {
         self.now.load(Relaxed).saturating_sub(self.max)
     }
 }
 
 impl Unverified {
-    fn add(&mut self, address: IpAddr, body: Arc<Body>) -> u64 {
+    fn add(&mut self, address: IpAddr, body: Arc<SharedBody>) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         self.all.insert(id, (address, body));
@@ -148,8 +151,8 @@ impl Unverified {
         id
     }
 
-    /// Counts more bytes of a request. Returns false if it was evicted.
-    fn hold(&mut self, id: u64, bytes: usize) -> bool {
+    /// Counts more bytes of a request. Returns false if the request was evicted.
+    fn reserve(&mut self, id: u64, bytes: usize) -> bool {
         let Some((address, _)) = self.all.get(&id) else {
             return false;
         };
@@ -157,27 +160,27 @@ impl Unverified {
         true
     }
 
-    /// Removes a request, and returns its body and the number of its bytes. `None`: it was evicted.
-    fn remove(&mut self, id: u64) -> Option<(Arc<Body>, usize)> {
+    /// Removes a request, and returns its body and the number of its bytes. Returns `None` if the request was evicted.
+    fn remove(&mut self, id: u64) -> Option<(Arc<SharedBody>, usize)> {
         let (address, body) = self.all.remove(&id)?;
         self.by_requests.remove(id, address);
         Some((body, self.by_bytes.remove(id, address)))
     }
 }
 
-impl Flight<'_> {
-    /// The body of the request, which this counts.
-    pub(super) fn body(&self) -> &Body {
+impl Reservation<'_> {
+    /// The body of the request. The caller reserves its bytes.
+    pub(super) fn body(&self) -> &SharedBody {
         &self.body
     }
 
-    /// Takes room for bytes that are there, until the request ends.
-    pub(super) fn hold(&mut self, bytes: usize) -> Result<(), Problem> {
+    /// Reserves this many bytes more, until the request ends.
+    pub(super) fn reserve(&mut self, bytes: usize) -> Result<(), Problem> {
         let in_flight = self.in_flight;
         let has_room = in_flight.bytes.add(bytes);
         let is_evicted = self
             .unverified
-            .is_some_and(|id| !in_flight.unverified().hold(id, bytes));
+            .is_some_and(|id| !in_flight.unverified().reserve(id, bytes));
         if is_evicted {
             in_flight.bytes.subtract(bytes);
             return Err(evicted());
@@ -193,21 +196,21 @@ impl Flight<'_> {
         }
     }
 
-    /// Counts the request with at least so many bytes until it ends.
-    pub(super) fn hold_at_least(&mut self, bytes: usize) -> Result<(), Problem> {
+    /// Reserves more bytes, until the request has reserved this many in total.
+    pub(super) fn reserve_total(&mut self, bytes: usize) -> Result<(), Problem> {
         match bytes.saturating_sub(self.bytes) {
             0 => Ok(()),
-            more => self.hold(more),
+            more => self.reserve(more),
         }
     }
 
-    /// Counts the request with what its event takes, which can be many times as much as its body. An event that takes
-    /// more than there is room for counts as all of the room: it passes when nothing else is in flight.
-    pub(super) fn hold_event(&mut self, bytes: usize) -> Result<(), Problem> {
-        self.hold_at_least(bytes.min(self.in_flight.bytes.max))
+    /// Reserves the memory of the request's event in total, which can be many times as much as the body. An event that
+    /// is larger than the limit counts as the whole limit, so it is accepted when nothing else is in flight.
+    pub(super) fn reserve_event(&mut self, bytes: usize) -> Result<(), Problem> {
+        self.reserve_total(bytes.min(self.in_flight.bytes.max))
     }
 
-    /// Ready when the request was evicted. The task of `cx` is woken when that happens.
+    /// Returns `Ready` when the request was evicted. The task of `cx` is woken when that happens.
     pub(super) fn poll_evicted(&self, cx: &mut Context<'_>) -> Poll<Problem> {
         match self.unverified {
             Some(_) => self.body.poll_evicted(cx).map(|()| evicted()),
@@ -215,8 +218,8 @@ impl Flight<'_> {
         }
     }
 
-    /// The body is complete. From now on nothing is waited for until its signature was checked, and the request is not
-    /// evicted any more.
+    /// Call this when the body is complete. The request cannot be evicted any more. The caller must check the signature
+    /// without awaiting anything before that.
     pub(super) fn complete(&mut self) -> Result<(), Problem> {
         if let Some(id) = self.unverified {
             let removed = self.in_flight.unverified().remove(id);
@@ -227,11 +230,11 @@ impl Flight<'_> {
     }
 }
 
-impl Drop for Flight<'_> {
+impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        // What was evicted was given back then.
+        // An evicted request was released when it was evicted.
         if self.complete().is_ok() {
-            self.in_flight.give_back(self.bytes);
+            self.in_flight.release(self.bytes);
         }
         self.in_flight.metrics.in_flight_ended();
     }
@@ -268,17 +271,17 @@ mod tests {
         (all.requests.now.load(Relaxed), all.bytes.now.load(Relaxed))
     }
 
-    fn verified(all: &InFlight) -> Flight<'_> {
+    fn verified(all: &InFlight) -> Reservation<'_> {
         all.begin(None).expect("there is room")
     }
 
-    fn unverified(all: &InFlight, address: u8) -> Flight<'_> {
+    fn unverified(all: &InFlight, address: u8) -> Reservation<'_> {
         all.begin(Some(IpAddr::from([192, 0, 2, address])))
             .expect("there is room")
     }
 
-    fn is_evicted(flight: &Flight<'_>) -> bool {
-        poll_fn(|cx| flight.poll_evicted(cx))
+    fn is_evicted(reservation: &Reservation<'_>) -> bool {
+        poll_fn(|cx| reservation.poll_evicted(cx))
             .now_or_never()
             .is_some()
     }
@@ -300,11 +303,11 @@ mod tests {
     fn bytes_over_the_limit_are_refused_and_given_back_with_the_others() {
         let all = in_flight(2, 10);
         let (mut first, mut second) = (verified(&all), verified(&all));
-        assert!(first.hold(6).is_ok());
-        assert!(first.hold(4).is_ok());
-        assert!(second.hold(1).is_err());
+        assert!(first.reserve(6).is_ok());
+        assert!(first.reserve(4).is_ok());
+        assert!(second.reserve(1).is_err());
         drop(first);
-        assert!(second.hold(9).is_ok());
+        assert!(second.reserve(9).is_ok());
         assert_eq!(counts(&all).1, 10);
         drop(second);
         assert_eq!(counts(&all), (0, 0));
@@ -314,19 +317,22 @@ mod tests {
     fn a_request_counts_with_its_event_where_that_is_larger_than_its_body() {
         let all = in_flight(3, 10);
         let mut first = verified(&all);
-        assert!(first.hold(4).is_ok());
-        assert!(first.hold_at_least(3).is_ok());
+        assert!(first.reserve(4).is_ok());
+        assert!(first.reserve_total(3).is_ok());
         assert_eq!(counts(&all).1, 4);
-        assert!(first.hold_event(7).is_ok());
+        assert!(first.reserve_event(7).is_ok());
         assert_eq!(counts(&all).1, 7);
         let mut second = verified(&all);
-        assert!(second.hold(2).is_ok());
-        assert!(second.hold_event(4).is_err());
+        assert!(second.reserve(2).is_ok());
+        assert!(second.reserve_event(4).is_err());
         drop((first, second));
         let mut alone = verified(&all);
-        assert!(alone.hold_event(11).is_ok(), "it is all that is in flight");
+        assert!(
+            alone.reserve_event(11).is_ok(),
+            "it is all that is in flight"
+        );
         let mut other = verified(&all);
-        assert!(other.hold(1).is_err());
+        assert!(other.reserve(1).is_err());
         drop((alone, other));
         assert_eq!(counts(&all), (0, 0));
     }
@@ -334,20 +340,20 @@ mod tests {
     #[test]
     fn an_unverified_request_makes_room_for_any_other() {
         let all = in_flight(3, 10);
-        let strangers = [1, 2, 3].map(|address| unverified(&all, address));
+        let older = [1, 2, 3].map(|address| unverified(&all, address));
         let newer = unverified(&all, 4);
         assert_eq!(
-            strangers.each_ref().map(is_evicted),
+            older.each_ref().map(is_evicted),
             [true, false, false],
             "the oldest"
         );
         let known = [(); 2].map(|()| verified(&all));
-        assert_eq!(strangers.each_ref().map(is_evicted), [true; 3]);
+        assert_eq!(older.each_ref().map(is_evicted), [true; 3]);
         assert!(!is_evicted(&newer));
         assert_eq!(counts(&all), (3, 0));
         drop(known);
         assert_eq!(counts(&all), (1, 0));
-        drop((strangers, newer));
+        drop((older, newer));
         assert_eq!(counts(&all), (0, 0));
     }
 
@@ -355,16 +361,16 @@ mod tests {
     fn the_body_that_makes_room_is_freed_at_once_and_counts_no_more() {
         let all = in_flight(10, 10);
         let (mut large, mut small) = (unverified(&all, 1), unverified(&all, 2));
-        for (flight, size) in [(&mut large, 6), (&mut small, 3)] {
-            flight.hold(size).expect("there is room");
-            flight.body().add(Bytes::from(vec![0; size]), None);
+        for (reservation, size) in [(&mut large, 6), (&mut small, 3)] {
+            reservation.reserve(size).expect("there is room");
+            reservation.body().add(Bytes::from(vec![0; size]), None);
         }
         let mut known = verified(&all);
-        assert!(known.hold(7).is_ok());
+        assert!(known.reserve(7).is_ok());
         assert!(is_evicted(&large) && !is_evicted(&small));
         assert!(large.body().take().is_empty());
         assert_eq!(counts(&all), (2, 10));
-        assert!(large.hold(1).is_err() && large.complete().is_err());
+        assert!(large.reserve(1).is_err() && large.complete().is_err());
         large.body().add(Bytes::from_static(b"more"), None);
         assert!(large.body().take().is_empty(), "nothing is kept any more");
         assert_eq!(counts(&all), (2, 10));
@@ -376,7 +382,7 @@ mod tests {
     fn a_request_whose_body_is_complete_stays() {
         let all = in_flight(1, 10);
         let mut first = unverified(&all, 1);
-        first.hold(5).expect("there is room");
+        first.reserve(5).expect("there is room");
         first.complete().expect("nobody needed the room");
         assert!(all.begin(Some(IpAddr::from([192, 0, 2, 2]))).is_err());
         assert!(!is_evicted(&first));
@@ -389,11 +395,11 @@ mod tests {
     fn nobody_makes_room_for_what_has_none_even_so() {
         let all = in_flight(10, 10);
         let mut known = verified(&all);
-        known.hold(8).expect("there is room");
+        known.reserve(8).expect("there is room");
         let mut small = unverified(&all, 1);
-        small.hold(2).expect("there is room");
+        small.reserve(2).expect("there is room");
         let mut large = verified(&all);
-        assert!(large.hold(5).is_err());
+        assert!(large.reserve(5).is_err());
         assert!(!is_evicted(&small));
     }
 
@@ -401,9 +407,9 @@ mod tests {
     fn the_only_unverified_request_makes_room_for_nothing_of_its_own() {
         let all = in_flight(10, 10);
         let mut known = verified(&all);
-        known.hold(8).expect("there is room");
+        known.reserve(8).expect("there is room");
         let mut alone = unverified(&all, 1);
-        let outcome = alone.hold(3);
+        let outcome = alone.reserve(3);
         assert!(outcome.is_err() || is_evicted(&alone));
         assert!(!is_evicted(&known));
         drop(alone);

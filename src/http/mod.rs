@@ -1,29 +1,28 @@
-//! The HTTP front end: the listener that takes webhooks, and the one for those who run the bridge.
+//! The HTTP front end: the listener that receives webhooks, and the admin listener for operators.
 //!
-//! Guarantees: a webhook is answered with a 2xx only with a receipt of delivery; what is refused is
-//! refused by one table ([`problem`]) and in the order that the contract names; a request that was
-//! not let in reaches nothing behind this room; connections, requests, bytes and waits are bounded.
-//! Leaves to others: what a payload means (`minchat`), its envelope, its destinations, and whether
-//! it arrived (`delivery`).
+//! Guarantees: a webhook is answered with a 2xx only after delivery has given a receipt; every refusal is a row of one
+//! table ([`problem`]), and the checks run in the order that the contract names; a request without good credentials
+//! reaches no other module than this one; connections, requests, bytes and waiting times are bounded.
+//! Not responsible for: what a payload means (`minchat`), its envelope (`envelope`), its destinations, and whether it
+//! arrived (`delivery`).
 //!
-//! One webhook's way: [`webhooks`] finds its source and takes it through the stages; [`admit`]
-//! decides by its head, with [`auth`] for the credentials; [`limits`] and [`source`] say whether
-//! there is room; [`body`] reads it, [`encoding`] unpacks it; then it is sealed and delivered, and
-//! [`accepted`] or [`problem`] is what goes back.
+//! The stages of one webhook: [`webhooks`] finds its source and calls all other stages; [`admit`] checks the head, with
+//! [`auth`] for the credentials; [`limits`] and [`source`] check the limits on what is in flight and the rate limit;
+//! [`body`] reads the body and [`encoding`] decompresses it; then [`webhooks`] makes an event of it and hands that to
+//! delivery. [`accepted`] or [`problem`] is the answer.
 //!
-//! With `http.tls` the connection is one of [`tls`], whose certificates [`edge`] can change while it
-//! is served, as it can the sources.
+//! With `http.tls`, connections are encrypted by [`tls`]. [`edge`] changes its certificates, and the sources, while the
+//! bridge is serving.
 //!
-//! A connection begins at [`acceptor`], which gives it a place among the [`connections`] of its listener and serves
-//! HTTP over a [`stream`]; [`connection`] knows how far its request is, and when it has to end. Where a limit is
-//! reached, [`candidates`] chooses which client without credentials has to make room.
+//! A connection begins at [`acceptor`], which registers it with the [`connections`] of its listener and serves HTTP
+//! over a [`stream`]; [`connection`] tracks how far its current request is, and when the connection has to end. When a
+//! limit is reached, [`candidates`] chooses which client without credentials is evicted.
 //!
-//! Limits that actix-http 3.20 has built in: 96 header lines (beyond that 431 without a body), 16 pipelined requests a
-//! connection, 32 KiB read ahead of a body.
+//! actix-http 3.20 has limits of its own, which cannot be set: 96 header lines (more are answered with a 431 without a
+//! body), 16 pipelined requests a connection, and 32 KiB of a body that the handler has not read yet.
 
 mod accepted;
 mod acceptor;
-mod address;
 mod admin;
 mod admit;
 mod answer;
@@ -46,9 +45,10 @@ mod server;
 pub mod settings;
 mod source;
 mod stop;
-mod strangers;
 mod stream;
 mod tls;
+mod unknown_keys;
+mod webhook_url;
 mod webhooks;
 
 pub use edge::{Change, Edge};

@@ -1,27 +1,28 @@
-//! The limit on open files, which every connection counts against.
+//! Fits the limits on connections into the limit on open files of the process.
 
 use std::io;
 
-/// What the bridge opens besides connections of the webhook listener: brokers, spool, runtime, the admin listener, and
-/// connections that are being closed.
-const BESIDES: u64 = 1024;
+/// Files that the bridge opens besides the connections of the webhook listener: brokers, spool, runtime, the admin
+/// listener, and connections that are closing.
+const OTHER_FILES: u64 = 1024;
 
-/// The fewest open files that the bridge can work with.
-const LEAST: u64 = 128;
+/// The lowest limit on open files that the bridge starts with.
+const MIN_FILES: u64 = 128;
 
-/// How many connections the listeners may have.
+/// The limits on the connections of both listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Room {
+pub(super) struct ConnectionLimits {
     pub(super) webhooks: usize,
     pub(super) admin: usize,
 }
 
-/// Raises the soft limit to the hard one. Where that is too low for all connections that are wanted, fewer are
-/// allowed: at the limit on open files the system would refuse every connection, whoever opens it.
+/// Raises the soft limit on open files to the hard limit, and returns the limits on connections that fit. If the
+/// process reached its limit on open files, the system would refuse every new connection, also those of clients with
+/// credentials.
 ///
 /// # Errors
-/// When the limit is too low for anything.
-pub(super) fn room(wanted: Room) -> io::Result<Room> {
+/// When the limit is below [`MIN_FILES`].
+pub(super) fn connection_limits(wanted: ConnectionLimits) -> io::Result<ConnectionLimits> {
     let limit = match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => limit,
         Err(error) => {
@@ -29,30 +30,30 @@ pub(super) fn room(wanted: Room) -> io::Result<Room> {
             return Ok(wanted);
         }
     };
-    if limit < LEAST {
+    if limit < MIN_FILES {
         return Err(io::Error::other(format!(
-            "the limit on open files is {limit}: the bridge needs {LEAST} at least (ulimit -n, LimitNOFILE)"
+            "the limit on open files is {limit}: the bridge needs {MIN_FILES} at least (ulimit -n, LimitNOFILE)"
         )));
     }
-    let room = room_of(limit, wanted);
-    if room != wanted {
+    let fitting = limits_under(limit, wanted);
+    if fitting.webhooks < wanted.webhooks {
         tracing::warn!(
             limit,
-            needed = wanted.webhooks as u64 + BESIDES,
-            max_connections = room.webhooks,
+            needed = wanted.webhooks as u64 + OTHER_FILES,
+            max_connections = fitting.webhooks,
             "the limit on open files is too low for http.max_connections, which is lowered to what fits"
         );
     }
-    Ok(room)
+    Ok(fitting)
 }
 
-/// The room that a limit on open files leaves: a third of it for webhooks, an eighth for the admin listener, and the rest
-/// for what else is open, if it is too low for all.
-fn room_of(limit: u64, wanted: Room) -> Room {
-    let all_but = usize::try_from(limit.saturating_sub(BESIDES)).unwrap_or(usize::MAX);
+/// The limits on connections that fit into this limit on open files. Webhooks get what [`OTHER_FILES`] leaves, but at
+/// least a third of the limit; the admin listener gets at most an eighth.
+fn limits_under(limit: u64, wanted: ConnectionLimits) -> ConnectionLimits {
+    let left = usize::try_from(limit.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX);
     let part = |of: u64| usize::try_from(limit / of).unwrap_or(usize::MAX);
-    Room {
-        webhooks: wanted.webhooks.min(all_but.max(part(3))),
+    ConnectionLimits {
+        webhooks: wanted.webhooks.min(left.max(part(3))),
         admin: wanted.admin.min(part(8)),
     }
 }
@@ -63,7 +64,7 @@ mod tests {
 
     #[test]
     fn all_connections_fit_under_the_limit_with_those_that_are_being_closed() {
-        let wanted = Room {
+        let wanted = ConnectionLimits {
             webhooks: 12_000,
             admin: 256,
         };
@@ -75,7 +76,10 @@ mod tests {
             (300, 100, 37),
             (128, 42, 16),
         ] {
-            assert_eq!(room_of(limit, wanted), Room { webhooks, admin });
+            assert_eq!(
+                limits_under(limit, wanted),
+                ConnectionLimits { webhooks, admin }
+            );
             let closing = (webhooks / 2).clamp(16, 256) + (admin / 2).clamp(16, 256);
             assert!(webhooks + admin + closing < usize::try_from(limit).expect("it is small"));
         }

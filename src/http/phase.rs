@@ -1,19 +1,19 @@
-//! How far the bridge is on its way out.
+//! The phases of a shutdown.
 
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-/// A phase, which only ever moves forward.
+/// The phase of a shutdown. It only moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(super) enum Phase {
     Serving,
-    /// Not ready any more, so that no new clients are sent here, but still serving those that come.
-    Leaving,
-    /// No new request is taken; those in flight are finished.
+    /// `/readyz` fails, so that load balancers send no new clients. All requests are still served.
+    NotReady,
+    /// New requests are refused. Those in flight are finished.
     Stopping,
 }
 
-/// The phase of both listeners, as every worker sees it.
+/// The current phase, shared by all workers of both listeners.
 pub(super) struct SharedPhase(AtomicU8);
 
 impl SharedPhase {
@@ -24,7 +24,7 @@ impl SharedPhase {
     pub(super) fn get(&self) -> Phase {
         match self.0.load(Relaxed) {
             0 => Phase::Serving,
-            1 => Phase::Leaving,
+            1 => Phase::NotReady,
             _ => Phase::Stopping,
         }
     }
@@ -43,7 +43,7 @@ mod tests {
         let phase = SharedPhase::new();
         assert_eq!(phase.get(), Phase::Serving);
         phase.advance(Phase::Stopping);
-        phase.advance(Phase::Leaving);
+        phase.advance(Phase::NotReady);
         assert_eq!(phase.get(), Phase::Stopping);
     }
 }

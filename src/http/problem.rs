@@ -1,7 +1,7 @@
-//! Every way to say no, as one table, and the only place that names status codes.
+//! All refusals as one table. This is the only place that names status codes.
 //!
-//! A problem is answered as RFC 9457 has it. Its texts are fixed: nothing that a request carried is
-//! ever echoed.
+//! The answers have the format of RFC 9457. Their texts are fixed and contain nothing of the request, except the name
+//! of an invalid parameter or header, which is escaped and cut.
 
 use std::borrow::Cow;
 
@@ -10,44 +10,44 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use uuid::Uuid;
 
-use super::answer::{self, Written};
+use super::answer::{self, AnswerBody};
 use crate::minchat::Malformed;
 
-/// What the `type` of a problem begins with: a tag URI (RFC 4151), which is a name and no address to fetch.
+/// The beginning of the `type` of a problem. It is a tag URI (RFC 4151): a name, not an address to fetch.
 const TYPE: &str = "tag:minchat.io,2026:bridge:problem:";
 
 /// Why a webhook was not accepted. The sender's fault is a 4xx, the bridge's or a broker's a 5xx.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slug {
-    /// Not JSON, or nested too deep.
+    /// The body is not JSON, or is nested too deep.
     MalformedJson,
-    /// A parameter of the URL that can't be understood, and must not be passed over.
+    /// A parameter or header about a dry run that is not clear and must not be ignored.
     InvalidParameter,
-    /// No credentials, or wrong ones.
+    /// No credentials, or wrong credentials.
     Unauthorized,
-    /// Good credentials, from an address that is not allowed.
+    /// Good credentials, but the address of the client is not allowed.
     Forbidden,
     /// The URL names no source.
     UnknownSource,
-    /// The URL names a kind that there is not.
+    /// The URL names a kind that does not exist.
     UnknownKind,
-    /// Not a POST.
+    /// The method is not allowed at this path.
     MethodNotAllowed,
-    /// The body came too slowly, or broke off.
+    /// The body arrived too slowly, or ended early.
     BodyTimeout,
-    /// The body is over `http.max_body`.
+    /// The body is larger than `http.max_body`, or decompresses to too much.
     PayloadTooLarge,
-    /// A content-encoding that is not undone here.
+    /// The content-encoding is not supported.
     UnsupportedEncoding,
-    /// Over what may be in flight, or over the source's rate.
+    /// Too much is in flight, or the rate limit of the source is used up.
     TooManyRequests,
-    /// A bug.
+    /// A bug in the bridge.
     Internal,
     /// No destination took the event in time.
     StorageUnavailable,
-    /// The bridge is about to end.
+    /// The bridge is shutting down.
     Stopping,
-    /// The admin listener has nothing at the path. Not a webhook's.
+    /// The admin listener has nothing at this path. Webhooks are never refused with it.
     NotFound,
 }
 
@@ -58,7 +58,7 @@ struct Row {
 }
 
 impl Slug {
-    /// All of them, in the order of [`Slug::index`].
+    /// All slugs, in the order of [`Slug::index`].
     pub const ALL: [Slug; 15] = [
         Slug::MalformedJson,
         Slug::InvalidParameter,
@@ -104,17 +104,17 @@ impl Slug {
         self.row().slug
     }
 
-    /// The status that it is answered with.
+    /// The HTTP status of the answer.
     pub fn status(self) -> u16 {
         self.row().status.as_u16()
     }
 
-    /// Whether a webhook can be refused with it.
+    /// Whether a webhook can be refused with this slug.
     pub fn is_of_webhooks(self) -> bool {
         self != Slug::NotFound
     }
 
-    /// The place in [`Slug::ALL`].
+    /// The index in [`Slug::ALL`].
     pub const fn index(self) -> usize {
         self as usize
     }
@@ -131,20 +131,21 @@ pub(super) const fn success(status: u16) -> StatusCode {
 
 /// The status of an answer that has no body.
 pub(super) const NO_BODY: StatusCode = StatusCode::NO_CONTENT;
-/// The status of a probe that says yes, of a dry run, and of what the admin listener shows.
-pub(super) const SHOWN: StatusCode = StatusCode::OK;
-/// The status of a probe that says no.
+/// The status of a successful probe, of a dry run, and of the other pages of the admin listener.
+pub(super) const OK: StatusCode = StatusCode::OK;
+/// The status of a failed probe.
 pub(super) const NOT_READY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
-/// A head over `http.head_size`: answered without a body, as the server answers even larger ones.
+/// The status for a head over `http.head_size`. The answer has no body, like that of actix-http to a head with too many
+/// lines.
 pub(super) const HEAD_TOO_LARGE: StatusCode = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
 
-/// An answer that the stream of a connection writes by itself: what it refuses is no request yet.
+/// An answer that the stream of a connection writes itself, because the head is not complete and so no handler runs.
 pub(super) struct RawAnswer {
     pub(super) status: StatusCode,
     pub(super) bytes: &'static [u8],
 }
 
-/// The answer to a head that is too large, also before it is complete.
+/// The answer to a head that is too large. It may be incomplete.
 pub(super) const HEAD_TOO_LARGE_ANSWER: RawAnswer = RawAnswer {
     status: HEAD_TOO_LARGE,
     bytes: b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
@@ -156,10 +157,11 @@ pub(super) const HEAD_TIMEOUT_ANSWER: RawAnswer = RawAnswer {
     bytes: b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
 };
 
-/// A head that is no request: answered without a body, as the server answers others.
+/// The status for a head that is not a valid request. The answer has no body, like that of actix-http to a head that it
+/// cannot parse.
 pub(super) const BAD_HEAD: StatusCode = StatusCode::BAD_REQUEST;
 
-/// One refusal: what went wrong, and what the sender should know of it.
+/// One refusal, with what the sender needs to know.
 #[derive(Debug)]
 pub(super) struct Problem {
     slug: Slug,
@@ -183,7 +185,7 @@ impl Problem {
         }
     }
 
-    /// 405: the path takes these methods only.
+    /// 405: the path allows these methods only.
     pub(super) fn method_not_allowed(allow: &'static str) -> Self {
         Self {
             allow: Some(allow),
@@ -191,7 +193,7 @@ impl Problem {
         }
     }
 
-    /// 400: what is wrong, and at which byte; never what stands there.
+    /// 400: what is wrong with the body, and at which byte. The text contains nothing of the body.
     pub(super) fn malformed(why: &Malformed) -> Self {
         Self {
             detail: Cow::Owned(why.to_string()),
@@ -199,7 +201,7 @@ impl Problem {
         }
     }
 
-    /// 400: which parameter, and what would be right.
+    /// 400: which parameter or header is invalid, and what would be valid.
     pub(super) fn invalid_parameter(detail: String) -> Self {
         Self {
             detail: Cow::Owned(detail),
@@ -207,7 +209,7 @@ impl Problem {
         }
     }
 
-    /// 429: more than a limit allows, until so many seconds have passed.
+    /// 429: a limit is reached. The sender may retry after this many seconds.
     pub(super) fn too_many(detail: &'static str, retry_after: u64) -> Self {
         Self {
             retry_after: Some(retry_after),
@@ -215,7 +217,7 @@ impl Problem {
         }
     }
 
-    /// 503: the bridge can't now, and may again after so many seconds.
+    /// 503: the bridge cannot accept the webhook now. The sender may retry after this many seconds.
     pub(super) fn unavailable(slug: Slug, detail: &'static str, retry_after: u64) -> Self {
         Self {
             retry_after: Some(retry_after),
@@ -223,7 +225,7 @@ impl Problem {
         }
     }
 
-    /// 400, for a body that is in the dead letters now.
+    /// Adds that the body was published as a dead letter with this id.
     pub(super) fn dead_lettered(self, id: Uuid) -> Self {
         Self {
             dead_letter: Some(id),
@@ -232,7 +234,7 @@ impl Problem {
         }
     }
 
-    /// The request had become this event: its id is the request's too.
+    /// Uses the id of this event as the id of the request.
     pub(super) fn of_event(self, id: Uuid) -> Self {
         Self {
             event: Some(id),
@@ -244,7 +246,7 @@ impl Problem {
         self.slug
     }
 
-    /// What the sender gets.
+    /// Builds the HTTP response.
     pub(super) fn into_response(self) -> HttpResponse {
         let row = self.slug.row();
         let mut response =
@@ -255,8 +257,8 @@ impl Problem {
         response
     }
 
-    fn written(&self, row: &Row) -> Written {
-        let mut body = Written::with_capacity(320);
+    fn written(&self, row: &Row) -> AnswerBody {
+        let mut body = AnswerBody::with_capacity(320);
         body.text("{\"type\":\"");
         body.text(TYPE);
         body.text(row.slug);

@@ -1,20 +1,20 @@
-//! The few parameters that a webhook's URL can carry.
+//! Parses the query of a webhook's URL.
 
 use std::borrow::Cow;
 
-/// What a query says of one parameter.
+/// The values of one parameter of a query.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Parameter<'a> {
     Absent,
-    /// It is there once. Without an equals sign its value is empty.
+    /// The parameter is there once. Without an equals sign, its value is empty.
     Once(Cow<'a, [u8]>),
-    /// It is there more than once, so that no value can be told to be the one that was meant.
+    /// The parameter is there more than once, so it is not clear which value counts.
     Repeated,
 }
 
-/// Looks a parameter up. The percent-encoding of names and values is undone; names are compared as they stand then.
+/// Finds a parameter. Names and values are percent-decoded; names are then compared byte for byte.
 ///
-/// A plus stays one: what is read here are tokens, which are often base64, and never forms.
+/// A plus sign is not decoded to a space: the values are tokens, which are often base64, and not form fields.
 pub(super) fn parameter<'a>(query: &'a str, name: &str) -> Parameter<'a> {
     let mut values = query.split('&').filter_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -27,10 +27,10 @@ pub(super) fn parameter<'a>(query: &'a str, name: &str) -> Parameter<'a> {
     }
 }
 
-/// The names of the parameters that look like the one with these letters, in their order; see [`resembles`].
+/// Returns the names of all parameters that look like these letters, in their order; see [`resembles`].
 ///
-/// This is for parameters that must not be overlooked: what is percent-encoded twice, and what stands behind another
-/// separator than `&`, counts too.
+/// Use this for a parameter that must not be overlooked. It also finds names that are percent-encoded twice, or that
+/// follow another separator than `&`.
 pub(super) fn names_resembling(query: &str, letters: &str) -> Vec<Vec<u8>> {
     let once = decoded(query.as_bytes());
     let pieces = decoded(&once);
@@ -40,8 +40,8 @@ pub(super) fn names_resembling(query: &str, letters: &str) -> Vec<Vec<u8>> {
     names.map(<[u8]>::to_vec).collect()
 }
 
-/// Whether these letters are in a name, whatever their case and whatever stands between and around them, or all but one
-/// of them.
+/// Whether a name contains these letters in this order, ignoring case and everything that is not a letter; or whether
+/// the letters of the name differ from them by one typing error.
 pub(super) fn resembles(name: &[u8], letters: &str) -> bool {
     let is_missing = |letter: &u8| !name.iter().any(|byte| byte.eq_ignore_ascii_case(letter));
     if letters.bytes().filter(is_missing).count() > 1 {
@@ -54,7 +54,7 @@ pub(super) fn resembles(name: &[u8], letters: &str) -> bool {
     name.contains(letters) || strsim::osa_distance(&name, letters) <= 1
 }
 
-/// Undoes percent-encoding. A percent sign that encodes nothing stands for itself.
+/// Percent-decodes a text. A percent sign without two hexadecimal digits is left as it is.
 fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
     let Some(first) = memchr::memchr(b'%', text) else {
         return Cow::Borrowed(text);

@@ -16,55 +16,55 @@ use super::body::Bounds;
 use super::connections::Connections;
 use super::edge::Edge;
 use super::limits::InFlight;
-use super::open_files::{self, Room};
+use super::open_files::{self, ConnectionLimits};
 use super::phase::SharedPhase;
 use super::problem;
 use super::settings::{AdminSettings, Settings, SourceSettings};
 use super::source::Sources;
-use super::stop::{Leave, Stopper};
-use super::strangers::Strangers;
-use super::webhooks::{self, Desk, Listener};
+use super::stop::{Shutdown, Stopper};
+use super::unknown_keys::UnknownKeys;
+use super::webhooks::{self, Listener, WebhookService};
 use crate::delivery::Delivery;
 use crate::metrics::Metrics;
 
-/// What stands behind the listeners.
+/// What the listeners use of the rest of the bridge.
 #[derive(Clone)]
 pub struct Behind {
-    /// Seals payloads, and brings them to where its table says.
+    /// Puts payloads into envelopes, and publishes them to their destinations.
     pub delivery: Delivery,
-    /// Counts what happens.
+    /// The metrics of the bridge.
     pub metrics: Arc<Metrics>,
 }
 
-/// Where the listeners really are: with port 0 the system chose.
+/// The addresses that the listeners are bound to. With port 0, the system has chosen the port.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
-    /// Takes webhooks.
+    /// The address of the webhook listener.
     pub webhooks: SocketAddr,
-    /// For those who run the bridge.
+    /// The address of the admin listener.
     pub admin: SocketAddr,
 }
 
-/// Why the listeners can't be had.
+/// A listener could not be bound, or a setting cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub struct BindError {
-    /// The listener, or the setting.
+    /// The address and its setting, or the setting alone.
     pub what: String,
-    /// Why.
+    /// The cause.
     pub source: io::Error,
 }
 
 /// One listener, bound but not serving yet, and its connections.
-struct Listening {
+struct BoundListener {
     server: Server,
     connections: Arc<Connections>,
 }
 
 /// Both listeners, bound but not serving yet.
 pub struct Bound {
-    webhooks: Listening,
-    admin: Listening,
+    webhooks: BoundListener,
+    admin: BoundListener,
     addresses: Addresses,
     stopper: Stopper,
     edge: Edge,
@@ -73,30 +73,32 @@ pub struct Bound {
     shutdown_timeout: Duration,
 }
 
-/// Connections of the admin listener: a few probes and scrapers.
+/// The limit on connections of the admin listener, which has only a few probes and scrapers.
 const ADMIN_CONNECTIONS: usize = 256;
 
-/// Bytes that incomplete heads on the admin listener may take beyond one read each.
+/// The limit on the memory of incomplete heads on the admin listener. Heads that are smaller than one read are not
+/// counted.
 const ADMIN_HEAD_BYTES: usize = 1024 * 1024;
 
-/// Connections that the system holds until a worker has room for them.
+/// The `backlog` of `listen(2)`: connections that the system queues until they are accepted.
 const BACKLOG: i32 = 4096;
 
-/// Connections over its share that a worker may have, so that the limit over all workers decides, and not actix's
-/// limit for each of them.
-const UNEVEN_SHARE: usize = 512;
+/// How many connections more than its share a worker may have. actix-server limits each worker, and this keeps its
+/// limit above ours, which is for all workers together.
+const MAX_IMBALANCE: usize = 512;
 
 /// Binds both listeners. Nothing is served before [`Bound::run`].
 ///
 /// # Errors
-/// When an address is taken or not the machine's. It is told which.
+/// When an address is in use or does not belong to this machine, when the TLS files cannot be used, or when the limit
+/// on open files is too low.
 pub fn bind(
     settings: &Settings,
     admin: &AdminSettings,
     sources: &[SourceSettings],
     behind: Behind,
 ) -> Result<Bound, BindError> {
-    let room = open_files::room(Room {
+    let limits = open_files::connection_limits(ConnectionLimits {
         webhooks: settings.max_connections,
         admin: ADMIN_CONNECTIONS,
     })
@@ -105,11 +107,11 @@ pub fn bind(
         source,
     })?;
     let phase = Arc::new(SharedPhase::new());
-    let shown = (
-        behind.delivery.clone(),
-        behind.metrics.clone(),
-        phase.clone(),
-    );
+    let admin_service = Admin {
+        delivery: behind.delivery.clone(),
+        metrics: behind.metrics.clone(),
+        phase: phase.clone(),
+    };
     let generation = behind.delivery.current();
     let edge = Edge::new(settings, sources, generation, behind.metrics.clone()).map_err(|why| {
         BindError {
@@ -121,9 +123,10 @@ pub fn bind(
         let what = format!("can't listen on {address} ({setting})");
         |source| BindError { what, source }
     };
-    let (webhooks, webhooks_at) = webhook_listener(settings, room.webhooks, &edge, behind, &phase)
-        .map_err(failed("http.listen", settings.listen))?;
-    let (admin, admin_at) = admin_listener(settings, admin, room.admin, shown)
+    let (webhooks, webhooks_at) =
+        webhook_listener(settings, limits.webhooks, &edge, behind, &phase)
+            .map_err(failed("http.listen", settings.listen))?;
+    let (admin, admin_at) = admin_listener(settings, admin, limits.admin, admin_service)
         .map_err(failed("admin.listen", admin.listen))?;
     Ok(Bound {
         webhooks,
@@ -146,8 +149,8 @@ fn webhook_listener(
     edge: &Edge,
     behind: Behind,
     phase: &Arc<SharedPhase>,
-) -> io::Result<(Listening, SocketAddr)> {
-    let connections = Arc::new(Connections::of_webhooks(
+) -> io::Result<(BoundListener, SocketAddr)> {
+    let connections = Arc::new(Connections::for_webhooks(
         max_connections,
         (settings.max_in_flight_bytes / 4).max(2 * settings.head_size),
         behind.metrics.clone(),
@@ -165,26 +168,27 @@ fn webhook_listener(
     let server = Server::build()
         .workers(settings.workers)
         .max_concurrent_connections(
-            max_connections.div_ceil(settings.workers.max(1)) + UNEVEN_SHARE,
+            max_connections.div_ceil(settings.workers.max(1)) + MAX_IMBALANCE,
         )
-        // Ours counts in less than seconds; this one must only never be the shorter.
+        // `Shutdown` has the time-out that counts. The one of actix-server has whole seconds only, and must not be
+        // shorter.
         .shutdown_timeout(settings.shutdown_timeout.as_secs() + 60)
         .disable_signals()
         .listen("webhooks", socket, move || {
             let port = delivery.port();
             actix_web::rt::spawn(port.clone().answering());
-            let desk = Rc::new(Desk {
+            let service = Rc::new(WebhookService {
                 listener: listener.clone(),
                 port,
             });
             let app = App::new().default_service(web::to(
                 move |request: HttpRequest, payload: web::Payload| {
-                    webhooks::answer(desk.clone(), request, payload.into_inner())
+                    webhooks::answer(service.clone(), request, payload.into_inner())
                 },
             ));
             acceptor.service(app)
         })?;
-    let listening = Listening {
+    let listening = BoundListener {
         server: server.run(),
         connections,
     };
@@ -211,7 +215,7 @@ fn listener(
             settings.max_in_flight_bytes,
             behind.metrics.clone(),
         ),
-        strangers: Strangers::default(),
+        unknown_keys: UnknownKeys::default(),
         phase,
         metrics: behind.metrics,
     }
@@ -221,40 +225,36 @@ fn admin_listener(
     settings: &Settings,
     admin: &AdminSettings,
     max_connections: usize,
-    (delivery, metrics, phase): (Delivery, Arc<Metrics>, Arc<SharedPhase>),
-) -> io::Result<(Listening, SocketAddr)> {
-    let connections = Arc::new(Connections::of_admin(
+    service: Admin,
+) -> io::Result<(BoundListener, SocketAddr)> {
+    let connections = Arc::new(Connections::for_admin(
         max_connections,
         ADMIN_HEAD_BYTES.max(2 * settings.head_size),
-        metrics.clone(),
+        service.metrics.clone(),
     ));
     let acceptor = Acceptor::new(settings, &connections, None);
     let socket = socket(admin.listen)?;
     let address = socket.local_addr()?;
     let server = Server::build()
         .workers(1)
-        .max_concurrent_connections(max_connections + UNEVEN_SHARE)
+        .max_concurrent_connections(max_connections + MAX_IMBALANCE)
         .disable_signals()
         .listen("admin", socket, move || {
-            let admin = Rc::new(Admin {
-                delivery: delivery.clone(),
-                metrics: metrics.clone(),
-                phase: phase.clone(),
-            });
+            let service = Rc::new(service.clone());
             acceptor.service(App::new().default_service(web::to(
                 move |request: HttpRequest, payload: web::Payload| {
-                    admin::answer(admin.clone(), request, payload.into_inner())
+                    admin::answer(service.clone(), request, payload.into_inner())
                 },
             )))
         })?;
-    let listening = Listening {
+    let listening = BoundListener {
         server: server.run(),
         connections,
     };
     Ok((listening, address))
 }
 
-/// A socket that listens at that address.
+/// Returns a socket that listens at this address.
 fn socket(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
@@ -264,58 +264,58 @@ fn socket(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 impl Bound {
-    /// Where the listeners are.
+    /// The addresses that the listeners are bound to.
     #[must_use]
     pub const fn addresses(&self) -> Addresses {
         self.addresses
     }
 
-    /// What stops them.
+    /// Returns what stops the listeners.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
         self.stopper.clone()
     }
 
-    /// What of them can be changed while they serve.
+    /// Returns what changes sources and certificates while the listeners are serving.
     #[must_use]
     pub fn edge(&self) -> Edge {
         self.edge.clone()
     }
 
-    /// Serves until stopped, and returns when nothing is in flight any more or its time is up.
-    /// The admin listener is the last to go.
+    /// Serves until stopped. Returns when no request is in flight any more, or after `http.shutdown_timeout`. The admin
+    /// listener stops last.
     ///
     /// # Errors
-    /// When a listener ends by itself.
+    /// When a listener ends without being stopped.
     pub async fn run(self) -> io::Result<()> {
-        let leave = Leave {
+        let shutdown = Shutdown {
             webhooks: self.webhooks.server.handle(),
             connections: self.webhooks.connections,
-            wishes: self.stopper.wishes(),
+            stop_requests: self.stopper.stop_requests(),
             phase: self.phase,
             stop_delay: self.stop_delay,
             shutdown_timeout: self.shutdown_timeout,
         };
         let admin_handle = self.admin.server.handle();
-        let wished = leave.wished();
+        let stop_requested = shutdown.stop_requested();
         let mut webhooks = tokio::spawn(self.webhooks.server);
         let mut admin = tokio::spawn(self.admin.server);
         let outcome = tokio::select! {
-            () = wished => Ok(()),
-            ended = &mut webhooks => Err(ended_by_itself(ended)),
-            ended = &mut admin => Err(ended_by_itself(ended)),
+            () = stop_requested => Ok(()),
+            ended = &mut webhooks => Err(listener_failed(ended)),
+            ended = &mut admin => Err(listener_failed(ended)),
         };
         if outcome.is_ok() {
-            leave.in_order().await;
+            shutdown.run().await;
         }
-        // What is left of a server that did not stop in time goes with its task.
+        // If the server did not stop in time, aborting its task ends the rest of it.
         webhooks.abort();
         admin_handle.stop(false).await;
         outcome
     }
 }
 
-fn ended_by_itself(ended: Result<io::Result<()>, tokio::task::JoinError>) -> io::Error {
+fn listener_failed(ended: Result<io::Result<()>, tokio::task::JoinError>) -> io::Error {
     match ended {
         Ok(Ok(())) => io::Error::other("a listener ended"),
         Ok(Err(error)) => error,

@@ -14,19 +14,21 @@ use crate::units::{duration_setting, size_setting};
 /// The section `http`: the listener that takes webhooks, and its limits.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Settings {
-    /// Address and port. 127.0.0.1:8080: what is not set up yet is not on the network.
+    /// Address and port. 127.0.0.1:8080, so that a bridge that is not configured yet is not reachable from the network.
     pub listen: SocketAddr,
-    /// Threads that serve connections. As many as there are cores.
+    /// Threads that serve connections. By default one a core.
     pub workers: usize,
-    /// Open connections, over all workers. 12000: above `max_in_flight`, so that a 429 can still be given. For one more, a
-    /// connection without good credentials is closed.
+    /// Open connections of all workers together. 12000: above `max_in_flight`, so that requests over that limit can
+    /// still be answered with a 429. When the limit is reached, a connection without good credentials is closed for
+    /// each new one.
     pub max_connections: usize,
-    /// Requests between head and answer. 10000.
+    /// Requests in flight: from the end of their head to their answer. 10000.
     pub max_in_flight: usize,
-    /// Bytes of bodies held by them. 64 MiB: what bounds memory.
+    /// Bytes of the bodies and events of requests in flight. 64 MiB. This limit bounds the memory.
     #[serde(deserialize_with = "size_setting")]
     pub max_in_flight_bytes: usize,
-    /// Bytes of one body, packed or unpacked. 512 KiB: with its envelope it fits a broker's usual 1 MiB.
+    /// Bytes of one body, both compressed and decompressed. 512 KiB: with its envelope it fits into the usual 1 MiB
+    /// limit of brokers.
     #[serde(deserialize_with = "size_setting")]
     pub max_body: usize,
     /// Bytes of a request's line and headers. 64 KiB.
@@ -38,16 +40,17 @@ pub struct Settings {
     /// How long a body may take. 5 s.
     #[serde(deserialize_with = "duration_setting")]
     pub body_timeout: Duration,
-    /// Bytes a second that a body has to keep up after its first two seconds. 1 KiB.
+    /// The minimum rate of a body in bytes a second, after its first two seconds. 1 KiB.
     #[serde(deserialize_with = "size_setting")]
     pub body_min_rate: usize,
-    /// How long a connection may idle between requests. 75 s: above the 60 s of common load balancers.
+    /// How long a connection may be idle between requests. 75 s: longer than the 60 s of common load balancers.
     #[serde(deserialize_with = "duration_setting")]
     pub keep_alive: Duration,
-    /// After SIGTERM: how long to serve on while not ready. 0 s; the chart sets 5 s.
+    /// How long requests are still served after SIGTERM, while `/readyz` fails. 0 s; the Helm chart sets 5 s.
     #[serde(deserialize_with = "duration_setting")]
     pub stop_delay: Duration,
-    /// How long what is in flight may take to end. 12 s: more than a slow body and a slow broker together.
+    /// How long requests in flight may take to finish during a shutdown. 12 s: more than a slow body and a slow broker
+    /// together.
     #[serde(deserialize_with = "duration_setting")]
     pub shutdown_timeout: Duration,
     /// Status of an accepted webhook: 202, 200 or 204.
@@ -57,7 +60,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What a URL of the webhook listener begins with.
+    /// The scheme of the URLs of the webhook listener.
     pub fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }
     }
@@ -70,11 +73,11 @@ pub struct TlsSettings {
     pub cert_file: PathBuf,
     /// Its private key, PEM.
     pub key_file: PathBuf,
-    /// The authority whose clients are let in, PEM.
+    /// The authority that client certificates are verified with, PEM.
     pub client_ca_file: Option<PathBuf>,
 }
 
-/// The section `admin`: health, metrics and documents, never on the public port.
+/// The section `admin`: health, metrics and the version, on a port of its own, which should not be public.
 #[derive(Clone, Debug, Deserialize)]
 pub struct AdminSettings {
     /// Address and port. 127.0.0.1:8081.
@@ -84,20 +87,20 @@ pub struct AdminSettings {
 /// One entry of the section `sources`: a MinChat app and its credentials.
 #[derive(Clone, Debug, Deserialize)]
 pub struct SourceSettings {
-    /// The key of the entry: the last part of the path that is posted to.
+    /// The key of the entry: the part of the path after `/webhooks/`.
     pub name: String,
-    /// The attribute `source` of its envelopes. `/webhooks/<name>`: the path it is posted to.
+    /// The attribute `source` of its envelopes. `/webhooks/<name>`, the path that webhooks are posted to.
     pub uri: String,
-    /// What its topics, exchanges and files begin with. `<name>.`
+    /// The prefix of its topics, exchanges and files. `<name>.`
     pub prefix: String,
-    /// How much it may post. None: as much as the other limits allow.
+    /// The rate limit of the source. None: only the other limits apply.
     pub rate_limit: Option<RateLimit>,
-    /// Who gets in.
+    /// Who may post.
     pub auth: AuthSettings,
-    /// Where a request may come from, whatever its credentials. Empty: from anywhere.
+    /// The networks that requests may come from, in addition to good credentials. Empty: any.
     #[serde(default, deserialize_with = "networks")]
     pub allow_from: Vec<IpNet>,
-    /// Whose `X-Forwarded-For` is believed. Empty: nobody's.
+    /// The proxies whose `X-Forwarded-For` is used. Empty: none.
     #[serde(default, deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
 }
@@ -105,31 +108,32 @@ pub struct SourceSettings {
 /// The section `sources.*.rate_limit`: a token bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct RateLimit {
-    /// Webhooks a second, in the long run.
+    /// Webhooks a second on average.
     pub per_second: u32,
-    /// Webhooks at once, after a rest.
+    /// Webhooks at once after a pause.
     pub burst: u32,
 }
 
 /// The section `sources.*.auth`. Either there are credentials, or `none` is true.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct AuthSettings {
-    /// Any one of these lets a request in. Non-empty visible ASCII, each once.
+    /// A request with any one of these tokens is accepted. Non-empty visible ASCII, without duplicates.
     #[serde(default)]
     pub tokens: Vec<Secret>,
-    /// Signatures in a header of the sender's choice. None: none is looked at.
+    /// HMAC signatures in a configurable header. None: not checked.
     pub hmac: Option<HmacSettings>,
-    /// Signatures by Standard Webhooks 1.0. None: none is looked at.
+    /// Signatures by Standard Webhooks 1.0. None: not checked.
     pub standard_webhooks: Option<StandardWebhooksSettings>,
-    /// Client certificates. Some only if `http.tls.client_ca_file` is given.
+    /// Client certificates. Needs `http.tls.client_ca_file`.
     pub mtls: Option<MtlsSettings>,
-    /// Whoever reaches the listener gets in. True by default only on loopback and without a configuration file.
+    /// Everybody who can reach the listener may post. True by default only on loopback and without a configuration
+    /// file.
     #[serde(default)]
     pub none: bool,
 }
 
 impl AuthSettings {
-    /// Whether there is a credential that lets somebody in.
+    /// Whether at least one kind of credential is configured.
     pub fn has_credentials(&self) -> bool {
         !self.tokens.is_empty()
             || self.hmac.is_some()
@@ -138,27 +142,27 @@ impl AuthSettings {
     }
 }
 
-/// The section `sources.*.auth.hmac`: HMAC by SHA-256 of the bytes on the wire.
+/// The section `sources.*.auth.hmac`: HMAC-SHA256 of the body as received.
 #[derive(Clone, Debug, Deserialize)]
 pub struct HmacSettings {
-    /// A signature by any one of these lets a request in. As the key, each is taken as its text stands.
+    /// A signature with any one of these secrets is accepted. The key is the text of the secret, byte for byte.
     pub secrets: Vec<Secret>,
     /// The header with the signature. `x-signature`.
     pub header: String,
-    /// What stands before the signature there, such as `sha256=`. Nothing.
+    /// The text before the signature in the header, such as `sha256=`. Empty.
     #[serde(default)]
     pub prefix: String,
-    /// How the signature is written. Hex.
+    /// The encoding of the signature. Hex.
     pub encoding: SignatureEncoding,
-    /// The header with the seconds since 1970, signed before the body with a full stop between. None:
-    /// the body alone is signed.
+    /// The header with the time in seconds since 1970. The signature covers this text, a full stop and the body. None:
+    /// the signature covers the body alone.
     pub timestamp_header: Option<String>,
-    /// How far the timestamp may be from the clock. 5 min, as Standard Webhooks has it.
+    /// How far the timestamp may be from the clock. 5 min, like Standard Webhooks.
     #[serde(deserialize_with = "duration_setting")]
     pub tolerance: Duration,
 }
 
-/// How a signature is written.
+/// The encoding of a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SignatureEncoding {
@@ -171,9 +175,9 @@ pub enum SignatureEncoding {
 /// The section `sources.*.auth.standard_webhooks`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct StandardWebhooksSettings {
-    /// A signature by any one of these lets a request in. `whsec_` and 24 to 64 bytes in base64.
+    /// A signature with any one of these secrets is accepted. `whsec_` and 24 to 64 bytes in base64.
     pub secrets: Vec<Secret>,
-    /// How far `webhook-timestamp` may be from the clock. 5 min, as the specification's libraries have it.
+    /// How far `webhook-timestamp` may be from the clock. 5 min, like the libraries of the specification.
     #[serde(deserialize_with = "duration_setting")]
     pub tolerance: Duration,
 }
@@ -181,8 +185,9 @@ pub struct StandardWebhooksSettings {
 /// The section `sources.*.auth.mtls`.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct MtlsSettings {
-    /// The names of clients that are let in. A certificate presents a name as a subject alternative name of the same
-    /// type, or, if it has none of any type, a DNS name as its common name. Empty: any certificate of the authority.
+    /// The names of the clients that may post. A certificate presents a name as a subject alternative name of the same
+    /// type, or, if it has none of any type, a DNS name as its common name. Empty: any certificate that the authority
+    /// has issued.
     #[serde(default)]
     pub names: Vec<CertificateName>,
 }
@@ -197,8 +202,8 @@ pub(crate) fn is_whsec(text: &str) -> bool {
     super::auth::standard_webhooks::key(text).is_some()
 }
 
-/// A network, or one address as the network of itself. Numbers with a leading zero are none: other programs read them as
-/// octal.
+/// Parses a network. An address without a length is a network of this one address. Numbers with a leading zero are
+/// refused, because other programs read them as octal.
 pub(crate) fn network(text: &str) -> Option<IpNet> {
     let Some((address, length)) = text.split_once('/') else {
         return Some(IpNet::from(text.parse::<IpAddr>().ok()?));

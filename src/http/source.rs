@@ -1,4 +1,4 @@
-//! The sources: who may post to them, how often, and what becomes of it.
+//! The configured sources: who may post to them, how often, and with which configuration their webhooks are published.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
-use super::auth::{Doors, Head};
+use super::auth::{Authenticator, Head};
 use super::problem::{Problem, Slug};
 use super::settings::{RateLimit, SourceSettings};
 use crate::delivery::Generation;
@@ -16,36 +16,36 @@ use crate::metrics::{Metrics, SourceMetrics};
 /// A configured source.
 pub(super) struct Source {
     pub(super) name: String,
-    /// Its place in the generation.
-    pub(super) place: usize,
+    /// Its index in the generation.
+    pub(super) index: usize,
     pub(super) counts: SourceMetrics,
-    pub(super) doors: Doors,
+    pub(super) authenticator: Authenticator,
     rate: Option<Rate>,
 }
 
-/// How much a source may post, and what it has posted lately.
+/// The rate limit of a source, and how much of it is used up.
 #[derive(Clone)]
 struct Rate {
     limit: RateLimit,
     limiter: Arc<DefaultDirectRateLimiter>,
 }
 
-/// All sources of one configuration, and what their webhooks are sealed with and go to.
-pub(super) struct Serving {
+/// All sources of one configuration, and the generation that makes envelopes of their webhooks and routes them.
+pub(super) struct SourceTable {
     sources: Vec<Source>,
     pub(super) generation: Arc<Generation>,
 }
 
-impl Serving {
+impl SourceTable {
     /// The source of this name.
     pub(super) fn source(&self, name: &str) -> Option<&Source> {
         self.sources.iter().find(|source| source.name == name)
     }
 }
 
-/// All sources, as they are now.
+/// The sources of the current configuration, which can be replaced while the bridge is serving.
 pub(super) struct Sources {
-    serving: RwLock<Arc<Serving>>,
+    table: RwLock<Arc<SourceTable>>,
     metrics: Arc<Metrics>,
 }
 
@@ -55,33 +55,33 @@ impl Sources {
         generation: Arc<Generation>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let none = Serving {
+        let none = SourceTable {
             sources: Vec::new(),
             generation: Arc::default(),
         };
         let sources = Self {
-            serving: RwLock::new(Arc::new(none)),
+            table: RwLock::new(Arc::new(none)),
             metrics,
         };
         sources.replace(settings, generation);
         sources
     }
 
-    /// Those of now. A request keeps to them, whatever comes meanwhile.
-    pub(super) fn current(&self) -> Arc<Serving> {
-        self.serving
+    /// The current sources. A request keeps them until it ends, even if they are replaced meanwhile.
+    pub(super) fn current(&self) -> Arc<SourceTable> {
+        self.table
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    /// Takes these sources into use, which the generation has a place for each of. What one posted
-    /// lately counts on under the same limit.
+    /// Replaces the sources. The generation must know each of them; others are left out. A source whose rate limit has
+    /// not changed keeps the state of its limiter.
     pub(super) fn replace(&self, settings: &[SourceSettings], generation: Arc<Generation>) {
         let current = self.current();
         let sources = settings.iter().filter_map(|settings| {
-            let place = generation.sealer().place(&settings.name)?;
-            let mut source = self.source(settings, place);
+            let index = generation.sealer().place(&settings.name)?;
+            let mut source = self.source(settings, index);
             if let Some(rate) = current.source(&settings.name).and_then(|s| s.rate.as_ref())
                 && Some(rate.limit) == settings.rate_limit
             {
@@ -89,29 +89,29 @@ impl Sources {
             }
             Some(source)
         });
-        let serving = Arc::new(Serving {
+        let table = Arc::new(SourceTable {
             sources: sources.collect(),
             generation: Arc::clone(&generation),
         });
-        *self.serving.write().unwrap_or_else(PoisonError::into_inner) = serving;
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = table;
     }
 
-    fn source(&self, settings: &SourceSettings, place: usize) -> Source {
+    fn source(&self, settings: &SourceSettings, index: usize) -> Source {
         Source {
             name: settings.name.clone(),
-            place,
+            index,
             counts: self.metrics.source(&settings.name),
-            doors: Doors::new(settings),
+            authenticator: Authenticator::new(settings),
             rate: settings.rate_limit.map(Rate::new),
         }
     }
 }
 
 impl Source {
-    /// The problem of a request without good credentials. It is the same whatever the reason, and wherever it comes from.
-    pub(super) fn turned_away(&self, head: &Head<'_>) -> Problem {
-        let address = self.doors.origin(head);
-        tracing::debug!(source = self.name, ?address, "turned away");
+    /// The problem of a request without good credentials. It is always the same, so that it does not reveal the reason.
+    pub(super) fn unauthorized(&self, head: &Head<'_>) -> Problem {
+        let address = self.authenticator.origin(head);
+        tracing::debug!(source = self.name, ?address, "refused: no good credentials");
         Problem::new(
             Slug::Unauthorized,
             "credentials that the source takes are needed, each of them once",
@@ -119,17 +119,21 @@ impl Source {
     }
 
     /// The problem of a request with good credentials whose address is not in `allow_from`.
-    pub(super) fn turned_away_from_there(&self, head: &Head<'_>) -> Problem {
-        let address = self.doors.origin(head);
-        tracing::debug!(source = self.name, ?address, "turned away for its address");
+    pub(super) fn forbidden(&self, head: &Head<'_>) -> Problem {
+        let address = self.authenticator.origin(head);
+        tracing::debug!(
+            source = self.name,
+            ?address,
+            "refused: its address is not in allow_from"
+        );
         Problem::new(
             Slug::Forbidden,
             "the source takes no webhooks from this address",
         )
     }
 
-    /// Takes one from what the source may still post.
-    pub(super) fn take_one(&self) -> Result<(), Problem> {
+    /// Counts one webhook against the rate limit, and refuses it if the limit is used up.
+    pub(super) fn check_rate_limit(&self) -> Result<(), Problem> {
         let Some(rate) = &self.rate else {
             return Ok(());
         };
@@ -155,7 +159,7 @@ impl Rate {
     }
 }
 
-/// For `Retry-After`, which has no fractions: rounded up.
+/// Rounds up to whole seconds, because `Retry-After` has no fractions.
 fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }

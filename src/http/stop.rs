@@ -1,8 +1,8 @@
-//! The way out: who may ask for it, and its steps.
+//! Stops the listeners: who may request it, and its steps.
 //!
-//! First the bridge is not ready, but serves on for `http.stop_delay`, and lets go of connections
-//! as they are answered; then nothing new is taken, and what is in flight is finished within
-//! `http.shutdown_timeout`. Idle connections, and those with half a head, are closed at once.
+//! A graceful shutdown has two steps. First, for `http.stop_delay`, `/readyz` fails but requests are still served;
+//! every answer closes its connection. Then new requests are refused, and those in flight are finished within
+//! `http.shutdown_timeout`; connections without a request, or with an incomplete head, are closed at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,81 +14,86 @@ use tokio::time::{sleep, timeout};
 use super::connections::Connections;
 use super::phase::{Phase, SharedPhase};
 
-/// Stops the listeners, from wherever it is called. A clone stops the same ones.
+/// Stops the listeners. It can be called on any thread. Clones stop the same listeners.
 #[derive(Clone, Debug)]
-pub struct Stopper(watch::Sender<Wish>);
+pub struct Stopper(watch::Sender<StopRequest>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Wish {
-    Serve,
-    StopInOrder,
-    StopAtOnce,
+pub(super) enum StopRequest {
+    None,
+    Graceful,
+    Immediate,
 }
 
 impl Stopper {
     pub(super) fn new() -> Self {
-        Self(watch::Sender::new(Wish::Serve))
+        Self(watch::Sender::new(StopRequest::None))
     }
 
-    pub(super) fn wishes(&self) -> watch::Receiver<Wish> {
+    pub(super) fn stop_requests(&self) -> watch::Receiver<StopRequest> {
         self.0.subscribe()
     }
 
-    /// Stops in order: not ready, but serving, for `http.stop_delay`; then what is in flight is
-    /// finished, within `http.shutdown_timeout`.
+    /// Requests a graceful shutdown: `/readyz` fails, but requests are still served for `http.stop_delay`; then those
+    /// in flight are finished within `http.shutdown_timeout`.
     pub fn stop(&self) {
-        self.wish(Wish::StopInOrder);
+        self.request(StopRequest::Graceful);
     }
 
-    /// Stops without waiting for anything.
+    /// Requests an immediate shutdown, which waits for nothing.
     pub fn stop_at_once(&self) {
-        self.wish(Wish::StopAtOnce);
+        self.request(StopRequest::Immediate);
     }
 
-    fn wish(&self, wish: Wish) {
-        self.0.send_modify(|wished| *wished = wish.max(*wished));
+    fn request(&self, request: StopRequest) {
+        self.0
+            .send_modify(|requested| *requested = request.max(*requested));
     }
 }
 
-/// The way out of the webhook listener.
-pub(super) struct Leave {
+/// The shutdown of the webhook listener.
+pub(super) struct Shutdown {
     pub(super) webhooks: ServerHandle,
     pub(super) connections: Arc<Connections>,
-    pub(super) wishes: watch::Receiver<Wish>,
+    pub(super) stop_requests: watch::Receiver<StopRequest>,
     pub(super) phase: Arc<SharedPhase>,
     pub(super) stop_delay: Duration,
     pub(super) shutdown_timeout: Duration,
 }
 
-impl Leave {
-    pub(super) async fn in_order(self) {
-        self.phase.advance(Phase::Leaving);
-        self.unless_at_once(sleep(self.stop_delay)).await;
+impl Shutdown {
+    pub(super) async fn run(self) {
+        self.phase.advance(Phase::NotReady);
+        self.unless_immediate(sleep(self.stop_delay)).await;
         self.phase.advance(Phase::Stopping);
         self.connections.drain();
         let finished = timeout(self.shutdown_timeout, self.webhooks.stop(true));
-        self.unless_at_once(finished).await;
+        self.unless_immediate(finished).await;
     }
 
-    /// Waits until somebody wants the listeners to stop.
-    pub(super) fn wished(&self) -> impl Future<Output = ()> + use<> {
-        self.at_least(Wish::StopInOrder)
+    /// Waits until a shutdown is requested.
+    pub(super) fn stop_requested(&self) -> impl Future<Output = ()> + use<> {
+        self.at_least(StopRequest::Graceful)
     }
 
-    /// Waits until at least that is wished for; for ever, if nobody is left who could.
-    fn at_least(&self, wish: Wish) -> impl Future<Output = ()> + use<> {
-        let mut wishes = self.wishes.clone();
+    /// Waits until at least this is requested. Waits for ever if there is no [`Stopper`] any more.
+    fn at_least(&self, request: StopRequest) -> impl Future<Output = ()> + use<> {
+        let mut stop_requests = self.stop_requests.clone();
         async move {
-            if wishes.wait_for(|wished| *wished >= wish).await.is_err() {
+            if stop_requests
+                .wait_for(|requested| *requested >= request)
+                .await
+                .is_err()
+            {
                 std::future::pending().await
             }
         }
     }
 
-    async fn unless_at_once(&self, step: impl Future) {
+    async fn unless_immediate(&self, step: impl Future) {
         tokio::select! {
             _ = step => {}
-            () = self.at_least(Wish::StopAtOnce) => {}
+            () = self.at_least(StopRequest::Immediate) => {}
         }
     }
 }

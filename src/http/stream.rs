@@ -1,11 +1,14 @@
 //! The byte stream of a connection, which ends at the connection's deadline and limits.
 //!
-//! Guarantees: the server gets at most [`MAX_READ`] bytes before it has to look at what it has, and no byte that follows a
-//! request before it has answered that; no more than [`MAX_READ`] bytes are read ahead; when the connection's
-//! deadline passes or its head is too large, the stream answers 408 or 431 itself, where an answer is due, and ends; a
-//! connection that was told to make room for another ends at once; what TLS keeps of incomplete records and messages is
-//! bounded as heads are.
-//! Not responsible for: the rules (`connection`), and who has to make room (`connections`).
+//! "The server" is the HTTP/1 dispatcher of actix-http, which reads from and writes to this stream.
+//!
+//! Guarantees: the server gets at most [`MAX_READ`] bytes before it has to parse them, and gets no byte that follows a
+//! request before it has answered that request; the stream itself buffers at most [`MAX_READ`] bytes; when the deadline
+//! of the connection passes or its head is too large, the stream writes a 408 or 431 itself (a 408 only if a head has
+//! begun), and ends; an evicted connection ends at once; the bytes of incomplete TLS records and handshake messages are
+//! bounded, and count like those of incomplete heads.
+//! Not responsible for: deadlines and how many bytes the server may have (`connection`), and which connection is
+//! evicted (`connections`).
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -18,48 +21,46 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 
-use super::connection::{Connection, Delivery, Expired, MAX_READ, Written};
-use super::connections::{Registration, Told};
+use super::connection::{Connection, Expired, Forwarded, MAX_READ, Written};
+use super::connections::{CloseSignal, Incomplete, Registration};
 use super::problem::{HEAD_TIMEOUT_ANSWER, HEAD_TOO_LARGE_ANSWER, RawAnswer};
 
-/// What a connection's bytes travel through.
+/// The socket of a connection, with or without TLS.
 pub(super) enum Transport {
     Plain(TcpStream),
-    Tls(Box<TlsStream<Encrypted>>),
+    Tls(Box<TlsStream<TlsSocket>>),
 }
 
-/// The most bytes that TLS may have read from a connection without having one for the server: more than a record
-/// (RFC 8446, section 5.2: 16 KiB and 256 bytes), or a client's hello and certificates.
-const MAX_ENCRYPTED: usize = 32 * 1024;
+/// The most bytes that rustls may read from a socket without decrypting any for the server. This is more than one
+/// record (RFC 8446, section 5.2: 16 KiB and 256 bytes), and more than the handshake messages of usual clients.
+const MAX_UNDECRYPTED: usize = 32 * 1024;
 
-/// The socket under TLS. rustls keeps what it has read of a record or of a handshake message until that is complete, up
-/// to 64 KiB of a message, also long after the handshake; so that is bounded here.
-pub(super) struct Encrypted {
+/// The socket that rustls reads from. rustls buffers a record or a handshake message until it is complete: up to 64 KiB
+/// of a message, and also after the handshake. So this type limits and counts those bytes.
+pub(super) struct TlsSocket {
     socket: TcpStream,
     registration: Rc<Registration>,
-    /// Bytes read since TLS last had some for the server.
-    kept: usize,
+    /// Bytes that rustls has read since it last decrypted any for the server.
+    undecrypted: usize,
 }
 
-impl Encrypted {
+impl TlsSocket {
     pub(super) fn new(socket: TcpStream, registration: Rc<Registration>) -> Self {
         Self {
             socket,
             registration,
-            kept: 0,
+            undecrypted: 0,
         }
     }
 
-    /// TLS has decrypted what was read.
-    fn decrypted(&mut self) {
-        if self.kept > MAX_READ {
-            self.registration.release_head();
-        }
-        self.kept = 0;
+    /// Call this when rustls has decrypted some of the bytes that it has read.
+    pub(super) fn decrypted(&mut self) {
+        self.undecrypted = 0;
+        self.registration.reserve(Incomplete::Tls, 0);
     }
 }
 
-impl AsyncRead for Encrypted {
+impl AsyncRead for TlsSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -67,18 +68,16 @@ impl AsyncRead for Encrypted {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
-        self.kept += buffer.filled().len() - before;
-        if self.kept > MAX_ENCRYPTED {
+        self.undecrypted += buffer.filled().len() - before;
+        if self.undecrypted > MAX_UNDECRYPTED {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
-        if self.kept > MAX_READ {
-            self.registration.reserve_head(self.kept);
-        }
+        self.registration.reserve(Incomplete::Tls, self.undecrypted);
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Encrypted {
+impl AsyncWrite for TlsSocket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -96,31 +95,32 @@ impl AsyncWrite for Encrypted {
     }
 }
 
-/// A connection as the HTTP server reads and writes it.
+/// The byte stream that the server reads and writes.
 pub(super) struct Stream {
     transport: Transport,
     connection: Connection,
-    /// Fires at the connection's deadline or before it, and is set anew then.
+    /// Fires at the deadline of the connection, or earlier: a later deadline does not reset the timer. If it fires
+    /// early, it is reset.
     timer: Option<Pin<Box<Sleep>>>,
-    /// Bytes that the server was given since it last had to look at them.
-    burst: usize,
-    /// What came and the server may not have yet.
-    ahead: Vec<u8>,
-    /// A write is waiting for the client to read.
+    /// Bytes that the server has got since this stream last returned `Pending`, and so may not have parsed yet.
+    unparsed: usize,
+    /// Bytes that were read from the socket, and that the server may not have yet.
+    read_ahead: Vec<u8>,
+    /// The last write returned `Pending`, because the client does not read fast enough.
     is_write_blocked: bool,
     ending: Ending,
 }
 
-/// Whether the stream has ended its connection by itself.
+/// How far the stream is in ending its connection.
 enum Ending {
     No,
-    /// The rest of this answer is written, the sending side is closed, and what comes is thrown away, so that the
-    /// answer arrives.
+    /// The stream writes the rest of this answer, then closes the sending side. `rest` is empty if the server has
+    /// written the last answer.
     Answering {
         rest: &'static [u8],
     },
     Lingering,
-    /// The server reads the end of the stream.
+    /// The next read of the server returns the end of the stream.
     Ended,
 }
 
@@ -130,8 +130,8 @@ impl Stream {
             transport,
             connection,
             timer: None,
-            burst: 0,
-            ahead: Vec::new(),
+            unparsed: 0,
+            read_ahead: Vec::new(),
             is_write_blocked: false,
             ending: Ending::No,
         }
@@ -141,25 +141,25 @@ impl Stream {
         &self.connection
     }
 
-    /// Ends the connection if it was told to.
-    fn poll_told(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        match self.connection.registration().told(cx) {
-            Told::Nothing => {}
-            Told::Drain
+    /// Ends the connection if its [`CloseSignal`] says so.
+    fn poll_close_signal(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.connection.registration().close_signal(cx) {
+            CloseSignal::None => {}
+            CloseSignal::Drain
                 if self
                     .connection
                     .progress(|progress| progress.deadline().is_none()) => {}
-            Told::Drain => {
+            CloseSignal::Drain => {
                 if let Ending::No = self.ending {
                     self.ending = Ending::Ended;
                 }
             }
-            Told::Evicted => return Err(io::ErrorKind::ConnectionAborted.into()),
+            CloseSignal::Evict => return Err(io::ErrorKind::ConnectionAborted.into()),
         }
         Ok(())
     }
 
-    /// Ends the connection if its deadline has passed, and has the task woken when it does.
+    /// Ends the connection if its deadline has passed. Otherwise, the task of `cx` is woken at the deadline.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         while let Some(deadline) = self.connection.progress(|progress| progress.deadline()) {
             let timer = self
@@ -173,17 +173,18 @@ impl Stream {
             }
             match Instant::now() >= deadline {
                 true => self.expire()?,
-                // The timer was set for an earlier request.
+                // The timer was set for an earlier deadline.
                 false => timer.as_mut().reset(deadline),
             }
         }
         Ok(())
     }
 
-    /// Notices outside of a read that the connection has to end: the server reads the end then.
+    /// Checks, outside of a read, whether the connection has to end. If so, it wakes the task, so that the server reads
+    /// the end of the stream.
     fn poll_limits(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let was_open = matches!(self.ending, Ending::No);
-        self.poll_told(cx)?;
+        self.poll_close_signal(cx)?;
         self.poll_deadline(cx)?;
         if was_open && !matches!(self.ending, Ending::No) {
             cx.waker().wake_by_ref();
@@ -203,10 +204,10 @@ impl Stream {
         Ok(())
     }
 
-    /// Ends the connection with an answer of the stream's own.
+    /// Ends the connection with this answer, which the stream writes itself.
     fn answer(&mut self, answer: RawAnswer) -> io::Result<()> {
         if self.is_write_blocked {
-            // It would stand in the middle of an earlier answer.
+            // The answer would be written into the middle of an earlier one.
             return Err(io::ErrorKind::TimedOut.into());
         }
         self.connection.registration().head_refused(answer.status);
@@ -214,7 +215,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Takes the steps of the connection's end. Ready when the server may read the end of the stream.
+    /// Does the steps of [`Ending`]. Returns `Ready` when the server may read the end of the stream.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Ending::Answering { rest } = &mut self.ending {
             while !rest.is_empty() {
@@ -226,9 +227,9 @@ impl Stream {
         }
         if let Ending::Lingering = self.ending {
             let mut scratch = [0; MAX_READ];
-            let mut thrown_away = ReadBuf::new(&mut scratch);
-            ready!(self.transport.poll_read(cx, &mut thrown_away))?;
-            if !thrown_away.filled().is_empty() {
+            let mut discarded = ReadBuf::new(&mut scratch);
+            ready!(self.transport.poll_read(cx, &mut discarded))?;
+            if !discarded.filled().is_empty() {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -237,24 +238,24 @@ impl Stream {
         Poll::Ready(Ok(()))
     }
 
-    /// Gives the server what came, up to `most` bytes.
+    /// Gives the server up to `max` of the bytes that have been received, and keeps the rest in `read_ahead`.
     fn poll_bytes(
         &mut self,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
-        most: usize,
+        max: usize,
     ) -> Poll<io::Result<()>> {
         if self.connection.progress(|progress| progress.is_held_back()) {
-            return self.poll_ahead(cx);
+            return self.poll_read_ahead(cx);
         }
         let before = buffer.filled().len();
-        let most = most.min(buffer.remaining());
-        if !self.ahead.is_empty() {
-            buffer.put_slice(&self.ahead[..self.ahead.len().min(most)]);
-        } else if buffer.remaining() == most {
+        let max = max.min(buffer.remaining());
+        if !self.read_ahead.is_empty() {
+            buffer.put_slice(&self.read_ahead[..self.read_ahead.len().min(max)]);
+        } else if buffer.remaining() == max {
             ready!(self.transport.poll_read(cx, buffer))?;
         } else {
-            let mut part = ReadBuf::new(buffer.initialize_unfilled_to(most));
+            let mut part = ReadBuf::new(buffer.initialize_unfilled_to(max));
             ready!(self.transport.poll_read(cx, &mut part))?;
             let read = part.filled().len();
             buffer.advance(read);
@@ -264,47 +265,47 @@ impl Stream {
             return Poll::Ready(Ok(()));
         }
         let now = Instant::now();
-        let (delivered, head) = self.connection.progress(|progress| {
-            let delivered = progress.deliver(bytes, now);
-            (delivered, progress.head_size())
+        let (forwarded, head) = self.connection.progress(|progress| {
+            let forwarded = progress.forward(bytes, now);
+            (forwarded, progress.head_size())
         });
-        let Ok(Delivery {
+        let Ok(Forwarded {
             bytes: count,
-            is_end_possible,
-        }) = delivered
+            must_pause,
+        }) = forwarded
         else {
             buffer.set_filled(before);
             self.connection.progress(|progress| progress.close(now));
             self.answer(HEAD_TOO_LARGE_ANSWER)?;
             return Poll::Pending;
         };
-        if self.ahead.is_empty() {
-            self.ahead.extend_from_slice(&bytes[count..]);
+        if self.read_ahead.is_empty() {
+            self.read_ahead.extend_from_slice(&bytes[count..]);
         } else {
-            self.ahead.drain(..count);
+            self.read_ahead.drain(..count);
         }
         buffer.set_filled(before + count);
-        self.burst = match is_end_possible {
+        self.unparsed = match must_pause {
             true => MAX_READ,
-            false => self.burst + count,
+            false => self.unparsed + count,
         };
-        if head > MAX_READ {
-            self.connection.registration().reserve_head(head);
-        }
+        self.connection
+            .registration()
+            .reserve(Incomplete::Head, head);
         Poll::Ready(Ok(()))
     }
 
-    /// Reads ahead while the server works on a request, so that the end of the connection is noticed. What is read is
-    /// kept.
-    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.ahead.is_empty() {
+    /// Reads into `read_ahead` while the server may not have more, so that a client that closes the connection is
+    /// noticed.
+    fn poll_read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.read_ahead.is_empty() {
             let mut scratch = [MaybeUninit::uninit(); MAX_READ];
             let mut part = ReadBuf::uninit(&mut scratch);
             ready!(self.transport.poll_read(cx, &mut part))?;
             if part.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            self.ahead.extend_from_slice(part.filled());
+            self.read_ahead.extend_from_slice(part.filled());
         }
         Poll::Pending
     }
@@ -317,16 +318,16 @@ impl AsyncRead for Stream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        this.poll_told(cx)?;
+        this.poll_close_signal(cx)?;
         if let Ending::No = this.ending {
-            let left = MAX_READ.saturating_sub(this.burst);
+            let left = MAX_READ.saturating_sub(this.unparsed);
             if left == 0 {
-                // The server looks at what it has, and comes back.
+                // The server parses what it has, and then polls again.
                 cx.waker().wake_by_ref();
             } else if let Poll::Ready(outcome) = this.poll_bytes(cx, buffer, left) {
                 return Poll::Ready(outcome);
             }
-            this.burst = 0;
+            this.unparsed = 0;
         }
         this.poll_deadline(cx)?;
         match this.ending {
@@ -350,8 +351,8 @@ impl AsyncWrite for Stream {
         written
     }
 
-    /// The server flushes after each look at the connection, also when it has nothing to write and does not read; it has
-    /// written all it had before.
+    /// The server flushes each time that it has been polled, even if it has nothing to write and does not read. When
+    /// the flush returns, it has written everything that it had to write.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_limits(cx)?;
         ready!(self.transport.poll_flush(cx))?;
@@ -364,8 +365,8 @@ impl AsyncWrite for Stream {
                 self.ending = Ending::Answering { rest: &[] };
                 cx.waker().wake_by_ref();
             }
-            // The next request may be there already.
-            (Written::Answer, _) if !self.ahead.is_empty() => cx.waker().wake_by_ref(),
+            // `read_ahead` may hold the next request, which the server may have now.
+            (Written::Answer, _) if !self.read_ahead.is_empty() => cx.waker().wake_by_ref(),
             (Written::Answer | Written::LastAnswer, _) => {}
         }
         self.poll_deadline(cx)?;

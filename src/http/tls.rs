@@ -1,10 +1,9 @@
-//! TLS on the webhook listener: 1.2 and 1.3, by rustls.
+//! TLS 1.2 and 1.3 on the webhook listener, with rustls.
 //!
-//! Guarantees: a new certificate or authority is taken into use without a connection being dropped;
-//! a client's certificate is good only as long as the authority of now vouches for it, on
-//! connections that were made before too. No session is resumed: a resumed one would go by the
-//! authority of then.
-//! Leaves to others: which names may post to what (`auth`).
+//! Guarantees: a new certificate or client authority is used without dropping a connection; a client certificate is
+//! trusted only while the current authority verifies it, also on connections that were opened before the authority
+//! changed. Sessions are not resumed, because a resumed session would rely on the authority of its first handshake.
+//! Not responsible for: which names may post to which source (`auth`).
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -26,40 +25,40 @@ use super::certificate_name::{self, CertificateName};
 use super::settings::TlsSettings;
 use crate::certificates::{self, Identity, Unusable};
 
-/// What the listener presents, and whom it believes. A clone is the same.
+/// The certificate of the listener, and the authority for client certificates. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct Tls(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     provider: Arc<CryptoProvider>,
-    present: RwLock<Present>,
-    /// Counts the changes of `present`.
+    files: RwLock<TlsFiles>,
+    /// Counts how often `files` was replaced.
     generation: AtomicU64,
 }
 
-/// What was read from the files, and fits together.
+/// The content of the TLS files. The key belongs to the certificate.
 #[derive(Debug)]
-pub(super) struct Present {
+pub(super) struct TlsFiles {
     identity: Identity,
-    clients: Option<Arc<dyn ClientCertVerifier>>,
+    client_verifier: Option<Arc<dyn ClientCertVerifier>>,
 }
 
-impl Present {
+impl TlsFiles {
     /// Reads the files.
     pub(super) fn read(settings: &TlsSettings) -> Result<Self, Unusable> {
         let identity = certificates::identity(&settings.cert_file, &settings.key_file)?;
-        let clients = settings.client_ca_file.as_deref().map(|file| {
+        let client_verifier = settings.client_ca_file.as_deref().map(|file| {
             let roots = Arc::new(certificates::authority(file)?);
             let verifier =
                 WebPkiClientVerifier::builder_with_provider(roots, certificates::provider());
-            // Whether a certificate is needed is said for each source.
+            // Each source decides in its `auth` section whether a client certificate is needed.
             let verifier = verifier.allow_unauthenticated().build();
             verifier.map_err(|_| Unusable::Authority("it holds no authority"))
         });
         Ok(Self {
             identity,
-            clients: clients.transpose()?,
+            client_verifier: client_verifier.transpose()?,
         })
     }
 
@@ -70,21 +69,17 @@ impl Present {
 }
 
 impl Tls {
-    pub(super) fn new(present: Present) -> Self {
+    pub(super) fn new(files: TlsFiles) -> Self {
         Self(Arc::new(Shared {
             provider: certificates::provider(),
-            present: RwLock::new(present),
+            files: RwLock::new(files),
             generation: AtomicU64::new(0),
         }))
     }
 
-    /// Presents and believes this from now on.
-    pub(super) fn replace(&self, present: Present) {
-        *self
-            .0
-            .present
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = present;
+    /// Uses these files from now on.
+    pub(super) fn replace(&self, files: TlsFiles) {
+        *self.0.files.write().unwrap_or_else(PoisonError::into_inner) = files;
         self.0.generation.fetch_add(1, Relaxed);
     }
 
@@ -99,44 +94,54 @@ impl Tls {
         config
     }
 
-    /// The certificate that the client of this connection has proved to own, if it presented one.
-    pub(super) fn certificate(&self, connection: &ServerConnection) -> Option<ClientCertificate> {
+    /// Returns a number that changes whenever the files are replaced.
+    pub(super) fn generation(&self) -> u64 {
+        self.0.generation.load(Relaxed)
+    }
+
+    /// Returns the certificate that the client of this connection has proved to own, if it presented one. `generation` is
+    /// that of before the handshake: if the authority is replaced during the handshake, the certificate is verified again.
+    pub(super) fn certificate(
+        &self,
+        connection: &ServerConnection,
+        generation: u64,
+    ) -> Option<ClientCertificate> {
         let chain = connection.peer_certificates()?;
         let (own, _) = chain.split_first()?;
         Some(ClientCertificate {
             names: certificate_name::presented(own),
             not_after: certificates::not_after(own)?,
             chain: chain.iter().map(|one| one.clone().into_owned()).collect(),
-            verified_in: AtomicU64::new(self.0.generation.load(Relaxed)),
+            verified_in: AtomicU64::new(generation),
             tls: self.clone(),
         })
     }
 }
 
 impl Shared {
-    fn clients(&self) -> Option<Arc<dyn ClientCertVerifier>> {
-        self.present
+    fn client_verifier(&self) -> Option<Arc<dyn ClientCertVerifier>> {
+        self.files
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .clients
+            .client_verifier
             .clone()
     }
 }
 
-/// The certificate of a connection's client.
+/// The client certificate of one connection.
 #[derive(Debug)]
 pub(super) struct ClientCertificate {
     chain: Vec<CertificateDer<'static>>,
     names: Vec<CertificateName>,
     not_after: i64,
-    /// The generation in which the authority last vouched for it.
+    /// The generation in which the authority last verified the certificate.
     verified_in: AtomicU64,
     tls: Tls,
 }
 
 impl ClientCertificate {
-    /// Whether the authority vouches for it now, in seconds since 1970.
-    pub(super) fn is_good(&self, now: i64) -> bool {
+    /// Whether the certificate has not expired at `now` (seconds since 1970) and the current authority verifies it.
+    pub(super) fn is_trusted(&self, now: i64) -> bool {
         if now > self.not_after {
             return false;
         }
@@ -159,7 +164,7 @@ impl ClientCertificate {
         verified
     }
 
-    /// Whether it is made out to one of these.
+    /// Whether the certificate has one of these names.
     pub(super) fn has_one_of(&self, names: &[CertificateName]) -> bool {
         self.names.iter().any(|name| names.contains(name))
     }
@@ -167,14 +172,14 @@ impl ClientCertificate {
 
 impl ResolvesServerCert for Shared {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let present = self.present.read().unwrap_or_else(PoisonError::into_inner);
-        Some(present.identity.key.clone())
+        let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+        Some(files.identity.key.clone())
     }
 }
 
 impl ClientCertVerifier for Shared {
     fn offer_client_auth(&self) -> bool {
-        self.clients().is_some()
+        self.client_verifier().is_some()
     }
 
     fn client_auth_mandatory(&self) -> bool {
@@ -182,7 +187,8 @@ impl ClientCertVerifier for Shared {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        // They would have to outlive a change of the authority. A client has one certificate for us.
+        // rustls borrows the hints, so they could not change with the authority. Clients usually have one certificate
+        // only, so they need no hints.
         &[]
     }
 
@@ -192,8 +198,8 @@ impl ClientCertVerifier for Shared {
         chain: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        match self.clients() {
-            Some(clients) => clients.verify_client_cert(own, chain, now),
+        match self.client_verifier() {
+            Some(client_verifier) => client_verifier.verify_client_cert(own, chain, now),
             None => Err(CertificateError::UnknownIssuer.into()),
         }
     }
@@ -230,5 +236,123 @@ impl ClientCertVerifier for Shared {
         self.provider
             .signature_verification_algorithms
             .supported_schemes()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+    use super::*;
+
+    /// An authority, and a certificate of it for servers and clients.
+    pub(in crate::http) struct Issued {
+        authority: String,
+        certificate: String,
+        key: String,
+    }
+
+    pub(in crate::http) fn issued(names: &[String]) -> Issued {
+        let key = || KeyPair::generate().expect("it takes nothing");
+        let params = |names: &[String]| CertificateParams::new(names).expect("they are ASCII");
+        let mut authority = params(&["authority.example".to_owned()]);
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(authority, key()).expect("it is valid");
+        let own_key = key();
+        let own = params(names).signed_by(&own_key, &authority);
+        Issued {
+            authority: authority.pem(),
+            certificate: own.expect("it is valid").pem(),
+            key: own_key.serialize_pem(),
+        }
+    }
+
+    fn relay() -> Issued {
+        issued(&["relay.example".to_owned()])
+    }
+
+    pub(in crate::http) fn files(own: &Issued, authority: &Issued) -> TlsFiles {
+        let dir = tempfile::tempdir().expect("there is room for a directory");
+        let written = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).expect("there is room for a file");
+            path
+        };
+        TlsFiles::read(&TlsSettings {
+            cert_file: written("cert", &own.certificate),
+            key_file: written("key", &own.key),
+            client_ca_file: Some(written("ca", &authority.authority)),
+        })
+        .expect("the files are valid")
+    }
+
+    /// The configuration of a client that presents the certificate.
+    pub(in crate::http) fn client_config(issued: &Issued) -> ClientConfig {
+        let certificate = |pem: &str| {
+            CertificateDer::from_pem_slice(pem.as_bytes()).expect("it was written by rcgen")
+        };
+        let mut roots = RootCertStore::empty();
+        let added = roots.add(certificate(&issued.authority));
+        added.expect("it is an authority");
+        let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).expect("it is a key");
+        ClientConfig::builder_with_provider(certificates::provider())
+            .with_safe_default_protocol_versions()
+            .expect("the provider has suites for them")
+            .with_root_certificates(roots)
+            .with_client_auth_cert(vec![certificate(&issued.certificate)], key)
+            .expect("the key is that of the certificate")
+    }
+
+    /// Does a handshake in memory.
+    fn handshake(tls: &Tls, issued: &Issued) -> ServerConnection {
+        let name = ServerName::try_from("relay.example").expect("it is a name");
+        let client = ClientConnection::new(Arc::new(client_config(issued)), name);
+        let mut client = client.expect("the configuration is valid");
+        let server = ServerConnection::new(Arc::new(tls.server_config()));
+        let mut server = server.expect("the configuration is valid");
+        while client.is_handshaking() || server.is_handshaking() {
+            let mut bytes = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut bytes).expect("it writes to memory");
+            }
+            server.read_tls(&mut &*bytes).expect("it reads from memory");
+            server.process_new_packets().expect("the client is valid");
+            bytes.clear();
+            while server.wants_write() {
+                server.write_tls(&mut bytes).expect("it writes to memory");
+            }
+            client.read_tls(&mut &*bytes).expect("it reads from memory");
+            client.process_new_packets().expect("the server is valid");
+        }
+        server
+    }
+
+    #[test]
+    fn a_client_certificate_is_trusted_only_while_the_current_authority_verifies_it() {
+        let (first, second) = (relay(), relay());
+        let tls = Tls::new(files(&first, &first));
+        let generation = tls.generation();
+        let server = handshake(&tls, &first);
+        let before = tls.certificate(&server, generation).expect("it has one");
+        assert!(before.is_trusted(0));
+        assert!(!before.is_trusted(i64::MAX), "it has expired");
+        tls.replace(files(&first, &second));
+        assert!(!before.is_trusted(0));
+        tls.replace(files(&first, &first));
+        assert!(before.is_trusted(0));
+    }
+
+    #[test]
+    fn an_authority_that_is_replaced_during_a_handshake_does_not_count_after_it() {
+        let (first, second) = (relay(), relay());
+        let tls = Tls::new(files(&first, &first));
+        let generation = tls.generation();
+        let server = handshake(&tls, &first);
+        tls.replace(files(&first, &second));
+        let certificate = tls.certificate(&server, generation).expect("it has one");
+        assert!(!certificate.is_trusted(0));
     }
 }

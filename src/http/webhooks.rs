@@ -1,4 +1,4 @@
-//! The way of one webhook through this room: from its head to its answer.
+//! Handles one webhook, from its head to its answer.
 
 use std::pin::pin;
 use std::rc::Rc;
@@ -12,20 +12,20 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::accepted::Accepted;
-use super::address::Address;
 use super::admit::{Admitted, refused_head};
 use super::body::{self, Bounds};
 use super::connection::{self, Connection};
-use super::encoding::Unpacked;
-use super::limits::{Flight, InFlight};
+use super::encoding::Decoded;
+use super::limits::{InFlight, Reservation};
 use super::phase::{Phase, SharedPhase};
 use super::problem::{Problem, Slug};
 use super::source::{Source, Sources};
-use super::strangers::Strangers;
+use super::unknown_keys::UnknownKeys;
+use super::webhook_url::WebhookUrl;
 use crate::delivery::{Delivering, Generation, Port, Receipt, Refused};
 use crate::envelope::{Event, Received};
 use crate::metrics::{Endpoint, Metrics};
-use crate::minchat::{self, Drift, Kind, Malformed, Payload as Read};
+use crate::minchat::{self, Drift, Kind, Malformed, Payload as ParsedPayload};
 use crate::telemetry::panics;
 
 /// What all workers of the webhook listener share.
@@ -35,35 +35,36 @@ pub(super) struct Listener {
     pub(super) head_size: usize,
     pub(super) success: StatusCode,
     pub(super) in_flight: InFlight,
-    pub(super) strangers: Strangers,
+    pub(super) unknown_keys: UnknownKeys,
     pub(super) phase: Arc<SharedPhase>,
     pub(super) metrics: Arc<Metrics>,
 }
 
-/// One worker's desk, where webhooks are taken in.
-pub(super) struct Desk {
+/// Answers the webhooks that one worker thread receives.
+pub(super) struct WebhookService {
     pub(super) listener: Arc<Listener>,
     pub(super) port: Port,
 }
 
-/// What a webhook was posted to, from its head to its delivery, whatever is loaded meanwhile.
+/// The source that a webhook was posted to, and the configuration that the webhook keeps from its head to its delivery,
+/// even if a new configuration is loaded meanwhile.
 #[derive(Clone, Copy)]
-struct At<'a> {
+struct RequestContext<'a> {
     source: &'a Source,
     generation: &'a Generation,
 }
 
-/// What a body became, in its envelope.
+/// The event or dead letter that a body has become, in its envelope.
 enum Sealed {
     Event(Event, Kind),
-    /// It would be larger than the bridge can hold: its dead letter.
+    /// The event's envelope would be larger than the bridge can hold. This is its dead letter.
     TooLarge(Event, Kind),
     DeadLetter(Event, Malformed),
 }
 
-/// Answers one request, whatever it is. A bug costs the request that it happened to, and nothing else.
+/// Answers one request, whatever it contains. If the handler panics, this request alone gets a 500.
 pub(super) async fn answer(
-    desk: Rc<Desk>,
+    service: Rc<WebhookService>,
     request: HttpRequest,
     mut payload: Payload,
 ) -> HttpResponse {
@@ -71,21 +72,23 @@ pub(super) async fn answer(
     let has_body = !matches!(payload, Payload::None);
     connection.begin_request(&request, has_body);
     let began = Instant::now();
-    let address = Address::of(request.uri());
+    let url = WebhookUrl::of(request.uri());
     let handled = {
-        let handling = pin!(desk.answer(address, &request, connection, &mut payload));
+        let handling = pin!(service.answer(url, &request, connection, &mut payload));
         panics::contained_future(handling).await
     };
-    let mut response = handled.unwrap_or_else(|_| desk.has_a_bug(address));
+    let mut response = handled.unwrap_or_else(|_| service.answer_panic(url));
     connection.end_request(&mut response);
-    let endpoint = address.map_or(Endpoint::Other, |_| Endpoint::Webhooks);
-    desk.listener
-        .metrics
-        .request_finished(endpoint, response.status().as_u16(), began.elapsed());
+    let endpoint = url.map_or(Endpoint::Other, |_| Endpoint::Webhooks);
+    service.listener.metrics.request_finished(
+        endpoint,
+        response.status().as_u16(),
+        began.elapsed(),
+    );
     response
 }
 
-/// As the server answers what is no request.
+/// An answer without a body, like the one that actix-http gives to a head that it cannot parse.
 fn without_body(status: StatusCode) -> HttpResponse {
     let mut response = HttpResponse::new(status);
     response
@@ -94,11 +97,12 @@ fn without_body(status: StatusCode) -> HttpResponse {
     response
 }
 
-impl Desk {
-    /// What of the payload is not read when this ends is never read: the connection is closed after the answer.
+impl WebhookService {
+    /// Answers a request. If this returns before the whole payload was read, the rest is never read: the connection is
+    /// closed after the answer.
     async fn answer(
         &self,
-        address: Option<Address<'_>>,
+        url: Option<WebhookUrl<'_>>,
         request: &HttpRequest,
         connection: &Connection,
         payload: &mut Payload,
@@ -106,15 +110,15 @@ impl Desk {
         if let Some(status) = refused_head(request, self.listener.head_size) {
             return without_body(status);
         }
-        let serving = self.listener.sources.current();
-        let source = address.and_then(|address| serving.source(address.source));
-        let outcome = match (address, source) {
-            (Some(address), Some(source)) => {
-                let at = At {
+        let configured = self.listener.sources.current();
+        let source = url.and_then(|url| configured.source(url.source));
+        let outcome = match (url, source) {
+            (Some(url), Some(source)) => {
+                let context = RequestContext {
                     source,
-                    generation: &serving.generation,
+                    generation: &configured.generation,
                 };
-                self.receive(at, &address, request, connection, payload)
+                self.receive(context, &url, request, connection, payload)
                     .await
             }
             _ => Err(Problem::new(
@@ -123,95 +127,99 @@ impl Desk {
             )),
         };
         if let Err(problem) = &outcome {
-            self.listener.rejected(address, source, problem);
+            self.listener.count_rejected(url, source, problem);
         }
         self.listener.respond(outcome)
     }
 
     /// Answers a request whose handler panicked.
-    fn has_a_bug(&self, address: Option<Address<'_>>) -> HttpResponse {
-        let serving = self.listener.sources.current();
-        let source = address.and_then(|address| serving.source(address.source));
+    fn answer_panic(&self, url: Option<WebhookUrl<'_>>) -> HttpResponse {
+        let configured = self.listener.sources.current();
+        let source = url.and_then(|url| configured.source(url.source));
         let problem = Problem::new(Slug::Internal, "this is a bug; the event is not promised");
-        self.listener.rejected(address, source, &problem);
+        self.listener.count_rejected(url, source, &problem);
         self.listener.respond(Err(problem))
     }
 
-    /// The stages of a webhook. Between the last byte of its body and its delivery nothing is
-    /// waited for, so that a client that hangs up can't tear an event.
+    /// Takes a webhook through its stages. There is no `await` between the last byte of the body and the hand-over to
+    /// delivery, so a client that disconnects cannot interrupt that part.
     async fn receive(
         &self,
-        at: At<'_>,
-        address: &Address<'_>,
+        context: RequestContext<'_>,
+        url: &WebhookUrl<'_>,
         request: &HttpRequest,
         connection: &Connection,
         payload: &mut Payload,
     ) -> Result<Accepted, Problem> {
-        let (listener, source) = (&*self.listener, at.source);
-        let admitted = Admitted::by_head(source, address, request, &listener.bounds)?;
-        let needs_credentials = !source.doors.is_open();
-        if needs_credentials && !admitted.once_signed {
+        let (listener, source) = (&*self.listener, context.source);
+        let admitted = Admitted::by_head(source, url, request, &listener.bounds)?;
+        let needs_credentials = !source.authenticator.is_open();
+        if needs_credentials && !admitted.needs_signature {
             connection.authenticated();
         }
-        let mut flight = listener.begin(source, &admitted)?;
-        if !admitted.once_signed {
-            source.take_one()?;
+        let mut reservation = listener.begin(source, &admitted)?;
+        if !admitted.needs_signature {
+            source.check_rate_limit()?;
         }
-        let wire = body::read(payload, admitted.declared, &listener.bounds, &mut flight).await?;
+        let content_length = admitted.content_length;
+        let wire = body::read(payload, content_length, &listener.bounds, &mut reservation).await?;
         connection.body_read();
-        let sealed = listener.take_in(at, &admitted, wire, &mut flight)?;
-        if needs_credentials {
+        let sealed = listener.verify_and_seal(context, &admitted, wire, &mut reservation)?;
+        if admitted.needs_signature {
             connection.authenticated();
         }
         if admitted.dry_run {
-            return rehearse(at.generation, sealed);
+            return dry_run_answer(context.generation, sealed);
         }
-        let (answer, promised) = self.deliver(at, sealed);
-        match answer.await {
-            Ok(receipt) => promised.kept(source, receipt),
-            Err(why) => Err(refused(&why).of_event(promised.id)),
+        let (delivering, pending) = self.deliver(context, sealed);
+        match delivering.await {
+            Ok(receipt) => pending.with_receipt(source, receipt),
+            Err(why) => Err(refused(&why).of_event(pending.id)),
         }
     }
 
-    /// Gives what is sealed to its lanes. Not itself waiting: the request's future would have room for an event, too.
-    fn deliver(&self, at: At<'_>, sealed: Sealed) -> (Delivering, Promised) {
-        let (event, what) = match sealed {
-            Sealed::Event(event, kind) => (event, What::Event(kind)),
-            Sealed::TooLarge(event, kind) => (event, What::TooLarge(kind)),
-            Sealed::DeadLetter(event, why) => (event, What::Malformed(why)),
+    /// Hands the event or dead letter to its lanes. This is not an `async fn`, so that the future of the request does
+    /// not need room for an event.
+    fn deliver(&self, context: RequestContext<'_>, sealed: Sealed) -> (Delivering, PendingAnswer) {
+        let (event, content) = match sealed {
+            Sealed::Event(event, kind) => (event, Content::Event(kind)),
+            Sealed::TooLarge(event, kind) => (event, Content::TooLarge(kind)),
+            Sealed::DeadLetter(event, why) => (event, Content::Malformed(why)),
         };
         let id = event.id();
-        let answer = self.port.deliver(at.generation, event);
-        (answer, Promised { id, what })
+        let delivering = self.port.deliver(context.generation, event);
+        (delivering, PendingAnswer { id, content })
     }
 }
 
-/// What was given to its lanes, for its answer.
-struct Promised {
+/// What the answer needs to know of an event or dead letter that was handed to its lanes.
+struct PendingAnswer {
     id: Uuid,
-    what: What,
+    content: Content,
 }
 
-enum What {
+/// The variants of [`Sealed`], without the event.
+enum Content {
     Event(Kind),
     TooLarge(Kind),
     Malformed(Malformed),
 }
 
-impl Promised {
-    fn kept(self, source: &Source, receipt: Receipt) -> Result<Accepted, Problem> {
+impl PendingAnswer {
+    /// Counts and answers a webhook that delivery has given a receipt for.
+    fn with_receipt(self, source: &Source, receipt: Receipt) -> Result<Accepted, Problem> {
         let (id, name) = (self.id, source.name.as_str());
-        let receipt = match self.what {
-            What::TooLarge(_) => Receipt::DeadLettered,
+        let receipt = match self.content {
+            Content::TooLarge(_) => Receipt::DeadLettered,
             _ => receipt,
         };
-        match self.what {
-            What::Event(kind) | What::TooLarge(kind) => {
+        match self.content {
+            Content::Event(kind) | Content::TooLarge(kind) => {
                 source.counts.accepted(kind, receipt);
                 tracing::debug!(source = name, kind = kind.name(), %id, receipt = receipt.name(), "accepted");
                 Ok(Accepted::event(id, kind, receipt))
             }
-            What::Malformed(why) => {
+            Content::Malformed(why) => {
                 tracing::debug!(source = name, %id, %why, "dead-lettered");
                 Err(Problem::malformed(&why).dead_lettered(id))
             }
@@ -220,51 +228,54 @@ impl Promised {
 }
 
 impl Listener {
-    /// Counts a webhook that was refused. What was posted elsewhere is none.
-    fn rejected(&self, address: Option<Address<'_>>, source: Option<&Source>, why: &Problem) {
+    /// Counts a webhook that was refused. A request to another path than `/webhooks/` is not a webhook and is not
+    /// counted here.
+    fn count_rejected(&self, url: Option<WebhookUrl<'_>>, source: Option<&Source>, why: &Problem) {
         let slug = why.slug().name();
         match source {
             Some(source) => source.counts.rejected(slug),
-            None if address.is_some() => self.metrics.webhook_without_source(slug),
+            None if url.is_some() => self.metrics.webhook_without_source(slug),
             None => {}
         }
     }
 
-    /// Takes a request in, if the bridge stays and no limit is reached.
-    fn begin(&self, source: &Source, admitted: &Admitted<'_>) -> Result<Flight<'_>, Problem> {
+    /// Counts a request as in flight, unless the bridge is stopping or a limit is reached.
+    fn begin(&self, source: &Source, admitted: &Admitted<'_>) -> Result<Reservation<'_>, Problem> {
         if self.phase.get() == Phase::Stopping {
             return Err(refused(&Refused::Stopping));
         }
         self.in_flight.begin(admitted.unverified_client(source))
     }
 
-    /// What follows a body's last byte, up to its delivery.
-    fn take_in(
+    /// The stages between the last byte of the body and its delivery: signature, content-encoding, envelope.
+    fn verify_and_seal(
         &self,
-        at: At<'_>,
+        context: RequestContext<'_>,
         admitted: &Admitted<'_>,
         wire: Bytes,
-        flight: &mut Flight<'_>,
+        reservation: &mut Reservation<'_>,
     ) -> Result<Sealed, Problem> {
-        let webhook_id = admitted.by_signature(at.source, &wire)?;
-        let body = admitted.encoding.undo(wire, self.bounds.max, flight)?;
-        self.seal(at, admitted, webhook_id, &body, flight)
+        let webhook_id = admitted.by_signature(context.source, &wire)?;
+        let body = admitted
+            .encoding
+            .decode(wire, self.bounds.max, reservation)?;
+        self.seal(context, admitted, webhook_id, &body, reservation)
     }
 
-    /// Reads the body, and puts what it is in an envelope. What the envelope takes counts before it is written:
-    /// normalization can make it many times as long as the body.
+    /// Parses the body and makes an event or a dead letter of it. The memory of an event is reserved before its envelope
+    /// is written, because normalization can make the envelope many times as long as the body.
     fn seal(
         &self,
-        at: At<'_>,
+        context: RequestContext<'_>,
         admitted: &Admitted<'_>,
         webhook_id: Option<&str>,
-        body: &Unpacked,
-        flight: &mut Flight<'_>,
+        body: &Decoded,
+        reservation: &mut Reservation<'_>,
     ) -> Result<Sealed, Problem> {
         let tracestate = admitted.tracestate();
         let received = Received {
-            source: at.source.place,
-            said: admitted.said,
+            source: context.source.index,
+            said: admitted.url_kind,
             content_type: admitted.content_type(),
             traceparent: admitted.traceparent(),
             tracestate: tracestate.as_deref(),
@@ -272,37 +283,42 @@ impl Listener {
             body: body.bytes(),
             at: SystemTime::now(),
         };
-        let sealer = at.generation.sealer();
-        let read = body
+        let sealer = context.generation.sealer();
+        let parsed = body
             .whole()
-            .and_then(|body| minchat::read(body, admitted.said));
-        let payload = match read {
+            .and_then(|body| minchat::read(body, admitted.url_kind));
+        let payload = match parsed {
             Ok(payload) => payload,
             Err(why) => {
                 let event = sealer.dead_letter(&received, &why);
-                flight.hold_event(event.size())?;
+                reservation.reserve_event(event.size())?;
                 return Ok(Sealed::DeadLetter(event, why));
             }
         };
         let size = sealer.size_of(&received, &payload);
-        let sealed = match at.generation.limits().check(size) {
+        let sealed = match context.generation.limits().check(size) {
             Ok(()) => {
-                flight.hold_event(size.memory)?;
+                reservation.reserve_event(size.memory)?;
                 Sealed::Event(sealer.seal(&received, &payload), payload.kind())
             }
             Err(why) => {
                 let event = sealer.dead_letter_too_large(&received, &payload, why);
-                flight.hold_event(event.size())?;
+                reservation.reserve_event(event.size())?;
                 Sealed::TooLarge(event, payload.kind())
             }
         };
         if !admitted.dry_run {
-            self.count(at.source, admitted, &payload);
+            self.count_received(context.source, admitted, &payload);
         }
         Ok(sealed)
     }
 
-    fn count(&self, source: &Source, admitted: &Admitted<'_>, payload: &Read<'_>) {
+    fn count_received(
+        &self,
+        source: &Source,
+        admitted: &Admitted<'_>,
+        payload: &ParsedPayload<'_>,
+    ) {
         source.counts.received(payload.kind());
         let mut drift = payload.drift();
         if admitted.has_odd_type() {
@@ -310,7 +326,7 @@ impl Listener {
         }
         if !drift.is_empty() {
             self.metrics.drift(payload.kind(), drift);
-            self.strangers.tell(payload);
+            self.unknown_keys.log_new(payload);
         }
     }
 
@@ -328,8 +344,8 @@ impl Listener {
     }
 }
 
-/// What would have become of it.
-fn rehearse(generation: &Generation, sealed: Sealed) -> Result<Accepted, Problem> {
+/// The answer to a dry run: the envelope that would have been published, and where.
+fn dry_run_answer(generation: &Generation, sealed: Sealed) -> Result<Accepted, Problem> {
     match sealed {
         Sealed::Event(event, kind) | Sealed::TooLarge(event, kind) => {
             let destinations = generation.destinations(&event);
@@ -359,11 +375,11 @@ fn refused(why: &Refused) -> Problem {
 mod tests {
     use super::*;
 
-    /// The server boxes each request's future with some words of its own. glibc keeps blocks of up to 1,032 bytes at
-    /// hand for each thread (malloc's `tcache`).
+    /// actix-web boxes the future of each request together with some words of its own. glibc caches freed blocks of up
+    /// to 1,032 bytes for each thread (the `tcache` of malloc), so a larger future would be slower to allocate.
     #[test]
     fn what_a_request_waits_with_is_small() {
-        fn size<F>(_: impl FnOnce(Rc<Desk>, HttpRequest, Payload) -> F) -> usize {
+        fn size<F>(_: impl FnOnce(Rc<WebhookService>, HttpRequest, Payload) -> F) -> usize {
             size_of::<F>()
         }
         assert!(size(answer) <= 896, "{} bytes", size(answer));

@@ -1,19 +1,19 @@
-//! Signatures as many senders and relays make them: an HMAC by SHA-256 in a header of its own.
+//! HMAC-SHA256 signatures in a header, as many senders and relays make them.
 //!
-//! Signed are the bytes on the wire; with a timestamp header, that header's text and a full stop
-//! before them, so that a signature can't be replayed for ever.
+//! The signature covers the body as received. With a timestamp header, it covers the text of that header, a full stop,
+//! and then the body, so that a request cannot be replayed later.
 
 use super::signature::{self, Keys, Signature};
 use super::{Head, is_repeated, only};
 use crate::http::settings::{HmacSettings, SignatureEncoding};
 
-/// The generic signatures of one source.
-pub(super) struct HmacWay {
+/// The HMAC scheme of one source.
+pub(super) struct HmacScheme {
     keys: Keys,
     settings: HmacSettings,
 }
 
-impl HmacWay {
+impl HmacScheme {
     pub(super) fn new(settings: &HmacSettings) -> Self {
         Self {
             keys: Keys::new(settings.secrets.iter().map(|secret| secret.expose())),
@@ -24,12 +24,12 @@ impl HmacWay {
         }
     }
 
-    /// Whether the head has a signature that is worth a look at the body.
-    pub(super) fn is_tried(&self, head: &Head<'_>) -> bool {
+    /// Whether the head has everything that a valid signature needs, so that the body has to be read.
+    pub(super) fn could_pass(&self, head: &Head<'_>) -> bool {
         self.presented(head).is_some() && self.timestamp(head).is_some()
     }
 
-    /// Whether a header that it reads is there twice.
+    /// Whether a header that this scheme reads is there more than once.
     pub(super) fn is_ambiguous(&self, head: &Head<'_>) -> bool {
         let headers = [
             Some(&self.settings.header),
@@ -41,7 +41,7 @@ impl HmacWay {
             .any(|name| is_repeated(head.headers, name))
     }
 
-    /// Whether the bytes on the wire are signed.
+    /// Whether the signature is valid for this body.
     pub(super) fn pass(&self, head: &Head<'_>, wire: &[u8]) -> bool {
         let (Some(signature), Some(timestamp)) = (self.presented(head), self.timestamp(head))
         else {
@@ -49,7 +49,7 @@ impl HmacWay {
         };
         let stop = if timestamp.is_empty() { "" } else { "." };
         let parts = [timestamp.as_bytes(), stop.as_bytes(), wire];
-        self.keys.made(&[signature], &parts)
+        self.keys.verify(&[signature], &parts)
     }
 
     fn presented(&self, head: &Head<'_>) -> Option<Signature> {
@@ -61,7 +61,8 @@ impl HmacWay {
         }
     }
 
-    /// The timestamp that is signed too; empty, if none has to be; nothing, if it will not do.
+    /// The timestamp that the signature covers. Empty if the scheme has none; `None` if it is missing or too far from
+    /// the clock.
     fn timestamp<'h>(&self, head: &Head<'h>) -> Option<&'h str> {
         let Some(name) = &self.settings.timestamp_header else {
             return Some("");
@@ -83,10 +84,10 @@ mod tests {
 
     const KEY: &str = "It's a Secret to Everybody";
     const BODY: &[u8] = b"Hello, World!";
-    /// Of `BODY` with `KEY`: the example in GitHub's guide "Validating webhook deliveries".
+    /// The signature of `BODY` with `KEY`: the example in GitHub's guide "Validating webhook deliveries".
     const SIGNED: &str = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
 
-    fn way(change: impl FnOnce(&mut HmacSettings)) -> HmacWay {
+    fn scheme(change: impl FnOnce(&mut HmacSettings)) -> HmacScheme {
         let mut settings = HmacSettings {
             secrets: ["retired", KEY].map(Secret::new).into(),
             header: "x-hub-signature-256".to_owned(),
@@ -96,25 +97,28 @@ mod tests {
             tolerance: Duration::from_secs(300),
         };
         change(&mut settings);
-        HmacWay::new(&settings)
+        HmacScheme::new(&settings)
     }
 
-    fn pass(way: &HmacWay, sent: &[(&'static str, &str)], body: &[u8]) -> bool {
+    fn pass(scheme: &HmacScheme, sent: &[(&'static str, &str)], body: &[u8]) -> bool {
         let headers = headers(sent);
         let head = head_at(&headers, 1000);
-        let pass = way.pass(&head, body);
-        assert!(!pass || way.is_tried(&head), "what passes is looked at");
+        let pass = scheme.pass(&head, body);
+        assert!(
+            !pass || scheme.could_pass(&head),
+            "what passes is looked at"
+        );
         pass
     }
 
     #[test]
     fn a_signature_by_any_of_the_secrets_passes() {
-        let way = way(|_| {});
+        let scheme = scheme(|_| {});
         let name = "x-hub-signature-256";
         let good = format!("sha256={SIGNED}");
-        assert!(pass(&way, &[(name, &good)], BODY));
+        assert!(pass(&scheme, &[(name, &good)], BODY));
         assert!(pass(
-            &way,
+            &scheme,
             &[(name, &format!("sha256={}", SIGNED.to_uppercase()))],
             BODY
         ));
@@ -130,26 +134,26 @@ mod tests {
             &[("x-signature", &good)],
             &[(name, &good), (name, &good)],
         ] {
-            assert!(!pass(&way, sent, BODY), "{sent:?}");
+            assert!(!pass(&scheme, sent, BODY), "{sent:?}");
         }
-        assert!(!pass(&way, &[(name, &good)], b"Hello, World"));
-        assert!(!pass(&way, &[(name, &good)], b""));
+        assert!(!pass(&scheme, &[(name, &good)], b"Hello, World"));
+        assert!(!pass(&scheme, &[(name, &good)], b""));
     }
 
     #[test]
     fn it_can_be_base64_without_a_prefix() {
-        let way = way(|settings| {
+        let scheme = scheme(|settings| {
             settings.prefix.clear();
             settings.encoding = SignatureEncoding::Base64;
         });
         let signed = "dXEH6g6yUJ/CESIczphLijdXC211hsIsRvQ3nIsEPhc=";
-        assert!(pass(&way, &[("x-hub-signature-256", signed)], BODY));
-        assert!(!pass(&way, &[("x-hub-signature-256", SIGNED)], BODY));
+        assert!(pass(&scheme, &[("x-hub-signature-256", signed)], BODY));
+        assert!(!pass(&scheme, &[("x-hub-signature-256", SIGNED)], BODY));
     }
 
     #[test]
     fn a_timestamp_is_signed_too_and_has_to_be_near() {
-        let way = way(|settings| settings.timestamp_header = Some("x-timestamp".to_owned()));
+        let scheme = scheme(|settings| settings.timestamp_header = Some("x-timestamp".to_owned()));
         let signed = |at: &str| sign(&format!("{at}.Hello, World!"));
         let name = "x-hub-signature-256";
         for (at, signature, passes) in [
@@ -162,14 +166,14 @@ mod tests {
             ("1000", format!("sha256={SIGNED}"), false),
         ] {
             assert_eq!(
-                pass(&way, &[(name, &signature), ("x-timestamp", at)], BODY),
+                pass(&scheme, &[(name, &signature), ("x-timestamp", at)], BODY),
                 passes,
                 "{at}"
             );
         }
-        assert!(!pass(&way, &[(name, &signed("1000"))], BODY));
+        assert!(!pass(&scheme, &[(name, &signed("1000"))], BODY));
         assert!(!pass(
-            &way,
+            &scheme,
             &[
                 (name, &signed("1000")),
                 ("x-timestamp", "1000"),

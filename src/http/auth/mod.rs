@@ -1,19 +1,20 @@
-//! Who may post to a source.
+//! Checks who may post to a source.
 //!
-//! Guarantees: a request that no way lets in reaches nothing behind this room; what the check costs
-//! depends on the number of credentials, never on how much of one was right.
-//! Leaves to others: saying no (`problem`), and which source a request is for (`webhooks`).
+//! Guarantees: a request passes only with a good credential of one scheme; the time of a check depends on the number of
+//! credentials, never on how much of a credential was right.
+//! Not responsible for: the answer to a refused request (`problem`), and which source a request is for (`webhooks`).
 //!
-//! A source has a list of ways, and any one that passes is enough. A way that can tell from the head
-//! is asked before a byte of the body is read. A way that needs the body, as a signature does, is
-//! asked again once the bytes on the wire are there; a head without a signature that could pass is
-//! turned away before.
+//! A source has a list of schemes, and one that accepts the request is enough. Schemes that need only the head (tokens,
+//! mTLS) are checked before a byte of the body is read. Signatures are checked when the body is complete, over its
+//! bytes as received; a head whose signature cannot be valid, for example because its timestamp is too old, is refused
+//! before the body is read.
 //!
-//! A request that carries twice what one of the source's ways reads (a header with a credential, a signature, an id or a
-//! timestamp, or `?token=`) is turned away, whatever else it carries: a proxy in front may have looked at the other one.
+//! A request is refused if something that a scheme of the source reads is there more than once (a header with a
+//! credential, a signature, an id or a timestamp, or `?token=`), even if it also has a good credential. A proxy in
+//! front may have checked one value where the bridge would check another.
 //!
-//! Where a request comes from narrows all of it. It is looked at last, so that only who has good credentials is told that
-//! the address is the reason.
+//! `allow_from` restricts the addresses of clients in addition. It is checked last, so that only a client with good
+//! credentials learns that its address is the reason.
 
 mod hmac;
 mod origin;
@@ -31,56 +32,56 @@ use super::certificate_name::CertificateName;
 use super::connection::Connection;
 use super::settings::SourceSettings;
 use super::tls::ClientCertificate;
-use hmac::HmacWay;
+use hmac::HmacScheme;
 use origin::Origin;
 use standard_webhooks::StandardWebhooks;
 use tokens::Tokens;
 
-/// The ways into one source.
-pub(super) struct Doors {
+/// The schemes of one source, and the addresses that may use them.
+pub(super) struct Authenticator {
     origin: Origin,
-    ways: Vec<Way>,
+    schemes: Vec<AuthScheme>,
 }
 
-/// One way to be let in.
-enum Way {
-    /// Everybody is: said out loud in the configuration.
+/// One scheme.
+enum AuthScheme {
+    /// Everybody may post. The configuration has to say so explicitly (`none: true`).
     Open,
-    /// A shared token, in one of the places that a token can stand.
+    /// A shared token, in a header or in the URL.
     Tokens(Tokens),
-    /// A signature of the body.
-    Hmac(HmacWay),
-    /// The same, by a standard.
+    /// An HMAC of the body.
+    Hmac(HmacScheme),
+    /// A signature by Standard Webhooks.
     StandardWebhooks(StandardWebhooks),
-    /// A client certificate, made out to one of these, or to whomever if there is none.
+    /// A client certificate with one of these names, or any certificate if the list is empty.
     Mtls(Vec<CertificateName>),
 }
 
-/// What of a request's head can carry a credential.
+/// The parts of a head that can have a credential, and what they are checked against.
 #[derive(Clone, Copy)]
 pub(super) struct Head<'a> {
     pub(super) headers: &'a HeaderMap,
     /// The raw query of the URL.
     pub(super) query: Option<&'a str>,
-    /// The other end of the connection.
+    /// The address of the other end of the connection.
     pub(super) peer: Option<IpAddr>,
-    /// The certificate that the other end has proved to own.
+    /// The client certificate of the connection.
     pub(super) certificate: Option<&'a ClientCertificate>,
-    /// When it came, in seconds since 1970.
+    /// When the head arrived, in seconds since 1970.
     pub(super) now: i64,
 }
 
-/// What a head is worth.
+/// What the head of a request is sufficient for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Entry {
-    /// It lets the request in.
+pub(super) enum AuthDecision {
+    /// It has a good credential, and the address is allowed.
     Granted,
-    /// It carries a signature, which can be judged with the body.
-    OnceSigned,
-    /// It carries no good credential.
+    /// It has no other good credential, but a signature that can be checked when the body is complete.
+    NeedsSignature,
+    /// It has no good credential, or has something twice.
     Denied,
-    /// It carries a good credential, and comes from where the source takes no webhooks from.
-    Elsewhere,
+    /// It has a good credential, but its address is not in `allow_from`.
+    ForbiddenOrigin,
 }
 
 impl<'a> Head<'a> {
@@ -100,97 +101,109 @@ impl<'a> Head<'a> {
     }
 }
 
-impl Doors {
-    /// Whether the configuration lets everybody in.
+impl Authenticator {
+    /// Whether everybody may post.
     pub(super) fn is_open(&self) -> bool {
-        self.ways.iter().any(|way| matches!(way, Way::Open))
+        self.schemes
+            .iter()
+            .any(|scheme| matches!(scheme, AuthScheme::Open))
     }
 
     pub(super) fn new(settings: &SourceSettings) -> Self {
         let auth = &settings.auth;
-        let mut ways = Vec::new();
+        let mut schemes = Vec::new();
         if auth.none {
-            ways.push(Way::Open);
+            schemes.push(AuthScheme::Open);
         }
         if !auth.tokens.is_empty() {
-            ways.push(Way::Tokens(Tokens::new(&auth.tokens)));
+            schemes.push(AuthScheme::Tokens(Tokens::new(&auth.tokens)));
         }
-        ways.extend(auth.hmac.as_ref().map(|hmac| Way::Hmac(HmacWay::new(hmac))));
-        let standard = auth.standard_webhooks.as_ref();
-        ways.extend(
-            standard.map(|settings| Way::StandardWebhooks(StandardWebhooks::new(settings))),
+        schemes.extend(
+            auth.hmac
+                .as_ref()
+                .map(|hmac| AuthScheme::Hmac(HmacScheme::new(hmac))),
         );
-        ways.extend(auth.mtls.as_ref().map(|mtls| Way::Mtls(mtls.names.clone())));
+        let standard = auth.standard_webhooks.as_ref();
+        schemes.extend(
+            standard.map(|settings| AuthScheme::StandardWebhooks(StandardWebhooks::new(settings))),
+        );
+        schemes.extend(
+            auth.mtls
+                .as_ref()
+                .map(|mtls| AuthScheme::Mtls(mtls.names.clone())),
+        );
         Self {
             origin: Origin::new(&settings.allow_from, &settings.trusted_proxies),
-            ways,
+            schemes,
         }
     }
 
-    /// What the head alone is worth.
-    pub(super) fn entry(&self, head: &Head<'_>) -> Entry {
-        if self.ways.iter().any(|way| way.is_ambiguous(head)) {
-            return Entry::Denied;
+    /// Decides by the head alone.
+    pub(super) fn decide(&self, head: &Head<'_>) -> AuthDecision {
+        if self.schemes.iter().any(|scheme| scheme.is_ambiguous(head)) {
+            return AuthDecision::Denied;
         }
-        let granted = self.ways.iter().any(|way| match way {
-            Way::Open => true,
-            Way::Tokens(tokens) => tokens.pass(head),
-            Way::Mtls(names) => head.certificate.is_some_and(|certificate| {
-                (names.is_empty() || certificate.has_one_of(names)) && certificate.is_good(head.now)
+        let granted = self.schemes.iter().any(|scheme| match scheme {
+            AuthScheme::Open => true,
+            AuthScheme::Tokens(tokens) => tokens.pass(head),
+            AuthScheme::Mtls(names) => head.certificate.is_some_and(|certificate| {
+                (names.is_empty() || certificate.has_one_of(names))
+                    && certificate.is_trusted(head.now)
             }),
-            Way::Hmac(_) | Way::StandardWebhooks(_) => false,
+            AuthScheme::Hmac(_) | AuthScheme::StandardWebhooks(_) => false,
         });
-        let is_tried = || {
-            self.ways.iter().any(|way| match way {
-                Way::Open | Way::Tokens(_) | Way::Mtls(_) => false,
-                Way::Hmac(hmac) => hmac.is_tried(head),
-                Way::StandardWebhooks(standard) => standard.is_tried(head),
+        let could_pass = || {
+            self.schemes.iter().any(|scheme| match scheme {
+                AuthScheme::Open | AuthScheme::Tokens(_) | AuthScheme::Mtls(_) => false,
+                AuthScheme::Hmac(hmac) => hmac.could_pass(head),
+                AuthScheme::StandardWebhooks(standard) => standard.could_pass(head),
             })
         };
         match granted {
-            true if self.allows_origin(head) => Entry::Granted,
-            true => Entry::Elsewhere,
-            false if is_tried() => Entry::OnceSigned,
-            false => Entry::Denied,
+            true if self.allows_origin(head) => AuthDecision::Granted,
+            true => AuthDecision::ForbiddenOrigin,
+            false if could_pass() => AuthDecision::NeedsSignature,
+            false => AuthDecision::Denied,
         }
     }
 
-    /// Whether a signature lets the request in, now that the bytes on the wire are there.
+    /// Checks the signature over the body as received. Returns `None` if no signature is valid.
     pub(super) fn signed<'h>(&self, head: &Head<'h>, wire: &[u8]) -> Option<Signed<'h>> {
-        self.ways.iter().find_map(|way| match way {
-            Way::Open | Way::Tokens(_) | Way::Mtls(_) => None,
-            Way::Hmac(hmac) => hmac.pass(head, wire).then_some(Signed { webhook_id: None }),
-            Way::StandardWebhooks(standard) => {
+        self.schemes.iter().find_map(|scheme| match scheme {
+            AuthScheme::Open | AuthScheme::Tokens(_) | AuthScheme::Mtls(_) => None,
+            AuthScheme::Hmac(hmac) => hmac.pass(head, wire).then_some(Signed { webhook_id: None }),
+            AuthScheme::StandardWebhooks(standard) => {
                 let webhook_id = Some(standard.pass(head, wire)?);
                 Some(Signed { webhook_id })
             }
         })
     }
 
-    /// Whether the source takes webhooks from where the request comes from.
+    /// Whether the address of the client is allowed.
     pub(super) fn allows_origin(&self, head: &Head<'_>) -> bool {
         self.origin.allows(self.origin(head))
     }
 
-    /// The address that a request comes from, as far as that can be told.
+    /// The address of the client. `None` if a trusted proxy has named none that can be read.
     pub(super) fn origin(&self, head: &Head<'_>) -> Option<IpAddr> {
         self.origin.of(head.peer, head.headers)
     }
 }
 
-impl Way {
-    /// Whether the head has twice what this way reads.
+impl AuthScheme {
+    /// Whether something that this scheme reads is in the head more than once.
     fn is_ambiguous(&self, head: &Head<'_>) -> bool {
         match self {
-            Way::Open | Way::Mtls(_) => false,
-            Way::Tokens(_) => Tokens::is_ambiguous(head),
-            Way::Hmac(hmac) => hmac.is_ambiguous(head),
-            Way::StandardWebhooks(_) => StandardWebhooks::is_ambiguous(head),
+            AuthScheme::Open | AuthScheme::Mtls(_) => false,
+            AuthScheme::Tokens(_) => Tokens::is_ambiguous(head),
+            AuthScheme::Hmac(hmac) => hmac.is_ambiguous(head),
+            AuthScheme::StandardWebhooks(_) => StandardWebhooks::is_ambiguous(head),
         }
     }
 }
 
-/// The one header of that name, if it is text. One that is there twice is none: which of them would count?
+/// The value of a header, if it is text. `None` if the header is there more than once, because it is not clear which
+/// value counts.
 pub(super) fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut all = headers.get_all(name);
     let value = all.next()?.to_str().ok()?;
@@ -202,10 +215,10 @@ fn is_repeated(headers: &HeaderMap, name: &str) -> bool {
     headers.get_all(name).nth(1).is_some()
 }
 
-/// What a good signature says.
+/// What a valid signature covers besides the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Signed<'h> {
-    /// The webhook's id, where that is signed too.
+    /// The id of the webhook, if the scheme signs one.
     pub(super) webhook_id: Option<&'h str>,
 }
 
@@ -215,7 +228,7 @@ mod tests {
 
     use super::*;
 
-    /// A head with these headers, each as often as it is named.
+    /// A header map with these headers, in which a name may be repeated.
     pub(super) fn headers(sent: &[(&'static str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in sent {
@@ -225,7 +238,7 @@ mod tests {
         headers
     }
 
-    /// These headers, come at that time.
+    /// A head with these headers that arrived at this time.
     pub(super) fn head_at(headers: &HeaderMap, now: i64) -> Head<'_> {
         Head {
             headers,

@@ -1,8 +1,8 @@
-//! Where a request comes from, and whether it may come from there.
+//! Finds the address of the client, and whether it is allowed.
 //!
-//! A peer that is a trusted proxy is believed what it appended to `X-Forwarded-For`: the list is
-//! walked from its right, where the nearest proxy wrote, up to the first address that is no trusted
-//! proxy. What stands left of that one anybody can have written.
+//! If the peer is a trusted proxy, the address that it appended to `X-Forwarded-For` is used. The list is read from
+//! right to left, since each proxy appends at the right, up to the first address that is not a trusted proxy.
+//! Everything to the left of that could be forged by the client.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -25,13 +25,13 @@ impl Origin {
         }
     }
 
-    /// Whether the source takes webhooks from there. From nowhere: only if it does not care.
+    /// Whether this address is allowed. An unknown address (`None`) is allowed only if `allow_from` is empty.
     pub(super) fn allows(&self, address: Option<IpAddr>) -> bool {
         self.allow_from.is_empty()
             || address.is_some_and(|address| holds(&self.allow_from, address))
     }
 
-    /// The address that a request comes from; nothing, if a trusted proxy names what is none.
+    /// The address of the client. `None` if a trusted proxy has written something that is not an address.
     pub(super) fn of(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
         let mut address = peer?.to_canonical();
         let lists: Vec<_> = match holds(&self.trusted_proxies, address) {
@@ -56,7 +56,7 @@ fn holds(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
-/// An address as proxies write it: alone, with a port, in brackets.
+/// Parses an address as proxies write it: alone, with a port, or in brackets.
 fn parse(named: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(named).ok()?.trim();
     let bare = text

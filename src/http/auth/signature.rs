@@ -1,5 +1,4 @@
-//! What all signatures have in common: keys, a comparison that tells nothing by its time, and a
-//! timestamp that has to be near the clock.
+//! The common parts of all signatures: keys, a comparison in constant time, and the check of timestamps.
 
 use std::time::Duration;
 
@@ -7,13 +6,13 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq};
 
-/// Bytes of an HMAC by SHA-256.
+/// Bytes of an HMAC-SHA256.
 const LENGTH: usize = 32;
 
-/// One signature as it was presented.
+/// A decoded signature.
 pub(super) type Signature = [u8; LENGTH];
 
-/// The keys of one way in, each with its first block hashed already.
+/// The keys of one scheme. The HMAC state of each key is computed once, not for each request.
 pub(super) struct Keys(Vec<Hmac<Sha256>>);
 
 impl Keys {
@@ -24,9 +23,9 @@ impl Keys {
         Self(keys.collect())
     }
 
-    /// Whether one of the keys made one of the signatures over these parts, one behind the other.
-    /// Compares all with all, whichever is right.
-    pub(super) fn made(&self, presented: &[Signature], parts: &[&[u8]]) -> bool {
+    /// Whether one of the signatures is valid for the concatenation of these parts, with one of the keys. Compares all
+    /// keys with all signatures, even after a match, so that the time does not tell which one is right.
+    pub(super) fn verify(&self, presented: &[Signature], parts: &[&[u8]]) -> bool {
         let mut found = Choice::from(0);
         for key in &self.0 {
             let mut mac = key.clone();
@@ -40,14 +39,14 @@ impl Keys {
     }
 }
 
-/// Whether a timestamp in seconds since 1970 is no further from the clock than that, either way.
+/// Whether a timestamp in seconds since 1970 differs from the clock by no more than `tolerance`, in either direction.
 pub(super) fn is_near(timestamp: &str, now: i64, tolerance: Duration) -> bool {
     let is_digits = !timestamp.is_empty() && timestamp.bytes().all(|byte| byte.is_ascii_digit());
     let parsed = timestamp.parse::<i64>().ok().filter(|_| is_digits);
     parsed.is_some_and(|at| at.abs_diff(now) <= tolerance.as_secs())
 }
 
-/// Hexadecimal digits of either case.
+/// Decodes hexadecimal digits in upper or lower case.
 pub(super) fn from_hex(text: &str) -> Option<Signature> {
     let mut bytes = [0; LENGTH];
     if text.len() != 2 * LENGTH {
@@ -60,7 +59,7 @@ pub(super) fn from_hex(text: &str) -> Option<Signature> {
     Some(bytes)
 }
 
-/// Base64 with its padding.
+/// Decodes base64 with padding.
 pub(super) fn from_base64(text: &str) -> Option<Signature> {
     use base64::Engine;
     let bytes = base64::engine::general_purpose::STANDARD

@@ -1,6 +1,6 @@
-//! Signatures by Standard Webhooks 1.0, as relays make them (<https://www.standardwebhooks.com>).
+//! Signatures by Standard Webhooks 1.0 (<https://www.standardwebhooks.com>), which relays use.
 //!
-//! Signed are `webhook-id`, `webhook-timestamp` and the bytes on the wire, with full stops between.
+//! The signature covers `webhook-id`, `webhook-timestamp` and the body as received, with full stops between them.
 
 use std::time::Duration;
 
@@ -15,24 +15,24 @@ const ID: &str = "webhook-id";
 const TIMESTAMP: &str = "webhook-timestamp";
 const SIGNATURE: &str = "webhook-signature";
 
-/// Longest id that is taken, in bytes: it goes into the envelope.
+/// The longest id that is accepted, in bytes. It is limited because the id becomes part of the envelope.
 const LONGEST_ID: usize = 256;
 
-/// Whether an id can be believed. With a full stop in it, one signature would fit several requests: what is signed is
-/// `id.timestamp.body`, and the specification asks that neither of the first two hold one. Characters that are not
-/// visible can't stand in an attribute of an event (CloudEvents 1.0.2, "Type System").
+/// Whether an id is valid. An id must not contain a full stop: the signature covers `id.timestamp.body`, so it would be
+/// valid for several requests that split this text differently. The specification forbids full stops for the same
+/// reason. Control characters are not allowed in an attribute of an event (CloudEvents 1.0.2, "Type System").
 fn is_id(id: &str) -> bool {
     let is_allowed = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'.';
     (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(is_allowed)
 }
 
-/// The Standard Webhooks of one source.
+/// The Standard Webhooks scheme of one source.
 pub(super) struct StandardWebhooks {
     keys: Keys,
     tolerance: Duration,
 }
 
-/// What a request presents.
+/// The parts of a head that this scheme reads.
 struct Presented<'h> {
     id: &'h str,
     timestamp: &'h str,
@@ -51,19 +51,19 @@ impl StandardWebhooks {
         }
     }
 
-    /// Whether the head has a signature that is worth a look at the body.
-    pub(super) fn is_tried(&self, head: &Head<'_>) -> bool {
+    /// Whether the head has everything that a valid signature needs, so that the body has to be read.
+    pub(super) fn could_pass(&self, head: &Head<'_>) -> bool {
         self.presented(head).is_some()
     }
 
-    /// Whether a header that it reads is there twice.
+    /// Whether a header that this scheme reads is there more than once.
     pub(super) fn is_ambiguous(head: &Head<'_>) -> bool {
         [ID, TIMESTAMP, SIGNATURE]
             .iter()
             .any(|name| is_repeated(head.headers, name))
     }
 
-    /// The webhook's id, if it and the bytes on the wire are signed.
+    /// Returns the id of the webhook if the signature is valid for it and for this body.
     pub(super) fn pass<'h>(&self, head: &Head<'h>, wire: &[u8]) -> Option<&'h str> {
         let Presented {
             id,
@@ -71,14 +71,14 @@ impl StandardWebhooks {
             signatures,
         } = self.presented(head)?;
         let parts = [id.as_bytes(), b".", timestamp.as_bytes(), b".", wire];
-        self.keys.made(&signatures, &parts).then_some(id)
+        self.keys.verify(&signatures, &parts).then_some(id)
     }
 
     fn presented<'h>(&self, head: &Head<'h>) -> Option<Presented<'h>> {
         let id = only(head.headers, ID)?;
         let timestamp = only(head.headers, TIMESTAMP)?;
         let list = only(head.headers, SIGNATURE)?;
-        // `v1a`, by a public key, and whatever comes later are others' signatures: passed over.
+        // Signatures of other versions are ignored, such as `v1a`, which uses a public key.
         let signatures = list.split(' ').filter_map(|one| one.strip_prefix("v1,"));
         let presented = Presented {
             id,
@@ -92,7 +92,7 @@ impl StandardWebhooks {
     }
 }
 
-/// The key that a secret of the form `whsec_<base64>` stands for: 24 to 64 bytes.
+/// Decodes the key of a secret, which is `whsec_` and 24 to 64 bytes in base64.
 pub(in crate::http) fn key(secret: &str) -> Option<Vec<u8>> {
     let key = STANDARD.decode(secret.strip_prefix("whsec_")?).ok()?;
     (24..=64).contains(&key.len()).then_some(key)
@@ -104,7 +104,7 @@ mod tests {
     use crate::http::auth::tests::{head_at, headers};
     use crate::secret::Secret;
 
-    /// The vector of the specification's own libraries: secret, id, time, body and signature.
+    /// The test vector of the libraries of the specification: secret, id, time, body and signature.
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     const ID: &str = "msg_p5jXN8AQM9LWM0D4loKWxJek";
     const AT: &str = "1614265330";
@@ -114,7 +114,7 @@ mod tests {
     const OTHER: &str = "v1,Ceo5qEr07ixe2NLpvHk3FH9bwy/WavXrAFQ/9tdO6mc=";
 
     fn pass(now: i64, sent: &[(&'static str, &str)], body: &[u8]) -> Option<String> {
-        let way = StandardWebhooks::new(&StandardWebhooksSettings {
+        let scheme = StandardWebhooks::new(&StandardWebhooksSettings {
             secrets: ["whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBka", SECRET]
                 .map(Secret::new)
                 .into(),
@@ -122,9 +122,9 @@ mod tests {
         });
         let headers = headers(sent);
         let head = head_at(&headers, now);
-        let id = way.pass(&head, body).map(str::to_owned);
+        let id = scheme.pass(&head, body).map(str::to_owned);
         assert!(
-            id.is_none() || way.is_tried(&head),
+            id.is_none() || scheme.could_pass(&head),
             "what passes is looked at"
         );
         id

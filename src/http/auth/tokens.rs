@@ -1,4 +1,4 @@
-//! Shared tokens: as `Authorization: Bearer`, as `?token=`, or as Basic's password.
+//! Shared tokens: `Authorization: Bearer`, the password of `Authorization: Basic`, or `?token=`.
 
 use std::borrow::Cow;
 
@@ -12,8 +12,8 @@ use super::{Head, is_repeated};
 use crate::http::query::{self, Parameter};
 use crate::secret::Secret;
 
-/// The tokens of one source, as digests: those have one length, so that none is told by the time
-/// that a comparison takes.
+/// The SHA-256 digests of the tokens of one source. Digests all have the same length, so that the time of a comparison
+/// does not depend on the length of a token.
 pub(super) struct Tokens {
     digests: Vec<[u8; 32]>,
 }
@@ -26,7 +26,7 @@ impl Tokens {
         }
     }
 
-    /// Whether the head carries one of the tokens, wherever a token can stand.
+    /// Whether the head has one of the tokens, in the header or in the URL.
     pub(super) fn pass(&self, head: &Head<'_>) -> bool {
         let header = head
             .headers
@@ -40,13 +40,13 @@ impl Tokens {
         passed.into()
     }
 
-    /// Whether one of the places that a token can stand in is there twice.
+    /// Whether the header or the parameter of the URL is there more than once.
     pub(super) fn is_ambiguous(head: &Head<'_>) -> bool {
         is_repeated(head.headers, AUTHORIZATION.as_str())
             || presented_by_query(head) == Parameter::Repeated
     }
 
-    /// Compares with every token, whichever is right.
+    /// Compares with every token, even after one has matched, so that the time does not tell which one.
     fn among(&self, presented: Option<&[u8]>) -> Choice {
         let Some(presented) = presented.filter(|token| !token.is_empty()) else {
             return Choice::from(0);
@@ -67,7 +67,7 @@ fn digest(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-/// The token in an `Authorization` header: a Bearer's, or the password of Basic.
+/// The token in an `Authorization` header: of Bearer, or the password of Basic.
 fn authorization(value: &[u8]) -> Option<Cow<'_, [u8]>> {
     let space = value.iter().position(|byte| *byte == b' ')?;
     let (scheme, credentials) = (&value[..space], value[space..].trim_ascii());

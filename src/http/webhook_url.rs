@@ -1,4 +1,4 @@
-//! What a webhook's URL says: `/webhooks/{source}` or `/webhooks/{source}/{kind}`.
+//! Parses the URL of a webhook: `/webhooks/{source}` or `/webhooks/{source}/{kind}`.
 
 use actix_web::http::Uri;
 use actix_web::http::header::HeaderMap;
@@ -6,17 +6,18 @@ use actix_web::http::header::HeaderMap;
 use super::problem::Problem;
 use super::query::{self, Parameter};
 
-/// The parts of a webhook's URL. Names are compared as they stand: none of them needs an escape.
+/// The parts of a webhook's URL. Percent-encoding in the path is not decoded, because no name of a source or kind needs
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Address<'a> {
+pub(super) struct WebhookUrl<'a> {
     pub(super) source: &'a str,
-    /// Nothing, too, if the path merely ends in a slash.
+    /// `None` also if the path ends with the slash after the source.
     pub(super) kind: Option<&'a str>,
     pub(super) query: Option<&'a str>,
 }
 
-impl<'a> Address<'a> {
-    /// Nothing, if it is not under `/webhooks/`.
+impl<'a> WebhookUrl<'a> {
+    /// Returns `None` if the path does not begin with `/webhooks/`.
     pub(super) fn of(uri: &'a Uri) -> Option<Self> {
         let path = uri.path().strip_prefix("/webhooks/")?;
         let (source, kind) = match path.split_once('/') {
@@ -30,10 +31,10 @@ impl<'a> Address<'a> {
         })
     }
 
-    /// Whether everything but publishing is asked for.
+    /// Whether the query asks for a dry run, in which the webhook is checked but not published.
     ///
     /// # Errors
-    /// The query says something about a dry run that is neither yes nor no. Such a webhook is never published.
+    /// When the query has something like `dry_run` that is not clearly yes or no. Such a webhook is never published.
     pub(super) fn dry_run(&self) -> Result<bool, Problem> {
         let query = self.query.unwrap_or_default();
         let resembling = query::names_resembling(query, "dryrun");
@@ -49,10 +50,11 @@ impl<'a> Address<'a> {
     }
 }
 
-/// A header that looks as if a dry run were asked for by it is no way to ask, and such a webhook is never published.
+/// Refuses a request with a header that looks like `dry_run`. A dry run cannot be requested by a header, and publishing
+/// the webhook would be the opposite of what the sender wants.
 ///
 /// # Errors
-/// There is one.
+/// When there is such a header.
 pub(super) fn no_dry_run_by_header(headers: &HeaderMap) -> Result<(), Problem> {
     let mut names = headers.keys().map(|name| name.as_str().as_bytes());
     match names.find(|name| query::resembles(name, "dryrun")) {
@@ -61,7 +63,7 @@ pub(super) fn no_dry_run_by_header(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// What has this name is no way to ask for a dry run.
+/// The problem of a parameter or header that looks like `dry_run`, but is not a valid request for a dry run.
 fn invalid(what: &str, name: &[u8]) -> Problem {
     const LONGEST: usize = 40;
     let name = String::from_utf8_lossy(&name[..name.len().min(LONGEST)]);
@@ -71,7 +73,7 @@ fn invalid(what: &str, name: &[u8]) -> Problem {
     ))
 }
 
-/// The usual spellings of yes and no. A parameter without a value says yes.
+/// Parses the usual spellings of yes and no. A parameter without a value means yes.
 fn truth(value: &[u8]) -> Option<bool> {
     match value.to_ascii_lowercase().as_slice() {
         b"" | b"1" | b"true" | b"yes" | b"on" => Some(true),
@@ -112,7 +114,7 @@ mod tests {
             ("*", None),
         ] {
             let uri: Uri = url.parse().expect("the tests use valid URLs");
-            let parts = Address::of(&uri).map(|address| (address.source, address.kind));
+            let parts = WebhookUrl::of(&uri).map(|url| (url.source, url.kind));
             assert_eq!(parts, expected, "{url}");
         }
     }
@@ -157,15 +159,15 @@ mod tests {
             ("x=1%26dry_run=true", None),
             ("dry%255Frun=true", None),
         ] {
-            let address = Address {
+            let url = WebhookUrl {
                 source: "a",
                 kind: None,
                 query: Some(query),
             };
-            let answer = address.dry_run().map_err(|problem| problem.slug());
+            let answer = url.dry_run().map_err(|problem| problem.slug());
             assert_eq!(answer, asked.ok_or(Slug::InvalidParameter), "{query}");
         }
-        let without = Address {
+        let without = WebhookUrl {
             source: "a",
             kind: None,
             query: None,
