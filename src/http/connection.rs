@@ -22,6 +22,7 @@ use actix_web::http::ConnectionType;
 use actix_web::{HttpRequest, HttpResponse};
 use tokio::time::Instant;
 
+use super::chunks::Chunks;
 use super::connections::{Incomplete, Registration};
 use super::tls::ClientCertificate;
 
@@ -178,22 +179,11 @@ struct HeadScanner {
 enum BodyFraming {
     /// This many bytes.
     Length(u64),
-    /// A chunked body ends with an empty line, but its content can have empty lines too. So the server has to parse
-    /// what it has after each empty line, before it gets more. `line_has_content`: the current line is not empty.
-    Chunked { line_has_content: bool },
+    Chunked(Chunks),
 }
 
 /// The most bytes that are buffered of an incomplete line. This is enough for the fields that say where a body ends.
 const MAX_LINE: usize = 256;
-
-/// How many of the received bytes the server gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Forwarded {
-    /// This many bytes.
-    pub(super) bytes: usize,
-    /// The body may end with them: the server has to parse them before it gets more.
-    pub(super) must_pause: bool,
-}
 
 /// What the server has written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -288,11 +278,7 @@ impl Progress {
     ///
     /// # Errors
     /// When the head is too large with them. The caller must not give them to the server then.
-    pub(super) fn forward(
-        &mut self,
-        bytes: &[u8],
-        now: Instant,
-    ) -> Result<Forwarded, HeadTooLarge> {
+    pub(super) fn forward(&mut self, bytes: &[u8], now: Instant) -> Result<usize, HeadTooLarge> {
         if let Stage::Idle { .. } = self.stage {
             self.stage = Stage::Head {
                 deadline: now + self.limits.header_timeout,
@@ -322,11 +308,8 @@ impl Progress {
             } => (0, Some(body)),
             _ => (0, None),
         };
-        let (of_body, must_pause) = body.map_or((0, false), |body| body.take(&bytes[of_head..]));
-        Ok(Forwarded {
-            bytes: of_head + of_body,
-            must_pause,
-        })
+        let of_body = body.map_or(0, |body| body.take(&bytes[of_head..]));
+        Ok(of_head + of_body)
     }
 
     fn begin_request(&mut self, has_body: bool, is_last: bool) {
@@ -439,44 +422,31 @@ impl HeadScanner {
 
     const fn body(&self) -> BodyFraming {
         match self.is_chunked {
-            true => BodyFraming::Chunked {
-                line_has_content: false,
-            },
+            true => BodyFraming::Chunked(Chunks::BEGIN),
             false => BodyFraming::Length(self.content_length),
         }
     }
 }
 
 impl BodyFraming {
+    /// Whether the server may have nothing more of the body.
     const fn is_complete(&self) -> bool {
-        matches!(self, Self::Length(0))
+        matches!(
+            self,
+            Self::Length(0) | Self::Chunked(Chunks::Complete | Chunks::Broken)
+        )
     }
 
-    /// Takes bytes of the body from the front of `bytes`. Returns how many the server may have, and whether the server
-    /// must parse them before it gets more.
-    fn take(&mut self, bytes: &[u8]) -> (usize, bool) {
+    /// Takes bytes of the body from the front of `bytes`. Returns how many the server may have.
+    fn take(&mut self, bytes: &[u8]) -> usize {
         match self {
             Self::Length(left) => {
-                let taken = bytes
-                    .len()
-                    .min(usize::try_from(*left).unwrap_or(usize::MAX));
+                let left_here = usize::try_from(*left).unwrap_or(usize::MAX);
+                let taken = bytes.len().min(left_here);
                 *left -= taken as u64;
-                (taken, false)
+                taken
             }
-            Self::Chunked { line_has_content } => {
-                let has_content = |line: &[u8]| !matches!(line, [] | [b'\r']);
-                let mut begin = 0;
-                for end in memchr::memchr_iter(b'\n', bytes) {
-                    let is_empty = !*line_has_content && !has_content(&bytes[begin..end]);
-                    *line_has_content = false;
-                    begin = end + 1;
-                    if is_empty {
-                        return (begin, true);
-                    }
-                }
-                *line_has_content |= has_content(&bytes[begin..]);
-                (bytes.len(), false)
-            }
+            Self::Chunked(chunks) => chunks.take(bytes),
         }
     }
 }
@@ -506,8 +476,7 @@ mod tests {
 
     /// Returns how many of these bytes the server gets.
     fn delivered(progress: &mut Progress, bytes: &[u8], now: Instant) -> usize {
-        let delivery = progress.forward(bytes, now).expect("the head is small");
-        delivery.bytes
+        progress.forward(bytes, now).expect("the head is small")
     }
 
     /// Plays one whole request, and returns whether the connection can be used for another one.
@@ -592,29 +561,6 @@ mod tests {
                 assert_eq!(progress.all_written(now), Written::Answer);
             }
         }
-    }
-
-    #[test]
-    fn after_each_empty_line_of_a_chunked_body_the_server_looks_at_what_it_has() {
-        let (mut progress, now) = begun();
-        let body = b"4\r\n\r\n\r\n\r\n0\r\n\r\n";
-        let bytes = [CHUNKED, body, GET].concat();
-        let first = Forwarded {
-            bytes: CHUNKED.len() + 5,
-            must_pause: true,
-        };
-        assert_eq!(progress.forward(&bytes, now), Ok(first));
-        progress.begin_request(true, false);
-        let mut rest = &bytes[first.bytes..];
-        for bytes in [2, 2, 5] {
-            let next = Forwarded {
-                bytes,
-                must_pause: true,
-            };
-            assert_eq!(progress.forward(rest, now), Ok(next));
-            rest = &rest[bytes..];
-        }
-        assert_eq!(rest, GET);
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod auth;
 mod body;
 mod candidates;
 mod certificate_name;
+mod chunks;
 mod connection;
 mod connections;
 mod edge;

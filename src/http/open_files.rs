@@ -3,8 +3,8 @@
 use std::io;
 
 /// Files that the bridge opens besides the connections of the webhook listener: brokers, spool, runtime, the admin
-/// listener, and connections that are closing.
-const OTHER_FILES: u64 = 1024;
+/// listener, and connections over the limit, which are accepted before they are closed.
+const OTHER_FILES: u64 = 2048;
 
 /// The lowest limit on open files that the bridge starts with.
 const MIN_FILES: u64 = 128;
@@ -48,13 +48,14 @@ pub(super) fn connection_limits(wanted: ConnectionLimits) -> io::Result<Connecti
 }
 
 /// The limits on connections that fit into this limit on open files. Webhooks get what [`OTHER_FILES`] leaves, but at
-/// least a third of the limit; the admin listener gets at most an eighth.
+/// least a quarter of the limit; the admin listener gets at most a sixteenth. Each accepts up to as many again, before it
+/// closes some.
 fn limits_under(limit: u64, wanted: ConnectionLimits) -> ConnectionLimits {
     let left = usize::try_from(limit.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX);
     let part = |of: u64| usize::try_from(limit / of).unwrap_or(usize::MAX);
     ConnectionLimits {
-        webhooks: wanted.webhooks.min(left.max(part(3))),
-        admin: wanted.admin.min(part(8)),
+        webhooks: wanted.webhooks.min(left.max(part(4))),
+        admin: wanted.admin.min(part(16)),
     }
 }
 
@@ -70,18 +71,20 @@ mod tests {
         };
         for (limit, webhooks, admin) in [
             (1 << 20, 12_000, 256),
-            (13_024, 12_000, 256),
-            (13_023, 11_999, 256),
-            (1024, 341, 128),
-            (300, 100, 37),
-            (128, 42, 16),
+            (14_048, 12_000, 256),
+            (14_047, 11_999, 256),
+            (1024, 256, 64),
+            (300, 75, 18),
+            (128, 32, 8),
         ] {
             assert_eq!(
                 limits_under(limit, wanted),
                 ConnectionLimits { webhooks, admin }
             );
-            let closing = (webhooks / 2).clamp(16, 256) + (admin / 2).clamp(16, 256);
-            assert!(webhooks + admin + closing < usize::try_from(limit).expect("it is small"));
+            let over_the_limit = webhooks.min(512) + admin;
+            assert!(
+                webhooks + admin + over_the_limit < usize::try_from(limit).expect("it is small")
+            );
         }
     }
 }

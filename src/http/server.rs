@@ -143,6 +143,12 @@ pub fn bind(
     })
 }
 
+/// The connections that one worker may have, so that the limit over all workers decides, and not this one.
+fn max_of_worker(max_connections: usize, workers: usize) -> usize {
+    let share = max_connections.div_ceil(workers.max(1));
+    share + share.min(MAX_IMBALANCE)
+}
+
 fn webhook_listener(
     settings: &Settings,
     max_connections: usize,
@@ -167,9 +173,7 @@ fn webhook_listener(
     let address = socket.local_addr()?;
     let server = Server::build()
         .workers(settings.workers)
-        .max_concurrent_connections(
-            max_connections.div_ceil(settings.workers.max(1)) + MAX_IMBALANCE,
-        )
+        .max_concurrent_connections(max_of_worker(max_connections, settings.workers))
         // `Shutdown` has the time-out that counts. The one of actix-server has whole seconds only, and must not be
         // shorter.
         .shutdown_timeout(settings.shutdown_timeout.as_secs() + 60)
@@ -237,7 +241,7 @@ fn admin_listener(
     let address = socket.local_addr()?;
     let server = Server::build()
         .workers(1)
-        .max_concurrent_connections(max_connections + MAX_IMBALANCE)
+        .max_concurrent_connections(max_of_worker(max_connections, 1))
         .disable_signals()
         .listen("admin", socket, move || {
             let service = Rc::new(service.clone());

@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 
-use super::connection::{Connection, Expired, Forwarded, MAX_READ, Written};
+use super::connection::{Connection, Expired, MAX_READ, Written};
 use super::connections::{CloseSignal, Incomplete, Registration};
 use super::problem::{HEAD_TIMEOUT_ANSWER, HEAD_TOO_LARGE_ANSWER, RawAnswer};
 
@@ -269,11 +269,7 @@ impl Stream {
             let forwarded = progress.forward(bytes, now);
             (forwarded, progress.head_size())
         });
-        let Ok(Forwarded {
-            bytes: count,
-            must_pause,
-        }) = forwarded
-        else {
+        let Ok(count) = forwarded else {
             buffer.set_filled(before);
             self.connection.progress(|progress| progress.close(now));
             self.answer(HEAD_TOO_LARGE_ANSWER)?;
@@ -285,10 +281,7 @@ impl Stream {
             self.read_ahead.drain(..count);
         }
         buffer.set_filled(before + count);
-        self.unparsed = match must_pause {
-            true => MAX_READ,
-            false => self.unparsed + count,
-        };
+        self.unparsed += count;
         self.connection
             .registration()
             .reserve(Incomplete::Head, head);
@@ -389,7 +382,12 @@ impl Transport {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Tls(stream) => {
                 let before = buffer.filled().len();
-                ready!(Pin::new(&mut *stream).poll_read(cx, buffer))?;
+                match ready!(Pin::new(&mut *stream).poll_read(cx, buffer)) {
+                    // The client closed its side without a close_notify. HTTP's own framing tells whether a request is
+                    // complete (RFC 9112, section 9.8).
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+                    read => read?,
+                }
                 if buffer.filled().len() > before {
                     stream.get_mut().0.decrypted();
                 }

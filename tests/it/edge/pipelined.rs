@@ -111,3 +111,42 @@ fn answers_that_nobody_reads_take_the_memory_of_one_for_each_connection() {
     assert!(growth < 6 * CLIENTS as u64 * metrics, "{growth} bytes");
     drop(clients);
 }
+
+#[test]
+fn nothing_that_follows_a_body_is_ever_read_as_a_part_of_it() {
+    let bridge =
+        Process::start(&YAML.replace("header_timeout: 1m", "header_timeout: 1m, body_timeout: 1s"));
+    let chunked = Request::post("/webhooks/minchat", "")
+        .with("authorization", "Bearer kJ8s2LmQ9xTz4VbN7cRw1YpE5hGd3fUa")
+        .head("transfer-encoding: chunked\r\n");
+    let hidden = good().bytes();
+    let carrier = Request::post("/webhooks/minchat", &hidden).bytes();
+    for end in [
+        "0\r\nA: x\n\n",
+        "0\n\n",
+        "0\r\n\n",
+        "0\r\nA: x\r\n\n",
+        "0\r\nA: x\n\r\n",
+    ] {
+        let before = bridge.metric(&["webhooks_accepted_total"]);
+        let mut connection = Connection::open(bridge.webhooks());
+        let head = chunked.clone();
+        connection.send(
+            [
+                head,
+                b"2\r\n{}\r\n".to_vec(),
+                end.as_bytes().to_vec(),
+                carrier.clone(),
+            ]
+            .concat(),
+        );
+        let refused = connection.answer().map(|answer| answer.status);
+        assert!(matches!(refused, Some(400 | 408)), "{end:?}: {refused:?}");
+        assert_eq!(connection.rest(), "", "{end:?}");
+        assert_eq!(
+            bridge.metric(&["webhooks_accepted_total"]),
+            before,
+            "{end:?}"
+        );
+    }
+}
