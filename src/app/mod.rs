@@ -14,6 +14,7 @@ mod reload;
 mod signals;
 mod storage;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -167,13 +168,27 @@ impl Application {
     }
 }
 
-/// Says once that every destination takes events, for whoever watches the start.
+/// Says, for whoever watches the start, when every destination takes events: by its broker, or until that is reached for
+/// the first time by the spool.
 async fn tell_when_ready(delivery: Delivery) {
-    while !delivery
-        .readiness()
-        .iter()
-        .all(|destination| destination.ready)
-    {
+    let mut is_told_of_the_spool = false;
+    loop {
+        let readiness = delivery.readiness();
+        let waiting = readiness.iter().filter(|one| !one.detail.is_empty());
+        let waiting: BTreeSet<&str> = waiting
+            .filter_map(|one| one.destination.split(':').next())
+            .collect();
+        if waiting.is_empty() {
+            break;
+        }
+        if !is_told_of_the_spool && readiness.iter().all(|one| one.ready) {
+            is_told_of_the_spool = true;
+            let brokers = waiting.into_iter().collect::<Vec<_>>().join(", ");
+            tracing::info!(
+                brokers,
+                "serving: events wait in the spool until these brokers take them"
+            );
+        }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     tracing::info!("ready: every destination takes events");

@@ -132,7 +132,7 @@ pub(super) const ROUTED: [&str; 6] = [
 pub(super) static SETTINGS: &[Setting] = &[
     row("http.listen", Address, Is("127.0.0.1:8080"), "Where webhooks are taken. Anything but loopback needs a configuration file, in which every source says whom it lets in."),
     row("http.workers", Integer(1, 1024), Derived("the number of cores"), "Threads that serve connections."),
-    row("http.max_connections", Integer(1, 1_000_000), Is("12000"), "Open connections. For one more, a connection that has shown no good credentials is closed; only if all have, the new one."),
+    row("http.max_connections", Integer(1, 1_000_000), Is("12000"), "Open connections. For one more, a connection that has shown no good credentials is closed; only if all have, the new one. Lowered at the start to what the limit on open files (`ulimit -n`) leaves room for, about 1,000 fewer than that limit; the log warns of it."),
     row("http.max_in_flight", Integer(1, 1_000_000), Is("10000"), "Requests between their head and their answer; more get a 429. Those with an incomplete body whose signature is still to be checked make room for others."),
     row("http.max_in_flight_bytes", Size("64KiB", "64GiB"), Is("64MiB"), "Bytes that those may hold: each its body, or the event that it becomes, which can be larger; more get a 429. Incomplete bodies whose signature is still to be checked make room for others."),
     row("http.max_body", Size("1KiB", "64MiB"), Is("512KiB"), "Bytes of one body, packed or unpacked; more gets a 413, and so does what unpacks to more than a hundredfold. With its envelope it has to fit the brokers' limits."),
