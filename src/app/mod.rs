@@ -31,6 +31,7 @@ pub use probe::{Probed, probe};
 use reload::Reload;
 use signals::{Caught, Signals};
 
+use crate::certificates;
 use crate::config::{Config, Inputs, Loaded, Narrowing};
 use crate::delivery::{Delivery, KeptDeadLetters, Parts};
 use crate::http::{self, Behind, Bound, Slug};
@@ -38,6 +39,7 @@ use crate::metrics::{Labels, Metrics};
 use crate::publish::file;
 #[cfg(feature = "kafka")]
 use crate::publish::kafka;
+use crate::route::Broker;
 use crate::spool::{Opened, Spool};
 
 /// How long the brokers are waited for at the end, once nothing is in flight at the edge.
@@ -91,6 +93,7 @@ impl Application {
         let runtime = runtime.map_err(|source| failed("no runtime can be started", source))?;
         let Lanes { behind, publishers } = lanes(config, &runtime, storage::open(config)?)?;
         let (delivery, metrics) = (behind.delivery.clone(), Arc::clone(&behind.metrics));
+        show_certificates(config, &metrics);
         let guard = runtime.enter();
         // Before the bridge can be reached, so that nobody who sees it can end it otherwise than in order.
         let signals =
@@ -212,6 +215,18 @@ pub fn check(config: &Config) -> Result<(), Failed> {
         })?;
     }
     Ok(())
+}
+
+/// Shows when the certificates expire that the bridge logs in to the brokers with.
+fn show_certificates(config: &Config, metrics: &Metrics) {
+    let kafka = config.kafka.as_ref().and_then(|kafka| kafka.tls.as_ref());
+    let kafka = kafka.and_then(|tls| tls.cert_file.as_deref());
+    let amqp = config.amqp.as_ref().and_then(|amqp| amqp.tls.as_ref());
+    let amqp = amqp.and_then(|tls| tls.cert_file.as_deref());
+    for (broker, file) in [(Broker::Kafka, kafka), (Broker::Amqp, amqp)] {
+        let validity = file.and_then(certificates::validity);
+        metrics.broker_certificate_expires(broker, validity.map(|validity| validity.not_after));
+    }
 }
 
 /// All that stands behind the listeners.

@@ -117,6 +117,7 @@ impl Reload {
         let change = change.map_err(|why| format!("http.tls: {why}"))?;
         let generation = self.follow(&would.config)?;
         self.publishers.reload(&would.config);
+        super::show_certificates(&would.config, &self.metrics);
         // Before the first request is answered by the new configuration.
         self.metrics.config_loaded();
         change.apply(generation);

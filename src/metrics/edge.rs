@@ -4,6 +4,7 @@ use prometheus::{IntGauge, IntGaugeVec, Result};
 
 use super::families::Families;
 use super::{Endpoint, Metrics, table};
+use crate::route::Broker;
 
 /// What is shown of certificates and of the configuration.
 pub(super) struct EdgeMetrics {
@@ -31,6 +32,16 @@ impl Metrics {
             .not_after
             .with_label_values(&[Endpoint::Webhooks.name()]);
         series.set(not_after);
+    }
+
+    /// The bridge's own certificate at a broker expires then, in seconds since 1970. None: it shows none.
+    pub fn broker_certificate_expires(&self, broker: Broker, not_after: Option<i64>) {
+        let label = &[broker.name()];
+        match not_after {
+            Some(not_after) => self.edge.not_after.with_label_values(label).set(not_after),
+            // It may not have been there.
+            None => drop(self.edge.not_after.remove_label_values(label)),
+        }
     }
 
     /// A configuration was taken into use now: the first, or another.
