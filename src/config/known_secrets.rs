@@ -89,3 +89,38 @@ fn place(path: &SettingPath, loaded: &Loaded) -> String {
         |given| format!("{file} ({})", given.value),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Given;
+    use super::*;
+
+    #[test]
+    fn a_secret_in_the_configuration_is_told_where_it_is_the_beginning_of_one_that_was_in_use() {
+        const OLD: &str = "the-old-token-of-this-test-which-is-long";
+        let load = |tokens: &str| {
+            Given::yaml(&format!("sources: {{a: {{auth: {{tokens: [{tokens}]}}}}}}")).load()
+        };
+        let (part, other) = (&OLD[..30], "another-token-of-this-test");
+        let mut known = KnownSecrets::default();
+        known.add(&load(OLD).config);
+        let told = known.shortened(&load(&format!("{other}, {part}"))).join("");
+        assert!(
+            told.starts_with("sources.a.auth.tokens: secret 2 is the beginning"),
+            "{told}"
+        );
+        assert!(!told.contains(part), "{told}");
+        known.add(&load(other).config);
+        assert_eq!(
+            known.shortened(&load(part)).len(),
+            1,
+            "it was in use before"
+        );
+        for fine in [OLD, other, &format!("{OLD}-and-more"), &OLD[1..]] {
+            assert_eq!(known.shortened(&load(fine)), Vec::<String>::new(), "{fine}");
+        }
+        // Two that were in use can begin alike.
+        known.add(&load(&format!("{OLD}-and-more")).config);
+        assert_eq!(known.shortened(&load(OLD)), Vec::<String>::new());
+    }
+}
