@@ -437,6 +437,7 @@ fn output_that_can_not_be_written_hides_no_exit_code() {
     let free = TcpListener::bind("127.0.0.1:0").expect("port 0 is always free");
     let address = free.local_addr().expect("it is bound");
     drop(free);
+    let dir = tempfile::tempdir().expect("there is room for a directory");
     let url = format!("http://{address}/");
     let full = || {
         fs::File::options()
@@ -446,6 +447,7 @@ fn output_that_can_not_be_written_hides_no_exit_code() {
     };
     let code = |words: &[&str], stdout: Stdio, stderr: Stdio| {
         let status = bridge(words)
+            .current_dir(dir.path())
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(stderr)
