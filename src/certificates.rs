@@ -27,6 +27,15 @@ pub struct Identity {
     pub not_after: i64,
 }
 
+/// When a certificate is valid, in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// From then on.
+    pub not_before: i64,
+    /// Up to then.
+    pub not_after: i64,
+}
+
 /// Why files can't be used. The files are told by the caller, who knows their settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unusable {
@@ -120,6 +129,17 @@ pub fn is_of_authority(certificate: &CertificateDer<'_>) -> bool {
 pub fn not_after(certificate: &CertificateDer<'_>) -> Option<i64> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     Some(parsed.validity().not_after.timestamp())
+}
+
+/// When the first certificate of a file is valid. None: there is none that can be read.
+pub fn validity(file: &Path) -> Option<Validity> {
+    let chain = chain(file).ok()?;
+    let (_, parsed) = X509Certificate::from_der(chain.first()?).ok()?;
+    let validity = parsed.validity();
+    Some(Validity {
+        not_before: validity.not_before.timestamp(),
+        not_after: validity.not_after.timestamp(),
+    })
 }
 
 const BROKEN: &str = "it holds a certificate that can't be read";

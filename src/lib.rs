@@ -66,6 +66,8 @@
 
 // Every thread has a name. See clippy.toml.
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+// They panic where the stream can't be written, which hides the exit code: `cli::output` has what doesn't.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod app;
 mod backoff;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{FLUSH, Failed, failed, lanes};
 use crate::config::Config;
@@ -25,8 +25,8 @@ pub struct Drained {
     pub took: Duration,
 }
 
-/// Publishes what the spool holds, in order, until nothing is left, the time is over, or SIGTERM or
-/// SIGINT comes. `show` is told again and again how many events there were and how many are left.
+/// Publishes what the spool holds, in order, until nothing is left, the time is over, or SIGTERM,
+/// SIGINT or SIGHUP comes. `show` is told again and again how many events there were and how many are left.
 ///
 /// # Errors
 /// When the configuration can't work on this machine, or a bridge works in the spool.
@@ -42,15 +42,19 @@ pub fn drain(
         .build();
     let runtime = runtime.map_err(|source| failed("no runtime can be started", source))?;
     let began = Instant::now();
+    // Before anything is done, so that whoever ends it is told what is left.
+    let ends = {
+        let _guard = runtime.enter();
+        Ends::new().map_err(|source| failed("signals can't be received", source))?
+    };
     // Also with `spool.max_size` at 0: what was left before is still to be published.
     let opened = Spool::open(&config.spool).map_err(Failed::Spool)?;
     let found = opened.found().to_vec();
     let delivery = lanes(config, &runtime, Some(opened))?.behind.delivery;
     let there = delivery.spooled();
-    let watched = runtime.block_on(until_empty(&delivery, timeout, show));
+    runtime.block_on(until_empty(&delivery, timeout, ends, show));
     delivery.stop(FLUSH);
     runtime.shutdown_timeout(Duration::from_secs(1));
-    watched.map_err(|source| failed("signals can't be received", source))?;
     let mut left = delivery.backlogs();
     let waits: u64 = left.iter().map(|left| left.events).sum();
     left.extend(without_lane(&delivery, &found));
@@ -61,13 +65,29 @@ pub fn drain(
     })
 }
 
+/// The signals that end it early. That of a terminal which was closed is one of them.
+struct Ends {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Ends {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
 async fn until_empty(
     delivery: &Delivery,
     timeout: Option<Duration>,
+    mut ends: Ends,
     mut show: impl FnMut(u64, u64),
-) -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+) {
     let mut look = tokio::time::interval(LOOK);
     let over = async {
         match timeout {
@@ -82,13 +102,14 @@ async fn until_empty(
         let left = delivery.spooled();
         show(there, left);
         if left == 0 {
-            return Ok(());
+            return;
         }
         tokio::select! {
             _ = look.tick() => {}
-            () = &mut over => return Ok(()),
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
+            () = &mut over => return,
+            _ = ends.terminate.recv() => return,
+            _ = ends.interrupt.recv() => return,
+            _ = ends.hang_up.recv() => return,
         }
     }
 }

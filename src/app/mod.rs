@@ -14,6 +14,7 @@ mod reload;
 mod signals;
 mod storage;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub use probe::{Probed, probe};
 use reload::Reload;
 use signals::{Caught, Signals};
 
+use crate::certificates;
 use crate::config::{Config, Inputs, Loaded, Narrowing};
 use crate::delivery::{Delivery, KeptDeadLetters, Parts};
 use crate::http::{self, Behind, Bound, Slug};
@@ -37,6 +39,7 @@ use crate::metrics::{Labels, Metrics};
 use crate::publish::file;
 #[cfg(feature = "kafka")]
 use crate::publish::kafka;
+use crate::route::Broker;
 use crate::spool::{Opened, Spool};
 
 /// How long the brokers are waited for at the end, once nothing is in flight at the edge.
@@ -90,6 +93,7 @@ impl Application {
         let runtime = runtime.map_err(|source| failed("no runtime can be started", source))?;
         let Lanes { behind, publishers } = lanes(config, &runtime, storage::open(config)?)?;
         let (delivery, metrics) = (behind.delivery.clone(), Arc::clone(&behind.metrics));
+        show_certificates(config, &metrics);
         let guard = runtime.enter();
         // Before the bridge can be reached, so that nobody who sees it can end it otherwise than in order.
         let signals =
@@ -167,13 +171,27 @@ impl Application {
     }
 }
 
-/// Says once that every destination takes events, for whoever watches the start.
+/// Says, for whoever watches the start, when every destination takes events: by its broker, or until that is reached for
+/// the first time by the spool.
 async fn tell_when_ready(delivery: Delivery) {
-    while !delivery
-        .readiness()
-        .iter()
-        .all(|destination| destination.ready)
-    {
+    let mut is_told_of_the_spool = false;
+    loop {
+        let readiness = delivery.readiness();
+        let waiting = readiness.iter().filter(|one| !one.detail.is_empty());
+        let waiting: BTreeSet<&str> = waiting
+            .filter_map(|one| one.destination.split(':').next())
+            .collect();
+        if waiting.is_empty() {
+            break;
+        }
+        if !is_told_of_the_spool && readiness.iter().all(|one| one.ready) {
+            is_told_of_the_spool = true;
+            let brokers = waiting.into_iter().collect::<Vec<_>>().join(", ");
+            tracing::info!(
+                brokers,
+                "serving: events wait in the spool until these brokers take them"
+            );
+        }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     tracing::info!("ready: every destination takes events");
@@ -197,6 +215,18 @@ pub fn check(config: &Config) -> Result<(), Failed> {
         })?;
     }
     Ok(())
+}
+
+/// Shows when the certificates expire that the bridge logs in to the brokers with.
+fn show_certificates(config: &Config, metrics: &Metrics) {
+    let kafka = config.kafka.as_ref().and_then(|kafka| kafka.tls.as_ref());
+    let kafka = kafka.and_then(|tls| tls.cert_file.as_deref());
+    let amqp = config.amqp.as_ref().and_then(|amqp| amqp.tls.as_ref());
+    let amqp = amqp.and_then(|tls| tls.cert_file.as_deref());
+    for (broker, file) in [(Broker::Kafka, kafka), (Broker::Amqp, amqp)] {
+        let validity = file.and_then(certificates::validity);
+        metrics.broker_certificate_expires(broker, validity.map(|validity| validity.not_after));
+    }
 }
 
 /// All that stands behind the listeners.

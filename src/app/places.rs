@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::table;
 use crate::config::Config;
 use crate::envelope::EventType;
-use crate::publish::{Failure, Then, file};
+use crate::publish::{Class, Failure, Reason, Then, file};
 use crate::route::{Address, Broker};
 use crate::spool::DEAD_LETTERS;
 
@@ -92,6 +92,16 @@ impl Place {
         take: &mut impl AsyncFnMut(&[u8]) -> Then,
     ) -> Result<(), Failure> {
         match self {
+            // Where the configuration's dead letters would lie there may be none yet.
+            Place::File(path) | Place::Kept(path)
+                if matches!(path.try_exists(), Ok(false)) && !Self::all(config).contains(self) =>
+            {
+                Err(Failure {
+                    class: Class::Operator,
+                    reason: Reason::Io,
+                    detail: "there is no such file or directory".to_owned(),
+                })
+            }
             #[cfg(feature = "kafka")]
             Place::Topic(topic) => {
                 let settings = config.kafka.as_ref().expect(ON);

@@ -6,11 +6,16 @@ use tokio::runtime::Builder;
 use super::brokers;
 use super::{Failed, failed};
 use crate::config::Config;
+#[cfg(feature = "kafka")]
+use crate::publish::Reason;
 use crate::publish::{Failure, file};
 use crate::route::{Address, Broker, Destination};
 
-/// A destination, and what was found there: a line for people, or why not.
-pub type Probed = (Destination, Result<String, Failure>);
+/// What was found: a line for people, or why not.
+type Found = Result<String, Failure>;
+
+/// A destination, and what was found there.
+pub type Probed = (Destination, Found);
 
 /// Reaches each destination; with `create`, makes the topics and exchanges that are missing.
 ///
@@ -34,11 +39,12 @@ pub fn probe(config: &Config, create: bool) -> Result<Vec<Probed>, Failed> {
     #[cfg(feature = "kafka")]
     if let Some(settings) = &config.kafka {
         let topics: Vec<&str> = at(Broker::Kafka).filter_map(topic).collect();
-        let max_body = config.http.max_body;
-        let found =
-            crate::publish::kafka::probe(settings, runtime.handle(), &topics, max_body, create);
-        let found = found.unwrap_or_else(|failure| vec![Err(failure); topics.len()]);
-        probed.extend(at(Broker::Kafka).cloned().zip(found));
+        let ask = |topics: &[&str]| {
+            let (runtime, max_body) = (runtime.handle(), config.http.max_body);
+            let found = crate::publish::kafka::probe(settings, runtime, topics, max_body, create);
+            found.unwrap_or_else(|failure| vec![Err(failure); topics.len()])
+        };
+        probed.extend(at(Broker::Kafka).cloned().zip(ask_in_turn(&topics, ask)));
     }
     #[cfg(feature = "amqp")]
     if let Some(settings) = &config.amqp {
@@ -65,6 +71,23 @@ pub fn probe(config: &Config, create: bool) -> Result<Vec<Probed>, Failed> {
         }
     }
     Ok(probed)
+}
+
+/// Asks about the first topic alone. A cluster that does not answer about it, which takes seconds, is not asked again.
+#[cfg(feature = "kafka")]
+fn ask_in_turn(topics: &[&str], ask: impl Fn(&[&str]) -> Vec<Found>) -> Vec<Found> {
+    let (first, others) = topics.split_at(topics.len().min(1));
+    let mut found = ask(first);
+    let silence = match found.first() {
+        Some(Err(failure)) if failure.reason == Reason::Timeout => Some(failure.clone()),
+        Some(Err(failure)) if failure.reason.is_of_the_whole_broker() => Some(failure.clone()),
+        _ => None,
+    };
+    match silence {
+        Some(failure) => found.resize(topics.len(), Err(failure)),
+        None => found.extend(ask(others)),
+    }
+    found
 }
 
 #[cfg(feature = "kafka")]

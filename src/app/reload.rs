@@ -2,7 +2,7 @@
 //!
 //! Guarantees: what can change does so as one, or not at all: while anything does not hold, the old
 //! stays, and log and metric say so. A file that was cut, wherever that is, lets in nothing that was refused
-//! before. Files that are written one after the other, such as a certificate
+//! before, lifts no limit, and leads no event elsewhere. Files that are written one after the other, such as a certificate
 //! and its key, are waited for.
 //! Leaves to others: what can change (`config`), and changing it (`http`, `publish`).
 //!
@@ -102,10 +102,9 @@ impl Reload {
             let each: Vec<String> = problems.iter().map(ToString::to_string).collect();
             each.join(" | ")
         })?;
-        let left_out = self.narrowing.left_out(&would);
-        if !left_out.is_empty() {
-            let each = left_out.iter().map(ToString::to_string);
-            return Err(each.collect::<Vec<_>>().join(" | "));
+        let refused = self.narrowing.refuses(&would);
+        if !refused.is_empty() {
+            return Err(refused.join(" | "));
         }
         let changes = config::changes(&self.started, &self.holds, &would);
         if !changes.together.is_empty() {
@@ -118,6 +117,7 @@ impl Reload {
         let change = change.map_err(|why| format!("http.tls: {why}"))?;
         let generation = self.follow(&would.config)?;
         self.publishers.reload(&would.config);
+        super::show_certificates(&would.config, &self.metrics);
         // Before the first request is answered by the new configuration.
         self.metrics.config_loaded();
         change.apply(generation);

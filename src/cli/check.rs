@@ -28,7 +28,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Err(code) => return code,
     };
     for warning in &loaded.warnings {
-        eprintln!("warning: {warning}");
+        note!("warning: {warning}");
     }
     let printed = output::print(summary(&loaded).as_bytes());
     if args.connect && printed == ExitCode::SUCCESS {

@@ -41,14 +41,14 @@ pub fn run(args: &Args) -> ExitCode {
     let (url, tls) = match target(args) {
         Ok(target) => target,
         Err(reason) => {
-            eprintln!("minchat-bridge healthcheck: {reason}");
+            note!("minchat-bridge healthcheck: {reason}");
             return ExitCode::from(exit::CONFIGURATION);
         }
     };
     match ask(&url, tls, PATIENCE) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
-            eprintln!("minchat-bridge healthcheck: {url}: {reason}");
+            note!("minchat-bridge healthcheck: {url}: {reason}");
             ExitCode::from(exit::UNAVAILABLE)
         }
     }

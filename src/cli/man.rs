@@ -23,7 +23,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Some(name) => program.find_subcommand(name).cloned(),
     };
     let Some(page) = page else {
-        eprintln!("minchat-bridge man: there is no such command; minchat-bridge --help lists them");
+        note!("minchat-bridge man: there is no such command; minchat-bridge --help lists them");
         return ExitCode::from(exit::USAGE);
     };
     let mut roff = Vec::new();

@@ -3,6 +3,13 @@
 //! Guarantees: every way to end has an exit code of `sysexits.h`, wrong usage and panics included; what a
 //! command was asked for goes to stdout, everything else to stderr.
 
+/// As `eprintln!`, by [`output::note`].
+macro_rules! note {
+    ($($line:tt)*) => {
+        $crate::cli::output::note(format_args!($($line)*))
+    };
+}
+
 mod check;
 mod completions;
 mod config;
@@ -25,8 +32,10 @@ mod trust;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+use signal_hook::consts::SIGXFSZ;
 
 use crate::telemetry::{self, panics};
 
@@ -62,6 +71,7 @@ enum Command {
 /// Does what the command line says.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     panics::end_the_process();
+    fail_writes_beyond_the_limit_on_file_sizes();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -88,6 +98,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     telemetry::flush();
     code
+}
+
+/// Makes a write beyond the limit on the size of files (`ulimit -f`, `LimitFSIZE=`) fail, as one to a full disk does. The
+/// signal that comes with it would end the process without a line.
+fn fail_writes_beyond_the_limit_on_file_sizes() {
+    // Nobody asks whether it came: the write tells. It can't fail for this signal, and without it the default holds.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 
 #[cfg(test)]

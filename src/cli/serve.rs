@@ -23,7 +23,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Err(code) => return code,
     };
     if let Err(error) = telemetry::start(&loaded.config.log) {
-        eprintln!("minchat-bridge: {error}");
+        note!("minchat-bridge: {error}");
         return ExitCode::from(exit::INTERNAL);
     }
     let inputs = args.settings.inputs();

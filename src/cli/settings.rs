@@ -42,7 +42,7 @@ impl SettingsArgs {
     /// Reads the configuration. What is wrong with it is told here, on stderr.
     pub(super) fn load(&self) -> Result<Loaded, ExitCode> {
         config::load(&self.inputs()).map_err(|problems| {
-            eprintln!("minchat-bridge: {problems}");
+            note!("minchat-bridge: {problems}");
             ExitCode::from(exit::CONFIGURATION)
         })
     }

@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 use super::judge::{Judge, at};
 use super::shown::quoted;
 use crate::certificates::{self, Unusable};
@@ -79,7 +82,30 @@ fn check_files(judge: &mut Judge<'_>, files: Files<'_>) {
             }
             Err(why) => tell(judge, files.section, "key_file", key, why),
         }
+        warn_of_time(judge, files.section, cert);
     }
+}
+
+/// Whoever is shown a certificate that is not valid now refuses it.
+fn warn_of_time(judge: &mut Judge<'_>, section: &str, cert: &Path) {
+    let Some(validity) = certificates::validity(cert) else {
+        return;
+    };
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let (what, at) = if now > validity.not_after {
+        ("expired at", validity.not_after)
+    } else if now < validity.not_before {
+        ("is not valid before", validity.not_before)
+    } else {
+        return;
+    };
+    let at = OffsetDateTime::from_unix_timestamp(at).ok();
+    let at = at.and_then(|at| at.format(&Rfc3339).ok());
+    judge.warn(format!(
+        "{section}.cert_file: the certificate in {} {what} {}: whoever it is shown to refuses it",
+        quoted(&cert.display().to_string()),
+        at.unwrap_or_else(|| "a time that can't be written".to_owned())
+    ));
 }
 
 fn tell(judge: &mut Judge<'_>, section: &str, setting: &str, file: &Path, why: Unusable) {

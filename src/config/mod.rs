@@ -20,6 +20,7 @@ mod effective;
 mod files;
 mod judge;
 mod kinds;
+mod known_secrets;
 mod layers;
 mod listeners;
 mod markdown;

@@ -5,6 +5,7 @@ use prometheus::{IntGauge, IntGaugeVec, Result};
 use super::families::Families;
 use super::http::Endpoint;
 use super::table;
+use crate::route::Broker;
 
 /// What is shown of certificates and of the configuration.
 pub(super) struct EdgeMetrics {
@@ -27,6 +28,15 @@ impl EdgeMetrics {
             .not_after
             .with_label_values(&[Endpoint::Webhooks.name()]);
         series.set(not_after);
+    }
+
+    pub(super) fn broker_certificate_expires(&self, broker: Broker, not_after: Option<i64>) {
+        let label = &[broker.name()];
+        match not_after {
+            Some(not_after) => self.not_after.with_label_values(label).set(not_after),
+            // It may not have been there.
+            None => drop(self.not_after.remove_label_values(label)),
+        }
     }
 
     pub(super) fn config_loaded(&self) {

@@ -229,6 +229,11 @@ impl Metrics {
         self.edge.certificate_expires(not_after);
     }
 
+    /// The bridge's own certificate at a broker expires then, in seconds since 1970. `None`: it shows none.
+    pub fn broker_certificate_expires(&self, broker: Broker, not_after: Option<i64>) {
+        self.edge.broker_certificate_expires(broker, not_after);
+    }
+
     /// A configuration was taken into use now: the first, or another.
     pub fn config_loaded(&self) {
         self.edge.config_loaded();

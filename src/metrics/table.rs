@@ -140,7 +140,7 @@ mod rows {
     pub const SPOOL_SYNC_DURATION: Row = row("spool_sync_duration_seconds", Histogram(SYNC_SECONDS), &[],
         "Time that a sync of the spool took.");
     pub const TLS_CERTIFICATE_NOT_AFTER: Row = row("tls_certificate_not_after_timestamp_seconds", Gauge, &["endpoint"],
-        "When the certificate expires, as seconds since 1970.");
+        "When the certificate that the bridge shows there expires, as seconds since 1970.");
     pub const CONFIG_LAST_RELOAD_SUCCESSFUL: Row = row("config_last_reload_successful", Gauge, &[],
         "Whether the last reload held: 1 or 0.");
     pub const CONFIG_LAST_RELOAD: Row = row("config_last_reload_timestamp_seconds", Gauge, &[],

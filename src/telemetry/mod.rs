@@ -11,7 +11,7 @@ mod queue;
 mod rate_limit;
 pub mod settings;
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -97,7 +97,8 @@ pub fn write_line(text: &str) {
     let line = fields::escape(text);
     match QUEUE.get() {
         Some(queue) => queue.push(format!("{line}\n").as_bytes()),
-        None => eprintln!("{line}"),
+        // What can't be written there can't be told at all.
+        None => drop(writeln!(io::stderr(), "{line}")),
     }
 }
 
@@ -125,6 +126,7 @@ where
                 .json()
                 .flatten_event(true)
                 .with_span_list(false)
+                .map_event_format(fields::EscapedJson)
                 .boxed()
         };
     // Filters of the layer itself (`with_filter`) can't leave out single events: tracing-subscriber 0.3.23 then keeps their
@@ -329,6 +331,41 @@ mod tests {
         assert!(!text.contains("\x1b[2J"), "{text:?}");
         assert_eq!(text.lines().count(), 1, "{text:?}");
         assert!(text.contains(r"path=\u{1b}[2Jgone\n"), "{text:?}");
+    }
+
+    #[test]
+    fn hidden_characters_are_escaped_in_both_formats_and_read_back_as_they_were() {
+        let hidden = [
+            '\u{61c}',
+            '\u{7f}',
+            '\u{85}',
+            '\u{9b}',
+            '\u{feff}',
+            '\u{e0041}',
+        ];
+        let ranges = [
+            '\u{200b}'..='\u{200f}',
+            '\u{2028}'..='\u{202e}',
+            '\u{2066}'..='\u{2069}',
+        ];
+        let hidden: String = hidden
+            .into_iter()
+            .chain(ranges.into_iter().flatten())
+            .collect();
+        let log = |format| {
+            logged(format, Level::Info, false, || {
+                tracing::info!(detail = %hidden, debug = ?hidden, "é世\"\\{hidden}");
+            })
+        };
+        for line in [log(Format::Text), log(Format::Json)] {
+            let shown = |one: char| line.trim_end().contains(one);
+            assert!(!hidden.chars().any(shown), "{line:?}");
+            assert!(line.contains('é') && line.lines().count() == 1, "{line:?}");
+        }
+        let json = log(Format::Json);
+        let line: serde_json::Value = serde_json::from_str(&json).expect("one object a line");
+        assert_eq!(line["message"], format!("é世\"\\{hidden}"));
+        assert_eq!(line["detail"], hidden);
     }
 
     #[test]

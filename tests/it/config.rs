@@ -1,8 +1,11 @@
 //! What a user sees of the configuration: exit codes and messages.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+#[cfg(feature = "kafka")]
+use std::time::{Duration, Instant};
 
 const OK: i32 = 0;
 const USAGE: i32 = 64;
@@ -425,4 +428,102 @@ fn the_help_says_which_settings_only_the_file_can_have() {
             ended.stderr
         );
     }
+}
+
+#[test]
+fn output_that_can_not_be_written_hides_no_exit_code() {
+    const UNAVAILABLE: i32 = 69;
+    const IO: i32 = 74;
+    let free = TcpListener::bind("127.0.0.1:0").expect("port 0 is always free");
+    let address = free.local_addr().expect("it is bound");
+    drop(free);
+    let dir = tempfile::tempdir().expect("there is room for a directory");
+    let url = format!("http://{address}/");
+    let full = || {
+        fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .expect("Linux has it")
+    };
+    let code = |words: &[&str], stdout: Stdio, stderr: Stdio| {
+        let status = bridge(words)
+            .current_dir(dir.path())
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(stderr)
+            .status();
+        status
+            .expect("the program starts")
+            .code()
+            .expect("it exits")
+    };
+    for (words, expected) in [
+        (&["serve", "--config", "/nope"][..], CONFIGURATION),
+        (&["check", "--config", "/nope"], CONFIGURATION),
+        (&["config", "--config", "/nope"], CONFIGURATION),
+        (&["serve", "--set", "spool.dir=/proc/none"], IO),
+        (
+            &["topics", "check", "--set", "log.level=loud"],
+            CONFIGURATION,
+        ),
+        (&["spool", "list", "--set", "log.level=loud"], CONFIGURATION),
+        (
+            &["spool", "discard", "--destination", "file:a"],
+            UNAVAILABLE,
+        ),
+        (&["dead-letters", "list", "--from", "nonsense"], USAGE),
+        (
+            &["dead-letters", "list", "--from", "file:./nope"],
+            UNAVAILABLE,
+        ),
+        (&["healthcheck", "--url", &url], UNAVAILABLE),
+        (&["emit", "--url", &url], UNAVAILABLE),
+        (&["emit", "--dry-run", "--url", &url], UNAVAILABLE),
+        (&["emit", "--token", "é", "--url", &url], USAGE),
+        (&["man", "frobnicate"], USAGE),
+        (&["frobnicate"], USAGE),
+    ] {
+        let piped = || {
+            let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+            drop(reader);
+            Stdio::from(writer)
+        };
+        for (what, stdout, stderr) in [
+            ("a full disk", Stdio::from(full()), Stdio::from(full())),
+            ("a reader that is gone", piped(), piped()),
+            ("nothing on stderr", Stdio::null(), piped()),
+            ("nothing on stdout", piped(), Stdio::null()),
+        ] {
+            assert_eq!(
+                code(words, stdout, stderr),
+                expected,
+                "{words:?} with {what}"
+            );
+        }
+    }
+    assert_eq!(code(&["check"], full().into(), Stdio::null()), IO);
+    assert_eq!(code(&["check"], Stdio::null(), full().into()), OK);
+}
+
+#[cfg(feature = "kafka")]
+#[test]
+fn a_kafka_that_does_not_answer_is_asked_once() {
+    // Whoever connects is taken by the system, and never answered.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("port 0 is always free");
+    let address = silent.local_addr().expect("it is bound");
+    let (_dir, path) = file(&format!(
+        "sources: {{a: {{auth: {{none: true}}}}}}\nkafka: {{bootstrap_servers: '{address}'}}\n"
+    ));
+    let began = Instant::now();
+    let ended = run(bridge(&["check", "--connect", "--config"]).arg(&path));
+    let took = began.elapsed();
+    assert_eq!(ended.code, 69, "{}", ended.stderr);
+    assert_eq!(
+        ended.stdout.matches("[-] kafka:a.").count(),
+        6,
+        "{}",
+        ended.stdout
+    );
+    // Each of six destinations took five seconds.
+    assert!(took < Duration::from_secs(20), "{took:?}");
 }

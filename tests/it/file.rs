@@ -6,7 +6,8 @@ use minchat_bridge::minchat::SAMPLES;
 use serde_json::Value;
 
 use crate::client::{Connection, Request};
-use crate::payload::sample;
+use crate::command::run;
+use crate::payload::{message, sample};
 use crate::process::{Process, await_some, program};
 use crate::readme::explained;
 
@@ -410,4 +411,57 @@ fn row_54_under_load_every_event_is_in_some_file_however_often_it_is_rotated() {
     let lost = accepted.iter().filter(|id| !there.contains(*id)).count();
     assert_eq!(lost, 0, "of {}", accepted.len());
     bridge.stop();
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_ends_no_bridge_and_loses_nothing() {
+    // In blocks of 512 bytes: some fifty events of this size.
+    const LIMIT: &str = "ulimit -f 1000 && exec \"$0\" \"$@\"";
+    let dir = std::sync::Arc::new(tempfile::TempDir::new().expect("a directory can be made"));
+    let bridge = Process::start_by(dir, NOTHING, |program| {
+        let mut command = Command::new("sh");
+        command.args(["-c", LIMIT, program]);
+        command
+    });
+    bridge.await_ready();
+    let text = message("c1", &"x".repeat(10_000));
+    let mut published = Vec::new();
+    let refused = (0..1_000).find_map(|_| {
+        let posted = bridge.post(&text);
+        if posted.json["receipt"] == "published" {
+            published.push(posted.json["id"].clone());
+        }
+        (posted.status != 202).then_some(posted.status)
+    });
+    assert_eq!(refused, Some(503), "{} were published", published.len());
+    bridge.await_log(&[explained("File too large")]);
+    assert_eq!(bridge.ask("/livez").0, 200);
+    let there: Vec<Value> = lines(&bridge, "message.sent")
+        .into_iter()
+        .map(|line| line["id"].clone())
+        .collect();
+    assert!(published.len() > 10 && published.iter().all(|id| there.contains(id)));
+    bridge.assert_the_books_balance();
+}
+
+#[test]
+fn dead_letters_in_a_file_that_is_named_and_not_there_are_unavailable() {
+    let bridge = Process::start(NOTHING);
+    let list = |from: &[&str]| run(bridge.path(), &[&["dead-letters", "list"], from].concat());
+    for none in [
+        &[][..],
+        &["--from", "file:minchat.dead-letter.v1"],
+        &["--from", "kept"],
+    ] {
+        list(none).with(0).says(&["no dead letters"]);
+    }
+    for missing in ["file:./nope.ndjson", "file:nope", "kept:./nope"] {
+        let ran = list(&["--from", missing]).with(69);
+        ran.says(&["could not be read: there is no such file"]);
+        let replay = ["dead-letters", "replay", "--dry-run", "--from", missing];
+        run(bridge.path(), &replay).with(69);
+    }
+    bridge.post("no JSON");
+    let here = "file:./data/events/minchat.dead-letter.v1.ndjson";
+    list(&["--from", here]).with(0).says(&["malformed-json"]);
 }

@@ -11,7 +11,7 @@ use crate::process::Process;
 const README: &str = include_str!("../../README.md");
 
 /// Every message of the log that has a row there. Each is provoked by a test, by way of [`explained`].
-const EXPLAINED: [&str; 9] = [
+const EXPLAINED: [&str; 12] = [
     "the broker is out of reach; trying again",
     "the broker takes no events until somebody mends this",
     "the destination takes no events until somebody mends this",
@@ -21,6 +21,9 @@ const EXPLAINED: [&str; 9] = [
     "in use by another process",
     "the configuration was not reloaded; the old one stays",
     "lines of the log were dropped: stderr was not read, or could not be written",
+    "serving: events wait in the spool until these brokers take them",
+    "File too large",
+    "whoever it is shown to refuses it",
 ];
 
 /// A message that the README explains.

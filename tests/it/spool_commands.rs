@@ -260,22 +260,24 @@ fn draining_stops_when_it_is_told_to_and_says_what_is_left() {
     on_a_terminal(dir, &["spool", "drain", "--timeout", "300ms"], "")
         .with(69)
         .says(&["0/2", "2 are left"]);
-    let drain = command(dir, &["spool", "drain"])
-        .stderr(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn();
-    let mut drain = drain.expect("the program can be run");
-    let stderr = drain.stderr.take().expect("it is piped");
-    let mut lines = BufReader::new(stderr).lines().map_while(Result::ok);
-    assert!(lines.any(|line| line.contains("draining the spool")));
-    let interrupted = Command::new("kill")
-        .args(["-s", "INT", &drain.id().to_string()])
-        .status();
-    assert!(interrupted.expect("there is a kill").success());
-    // It goes on logging to its end.
-    assert!(lines.all(|line| !line.contains("panic")));
-    let ended = Ran::from(drain.wait_with_output().expect("it ends"));
-    ended.with(69).says(&["2 are left"]);
+    for signal in ["INT", "TERM", "HUP"] {
+        let drain = command(dir, &["spool", "drain"])
+            .stderr(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut drain = drain.expect("the program can be run");
+        let stderr = drain.stderr.take().expect("it is piped");
+        let mut lines = BufReader::new(stderr).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.contains("draining the spool")));
+        let sent = Command::new("kill")
+            .args(["-s", signal, &drain.id().to_string()])
+            .status();
+        assert!(sent.expect("there is a kill").success());
+        // It goes on logging to its end.
+        assert!(lines.all(|line| !line.contains("panic")));
+        let ended = Ran::from(drain.wait_with_output().expect("it ends"));
+        ended.with(69).says(&["2 are left"]);
+    }
     assert_eq!(ids(&run(dir, &["spool", "export"]).with(0)), posted);
 }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::client::{Connection, Request};
 use crate::payload::message;
 use crate::process::{PATIENCE, Process, await_some, program};
+use crate::readme::explained;
 
 #[test]
 fn variables_win_over_the_file_and_flags_over_both() {
@@ -221,5 +222,59 @@ fn a_signal_to_a_bridge_that_was_only_just_bound_is_never_its_death() {
         }
         let ended = await_some("its end", || child.try_wait().expect("it is a child"));
         assert_eq!(ended.code(), Some(0), "{signals:?}: {ended}");
+    }
+}
+
+#[test]
+fn a_line_of_json_hides_nothing() {
+    const HIDDEN: [char; 5] = ['\u{202e}', '\u{200b}', '\u{feff}', '\u{85}', '\u{2067}'];
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    let name: String = HIDDEN.into_iter().collect();
+    let file = dir.path().join(format!("con{name}fig.yaml"));
+    std::fs::write(&file, "sources: {a: {auth: {none: true}}}\n").expect("there is room");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("port 0 is always free");
+    let listen = taken.local_addr().expect("it is bound");
+    let output = Command::new(env!("CARGO_BIN_EXE_minchat-bridge"))
+        .args([
+            "serve",
+            "--set",
+            &format!("http.listen={listen}"),
+            "--config",
+        ])
+        .arg(&file)
+        .current_dir(dir.path())
+        .output();
+    let said = String::from_utf8(output.expect("it runs").stderr).expect("it is UTF-8");
+    let line = said
+        .lines()
+        .find(|line| line.contains("read the configuration file"));
+    let line = line.expect("it says so");
+    assert!(line.starts_with('{') && !said.contains(HIDDEN), "{said:?}");
+    assert!(
+        line.contains(r"con\u202e\u200b\ufeff\u0085\u2067fig"),
+        "{line:?}"
+    );
+    let json: serde_json::Value = serde_json::from_str(line).expect("a line is JSON");
+    assert_eq!(json["file"], file.display().to_string());
+}
+
+#[test]
+fn it_is_ready_once_every_broker_was_reached_and_serves_before_by_the_spool() {
+    const READY: &str = "ready: every destination takes events";
+    const SERVING: &str = "serving: events wait in the spool until these brokers take them";
+    let bridge = Process::start("{}\n");
+    bridge.await_log(&[READY]);
+    drop(bridge);
+    #[cfg(feature = "kafka")]
+    {
+        let away = "kafka: {bootstrap_servers: '127.0.0.1:1'}\nfile: {}\n";
+        let bridge = Process::start(away);
+        let line = bridge.await_log(&[explained(SERVING)]);
+        assert!(
+            line.contains("\"brokers\":\"kafka\"") || line.contains("file, kafka"),
+            "{line}"
+        );
+        bridge.await_log(&["out of reach"]);
+        assert!(!bridge.log().contains(READY), "{}", bridge.log());
     }
 }

@@ -48,7 +48,7 @@ impl Chosen {
         }
         let places = self.from.iter().map(|text| Place::of(config, text));
         places.collect::<Result<_, _>>().map_err(|why| {
-            eprintln!("minchat-bridge: --from {why}");
+            note!("minchat-bridge: --from {why}");
             ExitCode::from(exit::USAGE)
         })
     }

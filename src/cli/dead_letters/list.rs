@@ -139,7 +139,7 @@ impl Shown {
             self.written = self.out.write_all(text.as_bytes());
         }
         if self.others > 0 {
-            eprintln!(
+            note!(
                 "minchat-bridge: {} messages beside them are no dead letters of this bridge",
                 self.others
             );

@@ -39,7 +39,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
 fn with_unread(unread: &[Unread], otherwise: ExitCode) -> ExitCode {
     for (place, failure) in unread {
         let (detail, reason) = (&failure.detail, failure.reason.name());
-        eprintln!("minchat-bridge: {place} could not be read: {detail} ({reason})");
+        note!("minchat-bridge: {place} could not be read: {detail} ({reason})");
     }
     match unread.is_empty() {
         true => otherwise,

@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, ExitCode> {
     } = args.settings.load()?;
     let places = args.chosen.places(&config)?;
     if let Err(error) = telemetry::start(&config.log) {
-        eprintln!("minchat-bridge: {error}");
+        note!("minchat-bridge: {error}");
         return Err(ExitCode::from(exit::INTERNAL));
     }
     for warning in &warnings {

@@ -22,8 +22,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 pub use arguments::Args;
 
-use super::exit;
 use super::trust::TrustError;
+use super::{exit, output};
 use answer::Posted;
 use client::Client;
 use pace::{Pace, Stop};
@@ -41,8 +41,9 @@ enum EmitError {
     Token,
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// What was posted came to this verdict all the same.
     #[error("cannot write to stdout")]
-    Output(#[from] io::Error),
+    Output { source: io::Error, verdict: Verdict },
     #[error("cannot start a thread for each of --concurrency")]
     Thread(#[source] io::Error),
 }
@@ -53,22 +54,28 @@ pub fn run(args: &Args) -> ExitCode {
     let stop = Arc::new(Stop::default());
     Stop::on_interrupt(&stop);
     let outcome = emit(args, &stop, progress_bar(args.posts()), &mut io::stdout());
+    let of_verdict = |verdict| match verdict {
+        Verdict::Good => ExitCode::SUCCESS,
+        Verdict::Unavailable => ExitCode::from(exit::UNAVAILABLE),
+        Verdict::Refused => ExitCode::from(exit::CONFIGURATION),
+    };
     match outcome {
-        Ok(Verdict::Good) => ExitCode::SUCCESS,
-        Ok(Verdict::Unavailable) => ExitCode::from(exit::UNAVAILABLE),
-        Ok(Verdict::Refused) => ExitCode::from(exit::CONFIGURATION),
-        // A reader that has enough, such as `head`, is no failure.
-        Err(EmitError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-            ExitCode::SUCCESS
+        Ok(verdict) => of_verdict(verdict),
+        // A reader that has enough, such as `head`, is no failure, and hides none.
+        Err(EmitError::Output { source, verdict })
+            if verdict != Verdict::Good || source.kind() == io::ErrorKind::BrokenPipe =>
+        {
+            output::printed(Err(source));
+            of_verdict(verdict)
         }
         Err(error) => {
             let source = std::error::Error::source(&error);
             let source = source.map_or_else(String::new, |source| format!(": {source}"));
-            eprintln!("minchat-bridge emit: {error}{source}");
+            note!("minchat-bridge emit: {error}{source}");
             ExitCode::from(match error {
                 EmitError::Token => exit::USAGE,
                 EmitError::Trust(_) | EmitError::NoTokenInFile { .. } => exit::CONFIGURATION,
-                EmitError::TokenFile { .. } | EmitError::Output(_) | EmitError::Thread(_) => {
+                EmitError::TokenFile { .. } | EmitError::Output { .. } | EmitError::Thread(_) => {
                     exit::IO
                 }
             })
@@ -104,9 +111,12 @@ fn emit(
     });
     progress.finish_and_clear();
     let took = took.map_err(EmitError::Thread)?;
-    shown?;
-    summary.write(out, &args.url, args.posts(), took)?;
-    Ok(summary.verdict())
+    let verdict = summary.verdict();
+    let written = shown.and_then(|()| summary.write(out, &args.url, args.posts(), took));
+    match written {
+        Ok(()) => Ok(verdict),
+        Err(source) => Err(EmitError::Output { source, verdict }),
+    }
 }
 
 /// What is to be posted, and how.

@@ -194,7 +194,7 @@ fn a_stdout_that_is_gone_ends_a_dry_run() {
     let args = args(&["--url", &url, "--dry-run", "--count", "2000"]);
     let args = args.expect("the arguments are right");
     let outcome = emit(&args, &Stop::default(), ProgressBar::hidden(), &mut Gone);
-    assert!(matches!(outcome, Err(EmitError::Output(_))));
+    assert!(matches!(outcome, Err(EmitError::Output { .. })));
     assert!(server.requests().len() < 2000, "nobody sees the answers");
 }
 

@@ -57,18 +57,19 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, ExitCode> {
 /// Asks whoever sits at the terminal.
 fn is_meant(destination: &str, events: u64) -> Result<bool, ExitCode> {
     if !io::stdin().is_terminal() {
-        eprintln!(
+        note!(
             "minchat-bridge: {events} events for {destination} would be lost; say --yes, since there is no terminal to ask on"
         );
         return Err(ExitCode::from(exit::USAGE));
     }
-    eprint!("Discard {events} events for {destination}? They can't be had back. [y/N] ");
+    let question =
+        format!("Discard {events} events for {destination}? They can't be had back. [y/N] ");
     let mut answer = String::new();
     let asked = io::stderr()
-        .flush()
+        .write_all(question.as_bytes())
         .and_then(|()| io::stdin().read_line(&mut answer));
     if let Err(error) = asked {
-        eprintln!("minchat-bridge: stdin: {error}");
+        note!("minchat-bridge: stdin: {error}");
         return Err(ExitCode::from(exit::IO));
     }
     Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))

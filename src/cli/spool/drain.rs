@@ -18,8 +18,8 @@ const TELL: Duration = Duration::from_secs(10);
 
 /// Publish what is left, in order, and end. Takes no webhooks, and needs the directory for itself.
 ///
-/// Exits with 0 once the spool is empty, with 69 if events are left: the time was over, SIGTERM or
-/// SIGINT came, or their broker is not configured.
+/// Exits with 0 once the spool is empty, with 69 if events are left: the time was over, SIGTERM,
+/// SIGINT or SIGHUP came, or their broker is not configured.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -40,7 +40,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, ExitCode> {
         return Ok(output::print(text.as_bytes()));
     }
     if let Err(error) = telemetry::start(&config.log) {
-        eprintln!("minchat-bridge: {error}");
+        note!("minchat-bridge: {error}");
         return Err(ExitCode::from(exit::INTERNAL));
     }
     for warning in &warnings {

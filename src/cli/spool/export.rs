@@ -75,13 +75,13 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, ExitCode> {
     let dir = config.spool.dir.display();
     match &args.destination {
         _ if args.quarantine && set_aside.is_empty() => {
-            eprintln!("minchat-bridge: nothing was set aside in {dir}");
+            note!("minchat-bridge: nothing was set aside in {dir}");
         }
         Some(destination) if !args.quarantine => {
             check_destination(&config, &queues, destination)?;
         }
         None if !args.quarantine && queues.is_empty() => {
-            eprintln!("minchat-bridge: no events wait in {dir}");
+            note!("minchat-bridge: no events wait in {dir}");
         }
         _ => {}
     }
@@ -89,12 +89,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, ExitCode> {
     let corrupt: u64 = corrupt.map(|(_, places)| places).sum();
     let missing: u64 = queues.iter().map(|queue| queue.missing).sum();
     if missing > 0 {
-        eprintln!(
-            "minchat-bridge: {missing} events are missing: a segment was cut short or removed"
-        );
+        note!("minchat-bridge: {missing} events are missing: a segment was cut short or removed");
     }
     if corrupt + unreadable > 0 {
-        eprintln!(
+        note!(
             "minchat-bridge: the spool is corrupt in {} places; what could be read is written. `spool verify` tells more",
             corrupt + unreadable
         );

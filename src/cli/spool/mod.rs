@@ -81,7 +81,7 @@ fn check_destination(
         return Ok(());
     }
     let dir = config.spool.dir.display();
-    eprintln!("minchat-bridge: the spool in {dir} holds nothing for {destination}");
+    note!("minchat-bridge: the spool in {dir} holds nothing for {destination}");
     let table = app::table(config);
     if table
         .destinations()
@@ -92,8 +92,8 @@ fn check_destination(
     }
     let names: Vec<_> = queues.iter().map(name).collect();
     match names.is_empty() {
-        true => eprintln!("minchat-bridge: it holds nothing at all, and no route leads there"),
-        false => eprintln!(
+        true => note!("minchat-bridge: it holds nothing at all, and no route leads there"),
+        false => note!(
             "minchat-bridge: no route leads there either; the spool holds events for {}",
             names.join(", ")
         ),

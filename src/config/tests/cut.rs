@@ -16,6 +16,11 @@ http:
     client_ca_file: $DIR/ca.pem
 log:
   level: info
+routes:
+  unrecognized:
+    discard: true
+  message.sent:
+    file: {name: messages}
 sources:
   first:
     prefix: first.
@@ -56,11 +61,11 @@ sources:
     allow_from:
       # The office.
       - 203.0.113.128/25
-routes:
-  unrecognized:
-    discard: true
-  message.sent:
-    file: {name: messages}
+  third:
+    # On this machine alone.
+    auth: {none: true}
+    allow_from: [127.0.0.1]
+# Nobody else.
 ";
 
 /// This file says the same on few lines.
@@ -89,6 +94,39 @@ sources:
     trusted_proxies:
     - 10.0.0.1
     - 10.0.0.2
+";
+
+/// The last lines of this file say how much a source may post, what its events are called, and where they go.
+const LABELS: &str = "\
+amqp:
+  uri: amqps://127.0.0.1
+  tls:
+    ca_file: $DIR/ca.pem
+file: {dir: $DIR/events}
+sources:
+  first:
+    auth: {none: true}
+    prefix: tenant.
+    uri: tag:example.com,2026:first
+    rate_limit:
+      per_second: 10
+      burst: 20
+  second:
+    rate_limit: {per_second: 10, burst: 20}
+    auth: {none: true}
+envelope:
+  schema_base: 'tag:example.com,2026:schema:'
+routes:
+  ai-agent.action:
+    discard: true
+  message.sent:
+    amqp:
+      exchange: chat
+      routing_key: message
+    file:
+      name: messages
+  user.daily-active:
+    file: {}
 ";
 
 /// Loads a file and the files that it names.
@@ -139,6 +177,8 @@ fn a_file_that_is_cut_at_any_byte_lets_in_nothing_that_was_refused_before() {
         (format!("\u{feff}{}", with_files(FLOW)), 1),
         (LAST.to_owned(), 0),
         (PROXIES.to_owned(), 0),
+        (with_files(LABELS), 0),
+        (format!("{}# nothing else\n", with_files(LABELS)), 1),
         (format!("{LAST} # nobody else\n# é\n"), 1),
     ] {
         let holds = dir.load(yaml.as_bytes()).expect("the whole file holds");
@@ -149,13 +189,18 @@ fn a_file_that_is_cut_at_any_byte_lets_in_nothing_that_was_refused_before() {
             let cut = &yaml.as_bytes()[..length];
             let Some(would) = dir.load(cut) else { continue };
             let is_together = changes(&holds, &holds, &would).together.is_empty();
-            if !is_together || !narrowing.left_out(&would).is_empty() {
+            if !is_together || !narrowing.refuses(&would).is_empty() {
                 continue;
             }
             taken += 1;
             // The next cut is compared with this one too, as when a file is written slowly.
             narrowing.add(&would);
             let tail = String::from_utf8_lossy(&cut[length.saturating_sub(60)..]).into_owned();
+            assert_eq!(
+                places(&would),
+                places(&holds),
+                "other places after {tail:?}"
+            );
             for after in &would.config.sources {
                 let mut sources = holds.config.sources.iter();
                 let before = sources.find(|one| one.name == after.name);
@@ -171,7 +216,84 @@ fn a_file_that_is_cut_at_any_byte_lets_in_nothing_that_was_refused_before() {
     }
 }
 
-/// Asserts that a source lets in nothing that it refused before.
+/// What the events of each kind are called, and where they go.
+fn places(loaded: &Loaded) -> String {
+    let config = &loaded.config;
+    let authorities = config.amqp.as_ref().map(|amqp| &amqp.tls);
+    format!("{:?} {:?} {authorities:?}", config.envelope, config.routes)
+}
+
+#[test]
+fn a_file_of_secrets_that_is_cut_at_any_byte_has_no_secret_that_it_had_not_before() {
+    const YAML: &str = "\
+sources:
+  first:
+    auth:
+      tokens_file: $DIR/tokens
+      hmac: {secrets_file: $DIR/tokens}
+      standard_webhooks: {secrets_file: $DIR/keys}
+amqp: {uri: 'amqp://user@127.0.0.1', password_file: $DIR/password}
+";
+    let dir = Directory::new();
+    let yaml = YAML.replace("$DIR", &dir.path().display().to_string());
+    let (tokens, keys) = (
+        "first-token-of-a-length-that-can-be-cut\nsecond-token-of-a-length-that-can-be-cut",
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo=",
+    );
+    for (name, whole, least_taken) in [
+        ("tokens", tokens.to_owned(), 1),
+        ("tokens", format!("{tokens}\n"), 2),
+        ("tokens", format!("{}\r\n", tokens.replace('\n', "\r\n")), 2),
+        ("keys", keys.to_owned(), 0),
+        ("keys", format!("{keys}\n"), 1),
+        ("password", "a-password".to_owned(), 0),
+        ("password", "a-password\n".to_owned(), 1),
+    ] {
+        for (name, text) in [
+            ("tokens", tokens),
+            ("keys", keys),
+            ("password", "a-password"),
+        ] {
+            fs::write(dir.path().join(name), text).expect("there is room for a file");
+        }
+        let write = |text: &[u8]| {
+            fs::write(dir.path().join(name), text).expect("there is room for a file");
+            dir.load(yaml.as_bytes())
+        };
+        let holds = write(whole.as_bytes()).expect("the whole file holds");
+        let mut narrowing = Narrowing::default();
+        narrowing.add(&holds);
+        let mut taken = 0;
+        for length in 0..whole.len() {
+            let cut = &whole.as_bytes()[..length];
+            let Some(would) = write(cut) else { continue };
+            let refused = narrowing.refuses(&would);
+            if !refused.is_empty() {
+                let told = refused.join("\n");
+                let file = format!("{}/{name}", dir.path().display());
+                assert!(told.contains(&file), "{told}");
+                assert!(
+                    !told.contains("token-of") && !told.contains("a-pass"),
+                    "{told}"
+                );
+                continue;
+            }
+            taken += 1;
+            narrowing.add(&would);
+            assert_no_wider(&holds.config.sources[0], &would.config.sources[0], name);
+            let password = |loaded: &Loaded| loaded.config.amqp.clone().map(|amqp| amqp.password);
+            assert!(password(&would) == password(&holds), "another password");
+        }
+        assert!(
+            taken >= least_taken,
+            "only {taken} cuts were taken of {name}"
+        );
+        let again = write(whole.as_bytes()).expect("the whole file holds");
+        assert_eq!(narrowing.refuses(&again), Vec::<String>::new());
+    }
+}
+
+/// Asserts that a source lets in nothing that it refused before, as fast as before, under the same names.
 fn assert_no_wider(before: &SourceSettings, after: &SourceSettings, cut: &str) {
     let texts = |secrets: &[crate::secret::Secret]| -> Vec<String> {
         secrets
@@ -181,6 +303,12 @@ fn assert_no_wider(before: &SourceSettings, after: &SourceSettings, cut: &str) {
     };
     let is_part =
         |part: Vec<String>, whole: Vec<String>| part.iter().all(|one| whole.contains(one));
+    let names = |source: &SourceSettings| {
+        let limit = source.rate_limit.as_ref();
+        let limit = limit.map(|limit| (limit.per_second, limit.burst));
+        (source.uri.clone(), source.prefix.clone(), limit)
+    };
+    assert_eq!(names(after), names(before), "{cut:?}");
     let (was, is) = (&before.auth, &after.auth);
     assert!(was.none || !is.none, "everybody is let in after {cut:?}");
     assert!(

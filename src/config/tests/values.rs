@@ -117,7 +117,11 @@ log:
 "#;
 
 /// Settings that can't be there together with those above, or have one value that is valid with the others.
-const ELSEWHERE: [&str; 7] = [
+const ELSEWHERE: [&str; 11] = [
+    "sources.*.rate_limit",
+    "routes.*.kafka",
+    "routes.*.amqp",
+    "routes.*.file",
     "amqp.uri",
     "kafka.create_topics",
     "kafka.sasl.oauth.token_endpoint",
@@ -266,6 +270,29 @@ fn every_setting_moves_something() {
 /// The rooms' settings as text, the directory's name left out.
 fn settings(given: &Given) -> String {
     format!("{:?}", given.load().config).replace(&given.dir(), "")
+}
+
+#[test]
+fn a_limit_or_a_destination_can_be_denied_in_writing() {
+    let yaml = |limit: &str, route: &str| {
+        Given::yaml(&format!(
+            "sources: {{a: {{auth: {{none: true}}, rate_limit: {limit}}}}}\n\
+             amqp: {{uri: 'amqp://127.0.0.1'}}\nfile: {{}}\n\
+             routes: {{message.sent: {{amqp: {route}, file: {{}}}}}}\n"
+        ))
+    };
+    let with = yaml("{per_second: 1, burst: 2}", "true").load().config;
+    assert!(with.sources[0].rate_limit.is_some());
+    assert!(with.routes["message.sent"].amqp.is_some());
+    let without = yaml("false", "false").load().config;
+    assert!(without.sources[0].rate_limit.is_none());
+    assert!(without.routes["message.sent"].amqp.is_none());
+    assert!(without.routes["message.sent"].file.is_some());
+    let problems = yaml("true", "{}").problems().join("\n");
+    assert!(
+        problems.contains("sources.a.rate_limit.per_second"),
+        "{problems}"
+    );
 }
 
 #[test]

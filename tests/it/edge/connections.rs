@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -440,4 +441,29 @@ fn probes_are_answered_between_the_metrics_of_clients_that_ask_for_nothing_else(
         // Each client may be served once before the probe's connection is taken in, and once before its request is read.
         assert!(waits[PROBES / 2] <= 3 * CLIENTS, "{waits:?}");
     });
+}
+
+#[test]
+fn where_few_files_may_be_open_strangers_keep_no_good_sender_out() {
+    let dir = Arc::new(TempDir::new().expect("a directory can be made"));
+    let yaml = YAML.replace("header_timeout: 1s, keep_alive: 2s", "header_timeout: 1m");
+    let bridge = Process::start_by(dir, &yaml, |program| {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n 300 && exec \"$0\" \"$@\"", program]);
+        command
+    });
+    assert_eq!(bridge.metric(&["http_max_connections"]), 100.0);
+    let line = bridge.await_log(&["WARN", "is too low for http.max_connections"]);
+    assert!(line.contains("\"limit\":300"), "{line}");
+    let strangers: Vec<_> = (0..150)
+        .map(|_| TcpStream::connect(bridge.webhooks()))
+        .collect();
+    // Those that made room for the others are closed.
+    bridge.await_metric(&["http_connections_evicted_total"], 50.0);
+    bridge.await_metric(&["http_connections "], 100.0);
+    for _ in 0..200 {
+        assert_eq!(bridge.send(&good()).status, 202);
+    }
+    assert_eq!(bridge.ask("/livez").0, 200);
+    drop(strangers);
 }

@@ -77,6 +77,35 @@ fn tokens_change_when_kubernetes_swaps_the_mounted_secret() {
 }
 
 #[test]
+fn a_file_of_tokens_that_is_cut_inside_the_last_one_is_not_taken() {
+    const LAST: &str = "the-last-token-of-this-test-and-a-long-one";
+    let dir = dir();
+    // A file may end without a line feed.
+    write(dir.path(), "tokens", &format!("{OLD}\n{LAST}"));
+    let bridge = Process::start_in(
+        dir.clone(),
+        "sources: {minchat: {auth: {tokens_file: tokens}}}\n",
+    );
+    let (part, _) = LAST.split_at(LAST.len() - 10);
+    write(dir.path(), "tokens", &format!("{OLD}\n{part}"));
+    bridge.signal("HUP");
+    bridge.await_log(&["ERROR", STAYS, "sources.minchat.auth.tokens_file (tokens)"]);
+    assert_eq!((status(&bridge, LAST), status(&bridge, part)), (202, 401));
+    // Written slowly: at first the whole line is missing.
+    write(dir.path(), "tokens", &format!("{OLD}\n"));
+    await_status(&bridge, LAST, 401);
+    write(dir.path(), "tokens", &format!("{OLD}\n{part}"));
+    await_some("another refusal", || {
+        (!is_successful(&bridge)).then_some(())
+    });
+    assert_eq!((status(&bridge, OLD), status(&bridge, part)), (202, 401));
+    write(dir.path(), "tokens", &format!("{OLD}\n{LAST}\n{NEW}"));
+    await_status(&bridge, NEW, 202);
+    assert_eq!((status(&bridge, LAST), status(&bridge, part)), (202, 401));
+    assert!(!bridge.log().contains(part) && !bridge.log().contains(OLD));
+}
+
+#[test]
 fn sighup_reloads_at_once_what_a_source_lets_in() {
     let bridge = Process::start(&format!(
         "sources: {{minchat: {{auth: {{tokens: [{OLD}]}}}}}}\n"

@@ -70,8 +70,13 @@ fn an_event_goes_where_its_route_leads_when_it_comes() {
     assert!(ready.contains("file:elsewhere ok"), "{ready}");
     assert!(!ready.contains(BEFORE), "{ready}");
 
-    reload(&bridge, "routes: {message.sent: {discard: true}}\n");
+    let schemas = "envelope: {schema_base: 'tag:minchat.io,2026:bridge:schema:'}";
+    reload(
+        &bridge,
+        &format!("{schemas}\nroutes: {{message.sent: {{discard: true}}}}\n"),
+    );
     assert_eq!(bridge.post(PAYLOAD).json["receipt"], "discarded");
+    reload(&bridge, "routes: {message.sent: {file: {}}}\n");
     reload(&bridge, "{}\n");
     assert_eq!(bridge.post(PAYLOAD).json["receipt"], "published");
     assert_eq!(events(&bridge, BEFORE).len(), 2);
@@ -144,6 +149,60 @@ fn a_webhook_that_is_under_way_stays_with_the_configuration_that_let_it_in() {
     }
 }
 
+#[test]
+fn a_file_that_is_cut_at_a_lines_end_moves_no_event_and_lifts_no_limit() {
+    const WHOLE: &str = "\
+sources:
+  minchat:
+    auth: {none: true}
+    uri: /app
+    prefix: tenant.
+    rate_limit: {per_second: 1, burst: 3}
+envelope: {schema_base: 'urn:other:'}
+routes:
+  conversation.created:
+    discard: true
+  message.sent:
+    file: {name: moved}
+";
+    let bridge = Process::start(WHOLE);
+    let reloads = |text: &str| bridge.log().matches(text).count();
+    for (cut, told) in [
+        ("  message.sent:", "routes.message.sent was given"),
+        ("routes:", "routes.conversation.created was given"),
+        ("envelope:", "envelope.schema_base was given"),
+        ("    rate_limit:", "write rate_limit: false"),
+        ("    prefix:", "sources.minchat.prefix was given"),
+        ("    uri:", "sources.minchat.uri was given"),
+    ] {
+        let before = reloads("the old one stays");
+        let (beginning, _) = WHOLE.split_once(cut).expect("it has that");
+        fs::write(bridge.path().join("config.yaml"), beginning).expect("it can be written");
+        bridge.signal("HUP");
+        bridge.await_log(&["ERROR", "the old one stays", told]);
+        await_some("that it was refused", || {
+            (reloads("the old one stays") > before).then_some(())
+        });
+    }
+    let statuses = [1, 2, 3, 4].map(|_| bridge.post(PAYLOAD).status);
+    assert_eq!(statuses, [202, 202, 202, 429]);
+    let moved = events(&bridge, "moved");
+    assert_eq!(moved.len(), 3);
+    assert_eq!(moved[0]["source"], "/app");
+    assert_eq!(moved[0]["dataschema"], "urn:other:message.sent:1.0");
+
+    let on_purpose = "\
+sources: {minchat: {auth: {none: true}, uri: /webhooks/minchat, prefix: minchat., rate_limit: false}}
+envelope: {schema_base: 'tag:minchat.io,2026:bridge:schema:'}
+routes: {conversation.created: {file: {}}, message.sent: {file: {}}}
+";
+    reload(&bridge, on_purpose);
+    reload(&bridge, "{}\n");
+    let statuses = [1, 2, 3, 4, 5].map(|_| bridge.post(PAYLOAD).status);
+    assert_eq!(statuses, [202; 5]);
+    assert_eq!(events(&bridge, "minchat.message.sent.v1").len(), 5);
+}
+
 #[cfg(feature = "kafka")]
 fn kafka(servers: &str, prefix: &str, routes: &str) -> String {
     format!(
@@ -199,8 +258,7 @@ fn every_event_under_load_is_on_one_side_of_a_change_of_its_route() {
 fn what_a_removed_route_left_is_shown_and_published_once_its_broker_is_back() {
     let node = Node::kafka(&[]);
     let servers = node.env("KAFKA_BOOTSTRAP_SERVERS");
-    let routed = kafka(&servers, "minchat.", "");
-    let bridge = Process::start(&routed);
+    let bridge = Process::start(&kafka(&servers, "minchat.", ""));
     await_some("an event that is published at once", || {
         (bridge.post(&message("c1", "first")).json["receipt"] == "published").then_some(())
     });
@@ -230,7 +288,10 @@ fn what_a_removed_route_left_is_shown_and_published_once_its_broker_is_back() {
     let records = Cluster::at(&servers).read(TOPIC);
     let ids: Vec<&str> = records.iter().map(Record::id).collect();
     assert!(ids.ends_with(&posted.iter().map(String::as_str).collect::<Vec<_>>()));
-    reload(&bridge, &routed);
+    reload(
+        &bridge,
+        &kafka(&servers, "minchat.", "message.sent: {kafka: {}}"),
+    );
     // On a busy machine its confirm may take longer than `publish.spool_after`.
     assert_eq!(bridge.post(PAYLOAD).status, 202);
     bridge.await_metric(&["published_total", TOPIC], before + 4.0);

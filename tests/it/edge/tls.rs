@@ -1,5 +1,6 @@
 //! TLS on the webhook listener, and client certificates.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, CustomExtension, DnType, DnValue, SanType};
@@ -9,7 +10,9 @@ use super::PAYLOAD;
 use super::tls_client::TlsClient;
 use crate::authority::{Authority, Certificate};
 use crate::client::Request;
+use crate::command::run;
 use crate::process::{Process, program};
+use crate::readme::explained;
 
 const YAML: &str = "
 http: {tls: {cert_file: own.pem, key_file: own.key, client_ca_file: clients.pem}}
@@ -359,4 +362,87 @@ fn a_certificate_that_does_not_fit_its_key_is_refused_at_start_by_name() {
             "{text}"
         );
     }
+}
+
+/// The files `NAME.pem` and `NAME.key`, valid between these years.
+fn certify(authority: &Authority, dir: &Path, name: &str, from: i32, to: i32) {
+    let certificate = authority.certify_with(name, |params| {
+        params.not_before = rcgen::date_time_ymd(from, 1, 1);
+        params.not_after = rcgen::date_time_ymd(to, 1, 1);
+    });
+    certificate.write(dir, name);
+}
+
+#[test]
+fn a_certificate_that_is_not_valid_now_is_warned_of_by_check_and_at_start_and_reload() {
+    const EXPIRED: &str =
+        "http.tls.cert_file: the certificate in \"own.pem\" expired at 2020-01-01T00:00:00Z";
+    const EARLY: &str = "http.tls.cert_file: the certificate in \"own.pem\" is not valid before 2090-01-01T00:00:00Z";
+    let authority = Authority::new("servers");
+    let dir = Arc::new(TempDir::new().expect("a directory can be made"));
+    certify(&authority, dir.path(), "own", 2010, 2020);
+    let yaml = "http: {tls: {cert_file: own.pem, key_file: own.key}}\n";
+    let bridge = Process::start_in(dir.clone(), yaml);
+    let refused = explained("whoever it is shown to refuses it");
+    bridge.await_log(&["WARN", &EXPIRED.replace('"', "\\\""), refused]);
+    run(dir.path(), &["check"])
+        .with(0)
+        .says(&["warning: ", EXPIRED]);
+    certify(&authority, dir.path(), "own", 2090, 2099);
+    bridge.signal("HUP");
+    bridge.await_log(&["WARN", &EARLY.replace('"', "\\\"")]);
+    run(dir.path(), &["check"])
+        .with(0)
+        .says(&["warning: ", EARLY]);
+    certify(&authority, dir.path(), "own", 2020, 2099);
+    let ran = run(dir.path(), &["check"]).with(0);
+    assert!(!ran.stderr.contains("cert_file"), "{}", ran.stderr);
+}
+
+#[cfg(all(feature = "amqp", feature = "kafka"))]
+#[test]
+fn the_certificates_for_the_brokers_are_warned_of_and_shown_until_they_are_not_used_any_more() {
+    let authority = Authority::new("servers");
+    let dir = Arc::new(TempDir::new().expect("a directory can be made"));
+    std::fs::write(dir.path().join("ca.pem"), authority.pem()).expect("it can be written");
+    certify(&authority, dir.path(), "kafka", 2010, 2020);
+    certify(&authority, dir.path(), "amqp", 2010, 2099);
+    let yaml = |kafka: &str| {
+        let tls = |name: &str| format!("tls: {{ca_file: ca.pem{name}}}");
+        let pair = |name: &str| format!(", cert_file: {name}.pem, key_file: {name}.key");
+        format!(
+            "sources: {{minchat: {{auth: {{none: true}}}}}}\n\
+             kafka: {{bootstrap_servers: '127.0.0.1:1', security_protocol: ssl, {}}}\n\
+             amqp: {{uri: 'amqps://127.0.0.1:1', {}}}\n",
+            tls(kafka),
+            tls(&pair("amqp"))
+        )
+    };
+    let with = yaml(", cert_file: kafka.pem, key_file: kafka.key");
+    let bridge = Process::start_in(dir.clone(), &with);
+    bridge.await_log(&[
+        "WARN",
+        "kafka.tls.cert_file: the certificate in",
+        "expired at 2020",
+    ]);
+    assert!(!bridge.log().contains("amqp.tls.cert_file: the"));
+    let expires = |at: &str| {
+        let endpoint = format!("endpoint=\"{at}\"");
+        bridge.metric(&["tls_certificate_not_after_timestamp_seconds", &endpoint])
+    };
+    assert_eq!(
+        (expires("kafka"), expires("amqp")),
+        (1_577_836_800.0, 4_070_908_800.0)
+    );
+    certify(&authority, dir.path(), "kafka", 2010, 2098);
+    bridge.await_metric(
+        &["tls_certificate_not_after_timestamp_seconds", "kafka"],
+        4_039_372_800.0,
+    );
+    std::fs::write(dir.path().join("config.yaml"), yaml("")).expect("it can be written");
+    bridge.await_metric(
+        &["tls_certificate_not_after_timestamp_seconds", "kafka"],
+        0.0,
+    );
+    assert_eq!(expires("amqp"), 4_070_908_800.0);
 }
