@@ -2,8 +2,9 @@
 //! many lanes it stops.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::metrics::BrokerMetrics;
 use crate::publish::{Class, Failure};
@@ -14,6 +15,11 @@ pub(super) struct BrokerHealth {
     broker: Broker,
     metrics: BrokerMetrics,
     trouble: Mutex<Trouble>,
+    start: Instant,
+    /// When any lane of the broker got a confirm the last time, in microseconds since `start`.
+    confirmed_at: AtomicU64,
+    /// A lane waits for its confirms in vain, and no lane has got one since.
+    is_silent: AtomicBool,
 }
 
 #[derive(Default)]
@@ -31,6 +37,9 @@ impl BrokerHealth {
             broker,
             metrics,
             trouble: Mutex::default(),
+            start: Instant::now(),
+            confirmed_at: AtomicU64::new(0),
+            is_silent: AtomicBool::new(false),
         }
     }
 
@@ -67,6 +76,35 @@ impl BrokerHealth {
         }
     }
 
+    /// A lane has got a confirm now.
+    pub(super) fn confirmed(&self) {
+        self.confirmed_at.store(self.elapsed(), Relaxed);
+        if self.is_silent.load(Relaxed) {
+            self.silence_ended();
+        }
+    }
+
+    /// A lane has waited so long for a confirm. If no other lane has got one meanwhile, the broker takes no events.
+    pub(super) fn is_silent_for(&self, silence: Duration) {
+        let silence = u64::try_from(silence.as_micros()).unwrap_or(u64::MAX);
+        let since = self.elapsed().saturating_sub(silence);
+        if self.confirmed_at.load(Relaxed) <= since {
+            self.is_silent.store(true, Relaxed);
+            self.metrics.up(false);
+        }
+    }
+
+    /// The silence is over, or something else is the matter.
+    pub(super) fn silence_ended(&self) {
+        if self.is_silent.swap(false, Relaxed) {
+            self.metrics.up(self.lock().stopped.is_empty());
+        }
+    }
+
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// The trouble that stops some destination of this broker now.
     pub(super) fn trouble(&self) -> Option<Failure> {
         self.lock().failure.clone()
@@ -99,5 +137,35 @@ impl BrokerHealth {
 
     fn lock(&self) -> MutexGuard<'_, Trouble> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{Labels, Metrics};
+
+    #[test]
+    fn a_broker_is_down_when_a_lane_waits_in_vain_and_no_other_gets_a_confirm() {
+        let labels = Labels {
+            brokers: vec![Broker::Kafka],
+            problems: Vec::new(),
+            success_status: 202,
+        };
+        let metrics = Metrics::new(&labels).expect("the metrics don't contradict each other");
+        let health = BrokerHealth::new(Broker::Kafka, metrics.broker(Broker::Kafka));
+        let is_up = || {
+            let text = String::from_utf8(metrics.render().expect("they can be")).expect("text");
+            text.contains("minchat_bridge_broker_up{broker=\"kafka\"} 1\n")
+        };
+        health.reached();
+        assert!(is_up());
+        health.confirmed();
+        health.is_silent_for(Duration::from_secs(3600));
+        assert!(is_up(), "another lane got a confirm meanwhile");
+        health.is_silent_for(Duration::ZERO);
+        assert!(!is_up());
+        health.confirmed();
+        assert!(is_up());
     }
 }

@@ -14,7 +14,7 @@ use super::ticket::{DeadLetterTicket, Message, Ticket};
 use super::window::BrokerWindow;
 use crate::envelope::{Event, EventType, Verdict};
 use crate::metrics::DestinationMetrics;
-use crate::publish::{Class, Failure, Polled, Publisher, Report};
+use crate::publish::{Class, Failure, Polled, Publisher, Reason, Report};
 use crate::route::Destination;
 use crate::spool::Appended;
 
@@ -289,6 +289,7 @@ impl Owner {
                 publishing,
                 latency,
             } => {
+                self.health.confirmed();
                 self.metrics.published(bytes);
                 broker.publish_duration(publishing);
                 broker.delivery_latency(latency);
@@ -305,10 +306,12 @@ impl Owner {
                 self.trouble_began(&failure);
             }
             Notice::TroubleChanged(failure) => {
+                self.health.silence_ended();
                 self.health.over(&self.destination);
                 self.trouble_began(&failure);
             }
             Notice::TroubleEnded(lasted) => {
+                self.health.silence_ended();
                 if !self.health.over(&self.destination) {
                     let (spooled, in_spool) = (self.spooled, self.lane.kept());
                     tracing::info!(destination = %self.destination, ?lasted, spooled, in_spool, "events get through again");
@@ -318,6 +321,11 @@ impl Owner {
     }
 
     fn trouble_began(&self, failure: &Failure) {
+        if let Some(awaited) = self.lane.awaited(Instant::now())
+            && failure.reason == Reason::Timeout
+        {
+            self.health.is_silent_for(awaited.silence);
+        }
         if failure.reason.is_of_the_whole_broker() {
             self.health.began(&self.destination, failure);
         } else if failure.class == Class::Operator {

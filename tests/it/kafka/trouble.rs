@@ -147,6 +147,7 @@ fn a_frozen_kafka_costs_a_503_within_the_deadline_and_nothing_once_it_is_known()
         explained("events don't get through; trying again"),
     ]);
     assert!(bridge.metric(&["publish_failures_total", "timeout"]) > 0.0);
+    bridge.await_metric(&["broker_up"], 0.0);
     await_some("the events that librdkafka holds", || {
         (bridge.metric(&["kafka_queue_events"]) > 0.0).then_some(())
     });
@@ -154,6 +155,7 @@ fn a_frozen_kafka_costs_a_503_within_the_deadline_and_nothing_once_it_is_known()
     await_some("a 202", || {
         (bridge.post(&message("c1", "after")).status == 202).then_some(())
     });
+    bridge.await_metric(&["broker_up"], 1.0);
 }
 
 #[test]
