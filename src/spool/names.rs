@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::queue;
 
+/// The file that the owner of a spool holds locked.
+pub(super) const LOCK: &str = "lock";
 /// The directory of segments in which something was corrupt.
 pub(super) const QUARANTINE: &str = "quarantine";
 /// The directory of dead letters that no destination takes.
