@@ -1,7 +1,8 @@
-//! Opening the files that a configuration names.
+//! Opening files that others may have put something else in place of: those that a configuration names, and those of
+//! the spool.
 //!
-//! Guarantees: opening such a file never waits, so that a reload can't hang on what somebody put in its place: a
-//! FIFO, a device or a directory is an error.
+//! Guarantees: opening such a file never waits, so that nothing can hang on what somebody put in its place: a
+//! FIFO, a device or a directory is an error, of the kind `InvalidInput`.
 //! Not responsible for: what is in the file.
 
 use std::fs::{File, OpenOptions};
@@ -16,16 +17,26 @@ use rustix::fs::OFlags;
 /// # Errors
 /// When the file can't be opened, or is not a regular file.
 pub fn open(path: &Path) -> io::Result<File> {
-    // Without the flag, opening a FIFO waits until somebody writes to it.
+    open_with(OpenOptions::new().read(true), path)
+}
+
+/// Opens a regular file that is there already.
+///
+/// # Errors
+/// When the file can't be opened, or is not a regular file.
+pub fn open_with(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let not_regular = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
+    // Opening a socket fails, and opening a device can have effects: nothing but a file is opened.
+    if !path.metadata()?.is_file() {
+        return Err(not_regular());
+    }
+    // It may be replaced meanwhile. Without the flag, opening a FIFO waits until somebody writes to it.
     let flags =
         i32::try_from(OFlags::NONBLOCK.bits()).expect("the flags of open() fit its parameter");
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(path)?;
+    let file = options.custom_flags(flags).open(path)?;
     match file.metadata()?.is_file() {
         true => Ok(file),
-        false => Err(io::Error::other("it is not a regular file")),
+        false => Err(not_regular()),
     }
 }
 

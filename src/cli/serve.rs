@@ -7,6 +7,7 @@ use super::exit;
 use super::settings::{DEFAULT_FILE, SettingsArgs};
 use crate::app::{Application, Failed};
 use crate::config::ReadFile;
+use crate::spool::OpenError;
 use crate::telemetry;
 
 /// Take webhooks and publish them, until SIGTERM or SIGINT.
@@ -69,6 +70,7 @@ pub(super) fn explain(error: &Failed) -> ExitCode {
     telemetry::write_line(&format!("minchat-bridge: {text}"));
     ExitCode::from(match error {
         Failed::Configuration(_) => exit::CONFIGURATION,
+        Failed::Spool(OpenError::Absent { .. }) => exit::UNAVAILABLE,
         Failed::Io { .. } | Failed::Spool(_) => exit::IO,
         Failed::Metrics(_) => exit::INTERNAL,
     })

@@ -166,8 +166,7 @@ impl LaneSpool {
             Ok(Found::Oldest(_)) => {}
             Err(error) => {
                 if self.rests_until.is_none() {
-                    let queue = self.queue.name().as_str().replace('\0', ":");
-                    tracing::error!(queue, %error, "the spool can't be read; trying again");
+                    tracing::error!(queue = %self.queue.name(), %error, "the spool can't be read; trying again");
                 }
                 self.rests_until = Some(Instant::now() + REST);
             }

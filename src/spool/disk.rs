@@ -6,6 +6,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::regular_file;
+
 /// Files in directories. What is not synced may be lost, torn or out of order after a crash.
 pub trait Disk: Send + Sync {
     /// Makes a directory (0700), and those above it. One that is there is no error. Nothing is synced: see [`create_synced`].
@@ -26,7 +28,7 @@ pub trait Disk: Send + Sync {
     /// Opens a file, to read and to write.
     ///
     /// # Errors
-    /// When it is not there.
+    /// When it is not there, or is no regular file: then the error's kind is `InvalidInput`.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
     /// Unlinks a file.
     ///
@@ -124,6 +126,14 @@ pub struct Space {
     pub free: u64,
 }
 
+/// Whether a file could not be opened since there is none: nothing has its name, or something that is no regular file.
+pub(super) fn is_no_file(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidInput
+    )
+}
+
 /// An open file.
 pub trait DiskFile: Send + Sync {
     /// Its length in bytes.
@@ -180,8 +190,11 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
-        Ok(Arc::new(file))
+        let mut options = OpenOptions::new();
+        Ok(Arc::new(regular_file::open_with(
+            options.read(true).write(true),
+            path,
+        )?))
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -223,7 +236,7 @@ pub(super) struct ReadOnlyDisk;
 
 impl ReadOnlyDisk {
     pub(super) fn open(path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(File::open(path)?))
+        Ok(Arc::new(regular_file::open(path)?))
     }
 }
 

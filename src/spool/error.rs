@@ -10,13 +10,14 @@ use super::format::VERSION;
 /// Why a spool can't be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A directory or a file can't be had.
-    #[error("{}: {error}", path.display())]
-    Io {
-        /// Which one.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
+    /// A directory or a file can't be had. The error says which.
+    #[error("{0}")]
+    Io(io::Error),
+    /// There is no such directory, or it holds other things and no spool.
+    #[error("there is no spool at {}", dir.display())]
+    Absent {
+        /// The directory.
+        dir: PathBuf,
     },
     /// Another process has it.
     #[error("{}: {}", dir.display(), in_use(*by))]
@@ -37,10 +38,12 @@ pub enum OpenError {
         us: u32,
     },
     /// A file of the lock's name that this program did not make.
-    #[error("{}: this file is no lock of a spool; choose another directory for spool.dir", path.display())]
+    #[error("{}: this file is no lock of a spool; {}", path.display(), advice(*has_queues))]
     Foreign {
         /// The file.
         path: PathBuf,
+        /// Queues of a spool lie beside it.
+        has_queues: bool,
     },
     /// A later release wrote it.
     #[error("{}: written by a later release, in version {version} of the format; this one reads up to {VERSION}", path.display())]
@@ -53,9 +56,39 @@ pub enum OpenError {
 }
 
 fn in_use(by: Option<u32>) -> String {
-    match by {
-        Some(pid) => format!("in use by another process ({pid})"),
-        None => "in use by another process".to_owned(),
+    let by = by.map_or_else(String::new, |pid| format!(" ({pid})"));
+    format!(
+        "in use by another process{by}: removing the file `lock` does not help, since the directory itself is locked; \
+         stop that process, or choose another directory for spool.dir"
+    )
+}
+
+const fn advice(has_queues: bool) -> &'static str {
+    match has_queues {
+        true => {
+            "queues of a spool lie beside it, whose events were acknowledged: move this file elsewhere and try again; \
+             the events stay"
+        }
+        false => "choose another directory for spool.dir",
+    }
+}
+
+/// An error whose text says which file or directory it is about.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Located(String);
+
+/// An error of this text, which says which file or directory it is about.
+pub(super) fn located(kind: io::ErrorKind, text: String) -> io::Error {
+    io::Error::new(kind, Located(text))
+}
+
+/// The error with the path before its text, unless it says already what it is about.
+pub(super) fn at(path: &Path, error: io::Error) -> io::Error {
+    let inner = error.get_ref();
+    match inner.is_some_and(|inner| inner.is::<Located>()) {
+        true => error,
+        false => located(error.kind(), format!("{}: {error}", path.display())),
     }
 }
 
@@ -68,10 +101,7 @@ impl OpenError {
             .next()
             .filter(|_| is_denied)
             .and_then(|about| OpenError::owner(path, &about));
-        refusal.unwrap_or_else(|| OpenError::Io {
-            path: path.to_owned(),
-            error,
-        })
+        refusal.unwrap_or_else(|| OpenError::Io(at(path, error)))
     }
 
     /// The refusal, if what this is about is another user's.

@@ -131,7 +131,8 @@ impl Header {
         }
     }
 
-    fn read_page(start: &[u8], at: usize) -> Result<(Header, u32), BadHeader> {
+    /// Reads the copy of a header that stands at this place, and the version that it tells.
+    pub(super) fn read_page(start: &[u8], at: usize) -> Result<(Header, u32), BadHeader> {
         let page = start.get(at..at + PAGE).ok_or(BadHeader::Corrupt)?;
         if page[..8] != *MAGIC || u32_at(page, 12) != header_sum(page) {
             return Err(BadHeader::Corrupt);
@@ -150,15 +151,23 @@ impl Header {
 
     /// The header of a segment none of whose copies holds, if what they say is confirmed elsewhere: the name by the
     /// checksum in the name of the queue's directory, the salt by a record. The number is that of the file's name.
-    pub(super) fn salvage(bytes: &[u8], first: u64, directory: &str) -> Option<ReadHeader> {
+    /// `queue` is the header in the file of the queue's mark, if that has one.
+    pub(super) fn salvage(
+        bytes: &[u8],
+        first: u64,
+        directory: &str,
+        queue: Option<&Header>,
+    ) -> Option<ReadHeader> {
         let pages = || {
             [0, PAGE]
                 .into_iter()
                 .filter_map(|at| bytes.get(at..at + PAGE))
         };
-        let mut names = pages().filter_map(|page| Name::new(name_in(page)?));
+        let names = pages().filter_map(|page| Name::new(name_in(page)?));
+        let mut names = names.chain(queue.and_then(|queue| Name::new(queue.name.clone())));
         let name = names.find(|name| name.directory() == directory)?;
         let salts = pages().map(|page| u64_at(page, 16));
+        let salts = salts.chain(queue.map(|queue| segment_salt(queue.salt, first)));
         let mut proven = salts.filter_map(|salt| {
             let record = next_record(bytes, PAGE, salt, first, u64::MAX)?;
             Some((salt, record))
@@ -211,6 +220,19 @@ pub(super) fn next_record(
         at += 8;
     }
     None
+}
+
+/// The salt of the segment with this first number, in a queue of this salt.
+pub(super) fn segment_salt(queue: u64, first: u64) -> u64 {
+    splitmix(queue ^ splitmix(first))
+}
+
+/// A step of the SplitMix64 generator. What is on disk depends on it, so that it is no library's.
+pub(super) fn splitmix(state: u64) -> u64 {
+    let mut mixed = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 fn name_in(page: &[u8]) -> Option<&str> {

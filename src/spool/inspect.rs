@@ -9,7 +9,7 @@ use super::disk::{Disk, DiskFile, ReadOnlyDisk, RealDisk};
 use super::error::OpenError;
 use super::format::{BadHeader, HEADER, Header, ReadHeader};
 use super::mark::{self, Marks};
-use super::names::{Name, QUARANTINE, is_queue, segments, set_aside};
+use super::names::{DEAD_LETTERS, LOCK, Name, QUARANTINE, is_queue, segments, set_aside};
 use super::recovery::{corrupt_places, header, whole};
 use super::segment::{Bounds, Scan, scan};
 
@@ -30,9 +30,9 @@ pub struct Inspected {
     pub newest: Option<u64>,
     /// Segments of it.
     pub segments: u64,
-    /// Segments that are corrupt, each with how many places in it are.
+    /// Segments and marks that are corrupt, each with how many places in it are.
     pub corrupt: Vec<(PathBuf, u64)>,
-    /// Records that the queue should hold before its first one or behind its last one: a segment was cut short, or removed.
+    /// Records that the queue should hold in segments that are empty, or not there: one was cut short, or removed.
     pub missing: u64,
 }
 
@@ -67,6 +67,24 @@ pub struct Record<'a> {
     pub received: u64,
     /// Its body.
     pub body: &'a [u8],
+}
+
+/// The absolute path of the directory of a spool. An empty directory is a spool too, in which no bridge has worked yet.
+///
+/// # Errors
+/// When there is no such directory, it can't be read, or there are other things in it and nothing of a spool.
+pub fn locate(dir: &Path) -> Result<PathBuf, OpenError> {
+    let dir = std::path::absolute(dir).map_err(|error| OpenError::io(dir, error))?;
+    let is_ours = |name: &str| [LOCK, QUARANTINE, DEAD_LETTERS].contains(&name) || is_queue(name);
+    // What file systems and storage drivers put into a new volume.
+    let is_the_systems = |name: &str| name == "lost+found" || name.starts_with('.');
+    let is_spool = there(RealDisk.list(&dir), &dir)?.is_some_and(|names| {
+        names.iter().any(|name| is_ours(name)) || names.iter().all(|name| is_the_systems(name))
+    });
+    match is_spool {
+        true => Ok(dir),
+        false => Err(OpenError::Absent { dir }),
+    }
 }
 
 /// Looks at every queue, and shows each record that is not done, in order, until it is told to
@@ -117,6 +135,10 @@ pub fn quarantine(
     names.sort_unstable();
     for name in names {
         let path = dir.join(&name);
+        // A copy that was never completed has another name.
+        if self::set_aside(&name).is_none() {
+            continue;
+        }
         let Some(about) = there(path.metadata(), &path)?.filter(Metadata::is_file) else {
             continue;
         };
@@ -143,7 +165,7 @@ impl SetAside {
     ) -> Result<ControlFlow<()>, OpenError> {
         let bytes = there(std::fs::read(&self.path), &self.path)?.unwrap_or_default();
         let start = &bytes[..bytes.len().min(HEADER)];
-        let salvaged = || Header::salvage(&bytes, set_aside(name)?.1, set_aside(name)?.0);
+        let salvaged = || Header::salvage(&bytes, set_aside(name)?.1, set_aside(name)?.0, None);
         let Some(read) = Header::read(start).ok().or_else(salvaged) else {
             return Ok(ControlFlow::Continue(()));
         };
@@ -182,20 +204,28 @@ fn look(
         return Ok(ControlFlow::Continue(()));
     };
     let listed = segments(&names, &queue.dir);
-    let mut next = marks.done.unwrap_or(0);
-    let first = listed.first().map_or(next, |(first, _)| *first);
-    let before = marks.done.map_or(0, |done| first.saturating_sub(done));
+    let first = listed.first().map_or(0, |(first, _)| *first);
+    // What was seen, or should have been, is below this number.
+    let mut next = marks.done.unwrap_or(first);
     for (place, (first, path)) in listed.iter().enumerate() {
         let bounds = Bounds {
             until: listed.get(place + 1).map(|(first, _)| *first),
             synced: marks.synced,
         };
-        let Some(file) = there(ReadOnlyDisk::open(path), path)? else {
+        let file = match ReadOnlyDisk::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                queue.corrupt.push((path.clone(), 1));
+                continue;
+            }
+            opened => opened,
+        };
+        let Some(file) = there(file, path)? else {
             continue;
         };
         let segment = Segment {
             file: &*file,
             path,
+            queue: marks.queue.as_ref(),
             first: *first,
             bounds,
             mark: marks.done.unwrap_or(0),
@@ -204,10 +234,15 @@ fn look(
             return Ok(ControlFlow::Break(()));
         }
     }
+    // The mark of a queue that is being made may have been read before it was whole.
+    let has_segments = !listed.is_empty();
+    if marks.is_damaged(has_segments) && self::marks(&queue.dir)?.is_damaged(has_segments) {
+        queue.corrupt.push((queue.dir.join(mark::FILE), 1));
+    }
     // A bridge that works there may have removed what was done meanwhile, and begun the queue anew.
-    let missing = before + marks.synced.saturating_sub(next);
-    if missing > 0 && self::marks(&queue.dir)? == marks {
-        queue.missing = missing;
+    queue.missing += marks.synced.saturating_sub(next);
+    if queue.missing > 0 && self::marks(&queue.dir)? != marks {
+        queue.missing = 0;
     }
     Ok(ControlFlow::Continue(()))
 }
@@ -224,6 +259,8 @@ fn marks(dir: &Path) -> Result<Marks, OpenError> {
 struct Segment<'a> {
     file: &'a dyn DiskFile,
     path: &'a Path,
+    /// What the file of the queue's mark says of its segments.
+    queue: Option<&'a Header>,
     first: u64,
     bounds: Bounds,
     /// All records below this number are done.
@@ -240,10 +277,11 @@ impl Inspected {
         let Segment { file, path, .. } = *segment;
         let io = |error| OpenError::io(path, error);
         let directory = self.dir.file_name().unwrap_or_default().to_string_lossy();
-        let mut found = header(file, segment.first, &directory).map_err(io)?;
+        let look = || header(file, segment.first, &directory, segment.queue).map_err(io);
+        let mut found = look()?;
         if matches!(found, Err(BadHeader::Corrupt)) {
             // It may have been being made.
-            found = header(file, segment.first, &directory).map_err(io)?;
+            found = look()?;
         }
         let read = match found {
             Ok(read) => read,
@@ -270,7 +308,10 @@ impl Inspected {
         if corrupt > 0 {
             self.corrupt.push((path.to_owned(), corrupt));
         }
-        *next = (*next).max(scan.next);
+        // What a segment before this one held that is empty now.
+        self.missing += segment.first.saturating_sub(*next);
+        // What is missing behind the last record is among the corrupt places.
+        *next = scan.next.max(segment.bounds.until.unwrap_or(0)).max(*next);
         let name = &*self.name.insert(name);
         for record in scan
             .records
@@ -403,6 +444,7 @@ mod tests {
         let segment = Segment {
             file: &file,
             path: Path::new("segment"),
+            queue: None,
             first: 0,
             bounds: Bounds::default(),
             mark: 0,

@@ -1,29 +1,50 @@
-//! How far a queue is done, and how far it reaches: two numbers in a file of three slots.
+//! How far a queue is done, and how far it reaches: two numbers in a file of three slots, and a header of the queue.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile, Identity};
-use super::format::u64_at;
+use super::format::{Header, PAGE, VERSION, u64_at};
 
 /// The name of the file.
 pub(super) const FILE: &str = "mark";
 
-const SLOT: u64 = 4096;
+const SLOT: usize = PAGE;
 const LENGTH: usize = 20;
 /// The slot of the number that the queue reaches to. Files of earlier releases end before it.
-const REACH: u64 = 2 * SLOT;
+const REACH: usize = 2 * SLOT;
+/// Where the queue's header stands. Files of earlier releases end before it too.
+const QUEUE: usize = 3 * SLOT;
 /// The length of the file, in bytes.
-const WHOLE: usize = 3 * SLOT as usize;
+const WHOLE: usize = 4 * SLOT;
 
 /// What the file of a mark says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Marks {
     /// All records below this number are done. None if neither slot holds.
     pub(super) done: Option<u64>,
     /// All records below this number were synced once; there may be more. 0 if that is not known.
     pub(super) synced: u64,
+    /// The name of the queue, and the salt that those of its segments are made from.
+    pub(super) queue: Option<Header>,
+    /// There is such a file.
+    is_there: bool,
+    /// There is nothing but zeros in it.
+    is_blank: bool,
+}
+
+impl Marks {
+    /// Whether the file is there and neither slot holds, though both were synced before the first segment was made.
+    /// Without a segment a blank file is none: the power went while it was made.
+    pub(super) fn is_damaged(&self, has_segments: bool) -> bool {
+        self.is_there && self.done.is_none() && (has_segments || !self.is_blank)
+    }
+
+    /// Whether the power went while the file was made.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.is_there && self.is_blank
+    }
 }
 
 /// The file of a mark, open for writing.
@@ -34,15 +55,21 @@ pub(super) struct MarkFile {
 
 impl MarkFile {
     /// Makes the file anew. Its content and its entry in the directory are synced.
-    pub(super) fn create(disk: &dyn Disk, dir: &Path, mark: u64) -> io::Result<Self> {
+    pub(super) fn create(
+        disk: &dyn Disk,
+        dir: &Path,
+        mark: u64,
+        queue: &Header,
+    ) -> io::Result<Self> {
         let path = dir.join(FILE);
         let file = disk.create(&path)?;
         let made = (|| {
             let mut bytes = vec![0; WHOLE];
             // Both slots, so that no damage of one place takes the mark.
-            for (writes, at) in [(1, SLOT as usize), (2, 0)] {
+            for (writes, at) in [(1, SLOT), (2, 0)] {
                 bytes[at..at + LENGTH].copy_from_slice(&slot(writes, mark));
             }
+            bytes[QUEUE..].copy_from_slice(&queue.page(VERSION));
             file.write_at(&bytes, 0)?;
             file.sync()?;
             disk.sync_dir(dir)?;
@@ -58,15 +85,16 @@ impl MarkFile {
     /// Opens the file, and reads what it says.
     pub(super) fn open(disk: &dyn Disk, dir: &Path) -> io::Result<(Self, Marks)> {
         let file = disk.open(&dir.join(FILE))?;
-        let (writes, marks) = both(&*file)?;
+        let (writes, marks) = read_file(&*file)?;
         Ok((MarkFile { file, writes }, marks))
     }
 
-    /// Writes the mark into the slot that holds the older one, and syncs it. A write that fails is repeated in the same
-    /// slot, so that the other one always holds.
+    /// Writes the mark into the slot that holds the older one, and syncs it. After a failure the same slot is written
+    /// again, so that the other one stays whole.
     pub(super) fn write(&mut self, mark: u64) -> io::Result<()> {
         let writes = self.writes + 1;
-        self.file.write_at(&slot(writes, mark), writes % 2 * SLOT)?;
+        let slot = slot(writes, mark);
+        self.file.write_at(&slot, writes % 2 * SLOT as u64)?;
         self.file.sync()?;
         self.writes = writes;
         Ok(())
@@ -75,7 +103,7 @@ impl MarkFile {
     /// Writes down that all records below this number are synced. This itself is not synced: a loss of power may
     /// take it, and then less is known. A process that is killed does not.
     pub(super) fn reaches(&self, synced: u64) -> io::Result<()> {
-        self.file.write_at(&slot(0, synced), REACH)
+        self.file.write_at(&slot(0, synced), REACH as u64)
     }
 
     /// Syncs what [`Self::reaches`] wrote.
@@ -90,17 +118,7 @@ impl MarkFile {
 
 /// What a file says that somebody else may be writing.
 pub(super) fn read(file: &dyn DiskFile) -> io::Result<Marks> {
-    Ok(both(file)?.1)
-}
-
-/// Whether a file has the form of one of these in which no slot holds: it was being made when the machine went down.
-pub(super) fn is_unfinished(file: &dyn DiskFile) -> io::Result<bool> {
-    let mut bytes = vec![0; WHOLE + 1];
-    let length = file.read_at(&mut bytes, 0)?;
-    bytes.truncate(length);
-    let outside = |slot: &[u8]| slot.iter().skip(LENGTH).all(|byte| *byte == 0);
-    let is_form = length <= WHOLE && bytes.chunks(SLOT as usize).all(outside);
-    Ok(is_form && both(file)?.1.done.is_none())
+    Ok(read_file(file)?.1)
 }
 
 fn slot(writes: u64, number: u64) -> [u8; LENGTH] {
@@ -113,24 +131,29 @@ fn slot(writes: u64, number: u64) -> [u8; LENGTH] {
 }
 
 /// The count of the writes besides.
-fn both(file: &dyn DiskFile) -> io::Result<(u64, Marks)> {
-    let newest = slot_at(file, 0)?.max(slot_at(file, SLOT)?);
+fn read_file(file: &dyn DiskFile) -> io::Result<(u64, Marks)> {
+    let mut bytes = vec![0; WHOLE + 1];
+    let length = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(length);
+    let newest = slot_at(&bytes, 0).max(slot_at(&bytes, SLOT));
     let (writes, done) = newest.unzip();
     let marks = Marks {
         done,
-        synced: slot_at(file, REACH)?.map_or(0, |(_, synced)| synced),
+        synced: slot_at(&bytes, REACH).map_or(0, |(_, synced)| synced),
+        queue: Header::read_page(&bytes, QUEUE)
+            .ok()
+            .map(|(queue, _)| queue),
+        is_there: true,
+        is_blank: bytes.iter().all(|byte| *byte == 0),
     };
     Ok((writes.unwrap_or(0), marks))
 }
 
 /// The count and the number in a slot, if it holds.
-fn slot_at(file: &dyn DiskFile, at: u64) -> io::Result<Option<(u64, u64)>> {
-    let mut slot = [0; LENGTH];
-    if file.read_at(&mut slot, at)? < LENGTH {
-        return Ok(None);
-    }
+fn slot_at(bytes: &[u8], at: usize) -> Option<(u64, u64)> {
+    let slot = bytes.get(at..at + LENGTH)?;
     let sum = crc32c::crc32c(&slot[..16]).to_le_bytes();
-    Ok((slot[16..] == sum).then(|| (u64_at(&slot, 0), u64_at(&slot, 8))))
+    (slot[16..] == sum).then(|| (u64_at(slot, 0), u64_at(slot, 8)))
 }
 
 #[cfg(test)]
@@ -143,7 +166,12 @@ mod tests {
         for seed in 0..200 {
             let (disk, dir) = (SimulatedDisk::new(seed, 1 << 20), Path::new("/spool"));
             disk.create_dir(dir).expect("the disk is well");
-            let mut file = MarkFile::create(&disk, dir, 7).expect("the disk is well");
+            let queue = Header {
+                salt: seed,
+                first: 7,
+                name: "kafka".to_owned(),
+            };
+            let mut file = MarkFile::create(&disk, dir, 7, &queue).expect("the disk is well");
             let (writes, syncs) = if seed % 2 == 0 { (1000, 0) } else { (0, 1000) };
             disk.fail(Faults {
                 writes,

@@ -11,7 +11,7 @@
 //!
 //! ```text
 //! <spool.dir>/                       0700, one owner
-//!   lock                             held by the owner (flock)
+//!   lock                             held by the owner (flock), as the directory itself is
 //!   <broker>-<name>-<checksum>/      one directory a queue, made at its first record
 //!     00000000000000000000.seg       0600, named by the number of its first record
 //!     mark                           all records below this number are done
@@ -43,16 +43,22 @@
 //!
 //! A **mark** is two slots of 4 KiB, written in turn, so that a torn write leaves the other one: a
 //! count of the writes (`u64`), the mark (`u64`) and a CRC-32C of both (`u32`). The valid slot with the
-//! higher count holds. Its file is made before the first segment, so that a full disk takes marks too. A third slot of
+//! higher count holds. Its file is made and synced before the first segment, so that a full disk takes marks too, and
+//! beside a segment a file in which neither slot holds is damaged. A third slot of
 //! the same form, with a count of 0, has the number behind the last record that was synced. It is written after each sync, and is
 //! not synced itself before the spool is closed: it tells what is missing when somebody cut or removed the last segment.
+//! Behind it stands a copy of a header with the queue's name and a random salt, from which, with the number of its first
+//! record, the salt of each of its segments is made: so a segment can be read that has no header any more. Earlier
+//! releases neither write nor read it.
 //!
 //! # Invariants
 //!
 //! - A segment's header, its entry in its directory and the entries of all directories above it are synced before its
 //!   first record is written.
+//! - One process works in the directory: it holds a lock on it, and on the file `lock` in it, which it makes again when
+//!   somebody removes it.
 //! - A record is reported as appended after the sync that covers it, never before, and only if the segment and
-//!   `spool.dir` still have their names then. In a directory that took the place of `spool.dir`, nothing is made or removed.
+//!   `spool.dir` still have their names then, and the segment the length that was written. In a directory that took the place of `spool.dir`, nothing is made or removed.
 //! - What a failed write or sync leaves behind is not written again: the segment ends where the last
 //!   good sync ended, and the next record begins another.
 //! - A mark is synced before a segment that it makes needless is unlinked.
@@ -93,7 +99,7 @@ pub use batch::Batch;
 pub use claim::Claim;
 pub use disk::Disk;
 pub use error::{OpenError, Refusal};
-pub use inspect::{Inspected, Record, SetAside, inspect, quarantine};
+pub use inspect::{Inspected, Record, SetAside, inspect, locate, quarantine};
 pub use names::{DEAD_LETTERS, Name};
 pub use queue::{Cursor, Queue, Read};
 pub use store::{Found, Sizes, Store};

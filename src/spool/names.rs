@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+/// The file that the owner of a spool holds locked.
+pub(super) const LOCK: &str = "lock";
 /// The directory of segments in which something was corrupt.
 pub(super) const QUARANTINE: &str = "quarantine";
 /// The directory of dead letters that no destination takes.
@@ -42,6 +44,13 @@ impl Name {
             .take(READABLE)
             .collect();
         format!("{readable}-{:08x}", crc32c::crc32c(self.0.as_bytes()))
+    }
+}
+
+/// As logs show it: the parts of the name of a destination are divided by NUL.
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.replacen('\0', ":", 1).replace('\0', "/"))
     }
 }
 

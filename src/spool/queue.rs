@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, is_no_file};
+use super::error::at;
 use super::format::{Parsed, next_record, parse};
 use super::names::{Name, segment_name};
 use super::usage::Usage;
@@ -87,9 +88,14 @@ impl Queue {
         self.usage.changed(before, bytes);
     }
 
-    /// How many corrupt places its reader found since this was asked before.
+    /// How many corrupt places were found in it since this was asked before.
     pub(super) fn take_corrupt(&self) -> u64 {
         self.corrupt.swap(0, Ordering::Relaxed)
+    }
+
+    /// One more corrupt place was found.
+    pub(super) fn found_corrupt(&self) {
+        self.corrupt.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Notes something about a segment that a reader found.
@@ -97,6 +103,10 @@ impl Queue {
         if let Some(view) = self.index().iter_mut().find(|view| view.first == segment) {
             note(view);
         }
+    }
+
+    fn path_of(&self, view: &View) -> PathBuf {
+        self.dir.join(segment_name(view.first))
     }
 
     pub(super) fn index(&self) -> MutexGuard<'_, VecDeque<View>> {
@@ -250,12 +260,13 @@ impl Cursor {
         {
             return Ok(Arc::clone(file));
         }
-        let path = self.queue.dir.join(segment_name(view.first));
-        let file = self.queue.disk.open(&path).inspect_err(|error| {
-            if error.kind() == io::ErrorKind::NotFound {
+        let path = self.queue.path_of(view);
+        let file = self.queue.disk.open(&path).map_err(|error| {
+            if is_no_file(&error) {
                 // The writer finds out whether it is gone for good.
                 self.queue.note(view.first, |view| view.missing = true);
             }
+            at(&path, error)
         })?;
         self.open = Some((view.first, Arc::clone(&file)));
         Ok(file)
@@ -305,9 +316,8 @@ impl Cursor {
                     }
                     at = record.next;
                 }
-                Parsed::Cut(_) if self.buffer.is_empty() => return Ok(view.end),
                 Parsed::Cut(_) if at > 0 => return Ok(start + at as u64),
-                // Nothing that holds. The rest of the segment is read whole, to find what does.
+                // Nothing that holds, or the file ends. The rest of the segment is read whole, to find what does.
                 _ => {
                     let rest = usize::try_from(view.end.saturating_sub(start + at as u64));
                     let mut bytes = vec![0; rest.unwrap_or(0)];
@@ -315,12 +325,14 @@ impl Cursor {
                     bytes.truncate(read);
                     let next = next_record(&bytes, 8, view.salt, self.from, view.next);
                     let on = next.map(|record| record.start());
-                    self.queue.corrupt.fetch_add(1, Ordering::Relaxed);
+                    self.queue.found_corrupt();
                     self.queue.note(view.first, |view| view.corrupt = true);
+                    let behind = next.map_or(view.next, |record| record.number);
                     tracing::error!(
-                        queue = self.queue.name.as_str(),
-                        segment = view.first,
+                        queue = %self.queue.name,
+                        segment = %self.queue.path_of(view).display(),
                         at = start + at as u64,
+                        events = behind.saturating_sub(self.from),
                         "the spool is corrupt here: what it held is lost"
                     );
                     return Ok(on.map_or(view.end, |on| start + (at + on) as u64));

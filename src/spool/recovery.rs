@@ -3,9 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, is_no_file};
 use super::error::OpenError;
-use super::format::{BadHeader, HEADER, Header, ReadHeader, u64_at};
+use super::format::{BadHeader, HEADER, Header, ReadHeader, RecordAt, u64_at};
 use super::mark::{self, MarkFile, Marks};
 use super::names::{Name, QUARANTINE, is_queue, segments, set_aside_name};
 use super::queue::View;
@@ -19,6 +19,8 @@ pub(super) struct Recovered {
     pub(super) views: Vec<View>,
     pub(super) mark: u64,
     pub(super) mark_file: Option<MarkFile>,
+    /// What the salts of its segments are made from, if that is known.
+    pub(super) salt: Option<u64>,
     /// What its segments take up, in bytes.
     pub(super) bytes: u64,
     /// When the first event that is not done was received.
@@ -40,7 +42,7 @@ struct Directory {
     path: PathBuf,
     /// Segments that can be read, by the numbers of their first records.
     readable: Vec<(ReadHeader, PathBuf)>,
-    /// Segments without a header that holds.
+    /// What has the name of a segment, and no header that holds.
     unreadable: Vec<(u64, PathBuf)>,
     /// Segments that were being made when the machine went down.
     unused: Vec<PathBuf>,
@@ -93,20 +95,27 @@ impl Recovery<'_> {
             mark_file: None,
             marks: Marks::default(),
         };
+        match MarkFile::open(self.disk, &path) {
+            Ok((file, marks)) => (directory.mark_file, directory.marks) = (Some(file), marks),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(OpenError::io(&path.join(mark::FILE), error)),
+        }
+        let queue = directory.marks.queue.as_ref();
         for (first, path) in segments(&names, &path) {
             let failed = |error| OpenError::io(&path, error);
-            let file = self.disk.open(&path).map_err(failed)?;
-            match header(&*file, first, name).map_err(failed)? {
+            let file = match self.disk.open(&path) {
+                Err(error) if is_no_file(&error) => {
+                    directory.unreadable.push((first, path));
+                    continue;
+                }
+                opened => opened.map_err(failed)?,
+            };
+            match header(&*file, first, name, queue).map_err(failed)? {
                 Ok(read) => directory.readable.push((read, path)),
                 Err(BadHeader::Version(version)) => return Err(OpenError::Newer { path, version }),
                 Err(BadHeader::Unused) => directory.unused.push(path),
                 Err(BadHeader::Corrupt) => directory.unreadable.push((first, path)),
             }
-        }
-        match MarkFile::open(self.disk, &path) {
-            Ok((file, marks)) => (directory.mark_file, directory.marks) = (Some(file), marks),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(OpenError::io(&path.join(mark::FILE), error)),
         }
         Ok(Some(directory))
     }
@@ -114,19 +123,15 @@ impl Recovery<'_> {
     /// A directory in which nothing says that this program made it stays as it is, but for a mark that was
     /// being made when the machine went down.
     fn leave(&mut self, directory: &Directory) {
-        if !directory.unreadable.is_empty() {
+        if !directory.unreadable.is_empty() || directory.marks.is_damaged(false) {
             self.corrupt += 1;
             tracing::error!(
                 dir = %directory.path.display(),
                 "the spool is corrupt here, or this is no queue of it: nothing in this directory can be read; it stays as it is"
             );
         }
-        let is_unfinished = || {
-            let file = self.disk.open(&directory.path.join(mark::FILE))?;
-            mark::is_unfinished(&*file)
-        };
         let is_alone = directory.unreadable.is_empty() && directory.unused.is_empty();
-        if is_alone && directory.mark_file.is_some() && is_unfinished().unwrap_or(false) {
+        if is_alone && directory.marks.is_unfinished() {
             // What can't be removed now is removed when the queue is used.
             let _ = clear(self.disk, self.root, &directory.path);
         }
@@ -134,7 +139,7 @@ impl Recovery<'_> {
 
     /// No segment of the queue is left that can be read.
     fn nothing_left(&mut self, directory: &Directory) -> Result<(), OpenError> {
-        let Marks { done, synced } = directory.marks;
+        let Marks { done, synced, .. } = directory.marks;
         let lost = synced.saturating_sub(done.unwrap_or(0));
         if lost > 0 {
             self.corrupt += u64::from(directory.unreadable.is_empty());
@@ -148,7 +153,22 @@ impl Recovery<'_> {
             .map_err(|error| OpenError::io(&directory.path, error))
     }
 
-    fn read(&mut self, directory: Directory) -> Result<Recovered, OpenError> {
+    fn read(&mut self, mut directory: Directory) -> Result<Recovered, OpenError> {
+        let firsts = directory.readable.iter().map(|(read, _)| read.header.first);
+        let firsts: Vec<u64> = firsts.collect();
+        if directory.marks.is_damaged(true) {
+            self.corrupt += 1;
+            tracing::error!(
+                mark = %directory.path.join(mark::FILE).display(),
+                "the spool is corrupt here: the mark can't be read, and is written anew; no event is missing for that, and \
+                 some that were published are published again"
+            );
+            directory.marks.done = Some(firsts[0]);
+            if let Some(file) = &mut directory.mark_file {
+                // If it can't be written now, it is with the next mark.
+                let _ = file.write(firsts[0]);
+            }
+        }
         let name = Name::new(directory.readable[0].0.header.name.clone());
         let mut recovered = Recovered {
             name: name.expect("its header names the directory that it is in"),
@@ -156,6 +176,7 @@ impl Recovery<'_> {
             views: Vec::new(),
             mark: directory.marks.done.unwrap_or(0),
             mark_file: directory.mark_file,
+            salt: directory.marks.queue.map(|queue| queue.salt),
             bytes: 0,
             oldest: None,
         };
@@ -163,8 +184,6 @@ impl Recovery<'_> {
             synced if synced > recovered.mark => synced,
             _ => 0,
         };
-        let firsts = directory.readable.iter().map(|(read, _)| read.header.first);
-        let firsts: Vec<u64> = firsts.collect();
         if let Some(done) = directory.marks.done.filter(|done| *done < firsts[0]) {
             self.corrupt += 1;
             tracing::error!(
@@ -206,15 +225,28 @@ impl Recovery<'_> {
         let scan = scan(&bytes, read, bounds);
         self.corrupt += corrupt_places(read, &scan);
         if read.damaged && !scan.records.is_empty() {
-            tracing::error!(segment = %path.display(), "the spool is corrupt here: the segment's header is damaged; what it says is known from elsewhere");
+            tracing::error!(
+                segment = %path.display(),
+                events = 0,
+                "the spool is corrupt here: the segment's header is damaged; what it says is known from elsewhere, and no \
+                 event is missing for that"
+            );
         }
+        let (from, mark) = (read.header.first, recovered.mark);
+        let undone = |record: &&RecordAt| record.number >= mark;
+        let whole = scan.records.iter().filter(undone).count() as u64;
         let reached = scan.next.max(recovered.mark);
         let missing = match bounds.until {
             Some(_) => 0,
             None => bounds.synced.saturating_sub(reached),
         };
         if scan.corrupt > 0 || missing > 0 {
-            set_aside(self.usage, &read.header, path, &bytes);
+            let all = bounds
+                .until
+                .unwrap_or(scan.next)
+                .saturating_sub(from.max(mark));
+            let lost = all.saturating_sub(whole);
+            set_aside(self.usage, &read.header, path, &bytes, Some(lost));
         }
         if missing > 0 {
             self.corrupt += 1;
@@ -224,11 +256,8 @@ impl Recovery<'_> {
                 "the spool ends before it should: these events were in it and are not there any more"
             );
         }
-        let undone = scan.records.iter();
-        let mut undone = undone.filter(|record| record.number >= recovered.mark);
-        recovered.oldest = recovered
-            .oldest
-            .or(undone.next().map(|record| record.received));
+        let oldest = scan.records.iter().find(undone);
+        recovered.oldest = recovered.oldest.or(oldest.map(|record| record.received));
         let end = scan.end as u64;
         if (bytes.len() as u64) > end {
             // What was torn must not be taken for a record by anybody later.
@@ -255,8 +284,8 @@ impl Recovery<'_> {
             file.read_at(&mut page, 0)?;
             Ok(u64_at(&page, 16))
         });
-        let name = set_aside_name(&directory.name, salt.unwrap_or(0), first);
-        match self.usage.move_aside(path, &name) {
+        let salt = salt.unwrap_or(0);
+        match self.usage.move_aside(path, &directory.name, salt, first) {
             Ok(to) => tracing::error!(
                 segment = %path.display(),
                 to = %to.display(),
@@ -282,11 +311,13 @@ fn first_record(read: &ReadHeader, scan: &Scan) -> u64 {
     first.map_or(read.length, |record| record.start()) as u64
 }
 
-/// The header of a segment whose file's name has this number, in the directory of this name.
+/// The header of a segment whose file's name has this number, in the directory of this name. `queue` is the header in
+/// the file of the queue's mark, if that has one.
 pub(super) fn header(
     file: &dyn DiskFile,
     first: u64,
     directory: &str,
+    queue: Option<&Header>,
 ) -> io::Result<Result<ReadHeader, BadHeader>> {
     let mut start = vec![0; HEADER];
     let length = file.read_at(&mut start, 0)?;
@@ -304,7 +335,7 @@ pub(super) fn header(
     if Header::is_unused(&bytes) {
         return Ok(Err(BadHeader::Unused));
     }
-    Ok(Header::salvage(&bytes, first, directory).ok_or(BadHeader::Corrupt))
+    Ok(Header::salvage(&bytes, first, directory, queue).ok_or(BadHeader::Corrupt))
 }
 
 fn is_no_directory(kind: io::ErrorKind) -> bool {
@@ -345,12 +376,20 @@ pub(super) fn clear(disk: &dyn Disk, root: &Path, dir: &Path) -> io::Result<()> 
 }
 
 /// Copies a segment to the quarantine, unless it is there already. That it can't be copied is logged and stops nothing.
-pub(super) fn set_aside(usage: &Usage, header: &Header, path: &Path, bytes: &[u8]) {
+/// `lost` is how many events are missing in it, where the log does not say so elsewhere.
+pub(super) fn set_aside(
+    usage: &Usage,
+    header: &Header,
+    path: &Path,
+    bytes: &[u8],
+    lost: Option<u64>,
+) {
     let directory = path.parent().and_then(Path::file_name).unwrap_or_default();
     let name = set_aside_name(&directory.to_string_lossy(), header.salt, header.first);
     if usage.has(QUARANTINE, &name) {
         tracing::error!(
             segment = %path.display(),
+            events = lost,
             "the spool is corrupt here: what can be read of the segment is kept; the quarantine has a copy of it from before"
         );
         return;
@@ -359,11 +398,13 @@ pub(super) fn set_aside(usage: &Usage, header: &Header, path: &Path, bytes: &[u8
         Ok(copy) => tracing::error!(
             segment = %path.display(),
             copy = %copy.display(),
+            events = lost,
             "the spool is corrupt here: what can be read of the segment is kept; a copy of it as it was found is in the quarantine"
         ),
         Err(error) => tracing::error!(
             segment = %path.display(),
             %error,
+            events = lost,
             "the spool is corrupt here: what can be read of the segment is kept; no copy of it can be put into the quarantine"
         ),
     }

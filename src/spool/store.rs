@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use super::batch::Batch;
 use super::disk::{Disk, create_synced};
-use super::error::{OpenError, Refusal};
-use super::format::{HEADER, seal_record};
+use super::error::{OpenError, Refusal, at};
+use super::format::{HEADER, seal_record, splitmix};
 use super::lock::Lock;
 use super::names::{Name, is_queue, segment_name, segments};
 use super::owned::Owned;
@@ -149,6 +149,7 @@ impl Store {
             .map_or(0, |view| view.next)
             .max(recovered.mark);
         let mark = recovered.mark.max(first);
+        let salt = recovered.salt.unwrap_or_else(|| self.new_salt());
         let queue = self.new_queue(recovered.name.clone(), mark, recovered.dir.clone());
         queue.occupies(recovered.bytes);
         let sealed = recovered.views.iter().map(|view| {
@@ -161,7 +162,7 @@ impl Store {
             mark_file: recovered.mark_file,
             persisted: recovered.mark,
             next,
-            ..Owned::new(Arc::clone(&queue), recovered.dir)
+            ..Owned::new(Arc::clone(&queue), recovered.dir, salt)
         });
         *queue.index() = recovered.views.into();
         Found {
@@ -170,6 +171,11 @@ impl Store {
             next,
             oldest: recovered.oldest,
         }
+    }
+
+    fn new_salt(&mut self) -> u64 {
+        self.salt = splitmix(self.salt);
+        self.salt
     }
 
     fn new_queue(&self, name: Name, mark: u64, dir: PathBuf) -> Arc<Queue> {
@@ -196,7 +202,8 @@ impl Store {
         let place = known.unwrap_or_else(|| {
             let dir = self.dir.join(name.directory());
             let queue = self.new_queue(name.clone(), 0, dir.clone());
-            self.queues.push(Owned::new(queue, dir));
+            let salt = self.new_salt();
+            self.queues.push(Owned::new(queue, dir, salt));
             self.queues.len() - 1
         });
         (place, Arc::clone(&self.queues[place].queue))
@@ -233,7 +240,7 @@ impl Store {
                 let synced = in_place.and_then(|()| owned.sync(&*self.disk));
                 let refusal = match synced {
                     Ok(()) => refusal,
-                    Err(error) => Some(owned.failed(&*self.disk, now, &error)),
+                    Err(error) => Some(owned.failed(&*self.disk, now, error)),
                 };
                 let first = batch.records.first().map_or(0, |record| record.number);
                 let upto = owned.queue.index().back().map_or(0, |view| view.next);
@@ -258,7 +265,7 @@ impl Store {
                 self.queues[place].rests = None;
                 refusal
             }
-            Err(error) => Some(self.queues[place].failed(&*self.disk, now, &error)),
+            Err(error) => Some(self.queues[place].failed(&*self.disk, now, error)),
         }
     }
 
@@ -297,7 +304,7 @@ impl Store {
             match self.write_some(place, batch, from) {
                 Ok(Ok(written)) => from += written,
                 Ok(Err(full)) => return Some(full),
-                Err(error) => return Some(self.queues[place].failed(&*self.disk, now, &error)),
+                Err(error) => return Some(self.queues[place].failed(&*self.disk, now, error)),
             }
         }
         None
@@ -310,6 +317,10 @@ impl Store {
         batch: &mut Batch,
         from: usize,
     ) -> io::Result<Result<usize, Refusal>> {
+        if let Some(active) = &self.queues[place].active {
+            // What is written behind a place that was cut off can't be read back.
+            active.check(&*self.disk)?;
+        }
         let start = batch.records[from].start as u64;
         let length = |upto: usize| batch.records[upto].end() as u64 - start;
         if !self.fits(place, length(from)) {
@@ -370,7 +381,8 @@ impl Store {
         let (settings, owned) = (&self.settings, &self.queues[place]);
         let of_all = self.usage.room(needed);
         let of_one = (settings.max_size / 2).saturating_sub(owned.queue.bytes());
-        let space = self.disk.space(&self.dir)?;
+        let space = self.disk.space(&self.dir);
+        let space = space.map_err(|error| at(&self.dir, error))?;
         let of_disk = space
             .free
             .saturating_sub(settings.keep_free.of(space.total));

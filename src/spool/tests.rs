@@ -724,3 +724,124 @@ fn segments_that_wait_are_not_held_open() {
     drop((next, cursor));
     assert_eq!(disk.open_files(), 0);
 }
+
+#[test]
+fn segments_without_any_header_are_read_by_what_the_mark_says() {
+    for seed in 0..50 {
+        let disk = left_behind(seed);
+        let dir = Path::new(ROOT).join(name(0).directory());
+        let mut rng = Rng::with_seed(seed);
+        let all = segments(&disk.list(&dir).expect("it is there"), &dir);
+        for (_, path) in &all {
+            let mut garbage = vec![0; HEADER];
+            if rng.bool() {
+                rng.fill(&mut garbage);
+            }
+            let file = disk.open(path).expect("it is there");
+            file.write_at(&garbage, 0).expect("the disk is well");
+        }
+        let next = OneQueue::open(&disk);
+        assert_eq!(next.read(0), ((0..RECORDS).collect(), 0), "seed {seed}");
+        assert_eq!(next.store.corrupt(), all.len() as u64, "seed {seed}");
+    }
+}
+
+#[test]
+fn what_is_reported_after_a_segment_was_cut_short_comes_back() {
+    for seed in 0..300 {
+        let mut rng = Rng::with_seed(seed);
+        let disk = SimulatedDisk::new(seed, u64::MAX / 4);
+        let mut run = OneQueue::open(&disk);
+        let before = rng.u64(1..8);
+        for number in 0..before {
+            run.append(number..number + 1, rng.usize(1..900));
+        }
+        let path = run.store.queues[run.place].active.as_ref();
+        let active = path.expect("it is written to");
+        let (path, end) = (active.path.clone(), active.synced);
+        let file = disk.open(&path).expect("it is there");
+        file.cut(rng.u64(..end)).expect("the disk is well");
+        let mut batch = Batch::new();
+        let body = rng.usize(1..5000);
+        batch.push(before, 0, |bytes| bytes.resize(bytes.len() + body, 7));
+        let refused = run.store.append(Instant::now(), &mut [(run.place, batch)]);
+        let expected = format!("{} was cut short", path.display());
+        let why = refused[0].1.as_ref().map(ToString::to_string);
+        assert!(
+            why.is_some_and(|why| why.contains(&expected)),
+            "{refused:?}"
+        );
+        // A disk that failed rests for a second.
+        let late = Instant::now() + Duration::from_secs(60);
+        for number in before..before + 3 {
+            let mut batch = Batch::new();
+            batch.push(number, 0, |bytes| bytes.resize(bytes.len() + body, 7));
+            let appended = run.store.append(late, &mut [(run.place, batch)]);
+            assert_eq!(appended, [(number + 1, None)], "seed {seed}");
+        }
+        run.store.tick(false).expect("the disk is well");
+        assert_eq!(run.store.corrupt(), 1, "seed {seed}");
+        let (numbers, lost) = run.read(0);
+        assert_eq!(numbers.len() as u64 + lost, before + 3, "seed {seed}");
+        assert!(
+            numbers.is_superset(&(before..before + 3).collect()),
+            "seed {seed}"
+        );
+        let next = OneQueue::open(&disk);
+        assert!(next.store.corrupt() > 0, "seed {seed}");
+        assert_eq!(next.read(0).0, numbers, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_sealed_segment_that_is_cut_short_is_counted_by_its_reader() {
+    let mut run = OneQueue::open(&SimulatedDisk::new(6, u64::MAX / 4));
+    for first in (0..RECORDS).step_by(4) {
+        run.append(first..first + 4, 500);
+    }
+    let dir = Path::new(ROOT).join(name(0).directory());
+    let all = segments(&run.disk.list(&dir).expect("it is there"), &dir);
+    let file = run.disk.open(&all[0].1).expect("it is there");
+    file.cut(0).expect("the disk is well");
+    let (numbers, lost) = run.read(0);
+    assert_eq!((numbers.first(), lost), (Some(&all[1].0), all[1].0));
+    run.store.tick(false).expect("the disk is well");
+    assert_eq!(run.store.corrupt(), 1);
+}
+
+#[test]
+fn a_queue_is_called_in_logs_as_its_destination_is() {
+    let shown = |name: &str| Name::new(name).expect("it is short").to_string();
+    for (broker, address) in [
+        ("kafka", "minchat.message.sent.v1"),
+        ("amqp", "chat\0message.sent"),
+        ("file", "events"),
+    ] {
+        let stored = format!("{broker}\0{address}");
+        assert_eq!(shown(&stored), crate::route::shown(&stored));
+    }
+}
+
+#[test]
+fn a_mark_that_can_t_be_written_again_and_again_stays_as_it_was() {
+    for seed in 0..200 {
+        let mut run = OneQueue::open(&SimulatedDisk::new(seed, u64::MAX / 4));
+        run.append(0..5, 100);
+        run.queue.mark(2);
+        run.store.tick(false).expect("the disk is well");
+        run.disk.fail(Faults {
+            writes: 1000,
+            ..Faults::default()
+        });
+        for _ in 0..3 {
+            run.queue.mark(3);
+            run.store.tick(false).expect_err("every write fails");
+        }
+        run.disk.fail(Faults::default());
+        run.disk.crash();
+        let next = OneQueue::open(&run.disk);
+        assert_eq!(next.store.corrupt(), 0, "seed {seed}");
+        let first = next.found.map(|found| found.first);
+        assert!(matches!(first, Some(2 | 3)), "seed {seed}: {first:?}");
+    }
+}

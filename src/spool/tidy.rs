@@ -3,10 +3,10 @@
 use std::io;
 use std::path::Path;
 
-use super::disk::Disk;
-use super::format::{HEADER, Header};
-use super::names::Name;
-use super::names::{segment_name, set_aside_name};
+use super::disk::{Disk, is_no_file};
+use super::error::at;
+use super::format::{HEADER, Header, segment_salt};
+use super::names::{Name, segment_name};
 use super::owned::Active;
 use super::queue::View;
 use super::recovery::{clear, set_aside, whole};
@@ -16,18 +16,18 @@ use super::usage::Usage;
 impl Store {
     /// Closes the active segment, synced, and begins another at this number.
     pub(super) fn begin_segment(&mut self, place: usize, first: u64) -> io::Result<()> {
-        self.salt = fastrand::Rng::with_seed(self.salt).u64(..);
-        let (disk, salt, root) = (&*self.disk, self.salt, &self.dir);
+        let (disk, root) = (&*self.disk, &self.dir);
         let owned = &mut self.queues[place];
+        let salt = segment_salt(owned.salt, first);
         owned.sync(disk)?;
         owned.seal();
         if !owned.exists || disk.list(&owned.dir).is_err() {
             disk.create_dir(&owned.dir)?;
-            disk.sync_dir(root)?;
+            disk.sync_dir(root).map_err(|error| at(root, error))?;
             owned.exists = true;
             owned.mark_file = None;
         }
-        if owned.mark_file.is_none() {
+        if !owned.has_mark(disk) {
             // Before the disk is full: marks are what makes room on it.
             let mark = owned.queue.marked().min(owned.next);
             owned.write_mark(disk, mark)?;
@@ -44,18 +44,22 @@ impl Store {
             // One that was given up before it held anything, and could not be unlinked then; or one of which nothing
             // could be read at the start.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                match Header::is_unused(&whole(&*disk.open(&path)?)?) {
-                    true => disk.remove(&path)?,
+                let is_unused = match disk.open(&path) {
+                    Err(error) if is_no_file(&error) => Ok(false),
+                    opened => opened.and_then(|file| Ok(Header::is_unused(&whole(&*file)?))),
+                };
+                match is_unused.map_err(|error| at(&path, error))? {
+                    true => disk.remove(&path).map_err(|error| at(&path, error))?,
                     false => {
                         let directory = owned.queue.name().directory();
-                        let name = set_aside_name(&directory, salt, first);
-                        drop(self.usage.move_aside(&path, &name)?);
+                        drop(self.usage.move_aside(&path, &directory, salt, first)?);
                     }
                 }
-                disk.create(&path)?
+                disk.create(&path)
             }
-            made => made?,
+            made => made,
         };
+        let file = file.map_err(|error| at(&path, error))?;
         let header = Header {
             salt,
             first,
@@ -67,9 +71,10 @@ impl Store {
             disk.sync_dir(&owned.dir)?;
             file.identity()
         })();
-        let identity = made.inspect_err(|_| {
+        let identity = made.map_err(|error| {
             // It holds nothing; what can't be removed is removed by the next start.
             let _ = disk.remove(&path);
+            at(&path, error)
         })?;
         owned.queue.index().push_back(View {
             first,
@@ -107,7 +112,8 @@ impl Store {
         for place in 0..self.queues.len() {
             self.corrupt += self.queues[place].queue.take_corrupt();
             self.give_up_missing(place);
-            outcome = outcome.and(self.tidy(place, all));
+            let tidied = self.tidy(place, all);
+            outcome = outcome.and(tidied.map_err(|error| at(&self.queues[place].dir, error)));
         }
         outcome
     }
@@ -120,14 +126,14 @@ impl Store {
         for view in index.iter_mut().filter(|view| view.missing) {
             view.missing = false;
             let path = owned.dir.join(segment_name(view.first));
-            let is_gone = self.disk.identity(&path);
-            let is_gone = is_gone.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+            let is_gone = self.disk.open(&path);
+            let is_gone = is_gone.is_err_and(|error| is_no_file(&error));
             if is_gone && view.end > view.start {
                 self.corrupt += 1;
                 view.end = view.start;
                 tracing::error!(
                     segment = %path.display(),
-                    "somebody removed this segment of the spool: the events in it that were not read yet are lost"
+                    "somebody removed or replaced this segment of the spool: the events in it that were not read yet are lost"
                 );
             }
         }
@@ -169,7 +175,7 @@ impl Store {
             match disk.remove(path) {
                 // Somebody else removed it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                removed => removed?,
+                removed => removed.map_err(|error| at(path, error))?,
             }
             owned.sealed.pop_front();
             owned.queue.index().pop_front();
@@ -177,8 +183,9 @@ impl Store {
             unlinked = true;
         }
         if is_done {
-            owned.mark_file = None;
+            // Not before: to make another mark while segments are there would risk the one that is whole.
             clear(disk, root, &owned.dir)?;
+            owned.mark_file = None;
             owned.exists = false;
             owned.persisted = 0;
         } else if unlinked {
@@ -201,5 +208,6 @@ fn keep_copy(disk: &dyn Disk, usage: &Usage, name: &Name, view: &View, path: &Pa
         first: view.first,
         name: name.as_str().to_owned(),
     };
-    set_aside(usage, &header, path, &bytes);
+    // Its reader told how many events are missing.
+    set_aside(usage, &header, path, &bytes, None);
 }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::disk::{Disk, create_synced};
-use super::names::{DEAD_LETTERS, QUARANTINE};
+use super::error::at;
+use super::names::{DEAD_LETTERS, QUARANTINE, set_aside_name};
 
 /// How long a measurement holds. Operators remove files of these directories while the bridge runs.
 const MEASURED: Duration = Duration::from_secs(10);
@@ -67,36 +68,53 @@ impl Usage {
             return Err(io::Error::new(io::ErrorKind::QuotaExceeded, full));
         }
         let (disk, dir) = (&*self.disk, self.root.join(directory));
-        create_synced(disk, &dir)?;
+        create_synced(disk, &dir).map_err(|error| at(&dir, error))?;
         let (path, draft) = (dir.join(name), dir.join(format!("{name}.tmp")));
         let file = match disk.create(&draft) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 // A crash left it.
-                disk.remove(&draft)?;
-                disk.create(&draft)?
+                disk.remove(&draft).and_then(|()| disk.create(&draft))
             }
-            made => made?,
+            made => made,
         };
+        let file = file.map_err(|error| at(&draft, error))?;
         // Counted before it is known to be whole: what a failure leaves there takes up room too.
         beside.0 += length;
-        file.write_at(bytes, 0)?;
-        file.sync()?;
-        disk.rename(&draft, &path)?;
-        disk.sync_dir(&dir)?;
-        match disk.identity(&path)? == file.identity()? {
-            true => Ok(path),
-            false => Err(io::Error::other("the file was removed or replaced")),
+        let written = (|| {
+            file.write_at(bytes, 0)?;
+            file.sync()?;
+            disk.rename(&draft, &path)?;
+            disk.sync_dir(&dir)?;
+            match disk.identity(&path)? == file.identity()? {
+                true => Ok(()),
+                false => Err(io::Error::other("the file was removed or replaced")),
+            }
+        })();
+        if written.is_err() && disk.remove(&draft).is_ok() {
+            beside.0 -= length;
         }
+        written.map_err(|error| at(&path, error)).map(|()| path)
     }
 
-    /// Moves a segment from its queue into the quarantine.
-    pub(super) fn move_aside(&self, path: &Path, name: &str) -> io::Result<PathBuf> {
+    /// Moves what has the name of a segment from its queue into the quarantine, where it replaces nothing.
+    pub(super) fn move_aside(
+        &self,
+        path: &Path,
+        directory: &str,
+        salt: u64,
+        first: u64,
+    ) -> io::Result<PathBuf> {
         let mut beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
         let (disk, dir) = (&*self.disk, self.root.join(QUARANTINE));
-        create_synced(disk, &dir)?;
-        let to = dir.join(name);
-        let length = disk.open(path)?.length()?;
-        disk.rename(path, &to)?;
+        create_synced(disk, &dir).map_err(|error| at(&dir, error))?;
+        let mut salt = salt;
+        while self.has(QUARANTINE, &set_aside_name(directory, salt, first)) {
+            salt = salt.wrapping_add(1);
+        }
+        let to = dir.join(set_aside_name(directory, salt, first));
+        // What is no file may have none.
+        let length = disk.length(path).unwrap_or(0);
+        disk.rename(path, &to).map_err(|error| at(&to, error))?;
         beside.0 += length;
         disk.sync_dir(&dir)?;
         path.parent().map_or(Ok(()), |from| disk.sync_dir(from))?;

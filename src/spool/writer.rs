@@ -151,6 +151,12 @@ impl Spool {
 
     /// The same on this disk. The lock is a file of the machine's.
     pub(crate) fn open_on(disk: Arc<dyn Disk>, settings: &Settings) -> Result<Opened, OpenError> {
+        // Relative to where the process was started: every message says where that is.
+        let dir = std::path::absolute(&settings.dir);
+        let settings = &Settings {
+            dir: dir.map_err(|error| OpenError::io(&settings.dir, error))?,
+            ..settings.clone()
+        };
         let lock = Lock::take(&settings.dir)?;
         let salt = fastrand::u64(..);
         let (mut store, found) = Store::open(disk, settings, Sizes::USUAL, salt)?;

@@ -40,5 +40,7 @@ mod spool_commands;
 mod spool_files;
 #[cfg(all(feature = "amqp", feature = "kafka"))]
 mod spool_left;
+#[cfg(all(feature = "amqp", feature = "kafka"))]
+mod spool_operator;
 mod start;
 mod trust;

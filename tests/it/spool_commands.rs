@@ -115,12 +115,17 @@ fn a_spool_that_is_being_written_to_is_found_whole() {
 fn where_nothing_waits_a_line_says_so() {
     let dir = tempfile::tempdir().expect("a directory can be made");
     configure(dir.path(), AWAY);
+    let spool = dir.path().join("data/spool");
     let all = |dir: &Path| {
-        for verb in ["list", "verify", "export", "drain"] {
+        for verb in ["list", "verify", "export"] {
             run(dir, &["spool", verb])
                 .with(0)
-                .says(&["no events wait in ./data/spool"]);
+                .says(&[&format!("no events wait in {}\n", spool.display())]);
         }
+        assert!(files_in(&spool) <= 1, "whoever looks makes nothing");
+        run(dir, &["spool", "drain"])
+            .with(0)
+            .says(&["drained 0 events", "nothing is left"]);
         for words in [&["list", "--json"][..], &["export"], &["verify", "--json"]] {
             let ran = run(dir, &[&["spool"], words].concat());
             assert_eq!(ran.stdout, "", "{words:?}");
@@ -131,16 +136,53 @@ fn where_nothing_waits_a_line_says_so() {
             to("kafka:mesages").with(69).says(&["no route leads there"]);
         }
     };
+    // A new volume: empty, or with what its file system put there.
+    std::fs::create_dir_all(&spool).expect("there is room");
     all(dir.path());
-    assert!(
-        !dir.path().join("data").exists(),
-        "whoever looks makes nothing"
-    );
+    std::fs::remove_file(spool.join("lock")).expect("who drains takes the spool");
+    std::fs::create_dir(spool.join("lost+found")).expect("there is room");
+    all(dir.path());
     let mut bridge = Process::start(AWAY);
     bridge.stop();
     for verb in ["list", "drain"] {
         run(bridge.path(), &["spool", verb]).with(0);
     }
+}
+
+fn files_in(dir: &Path) -> usize {
+    std::fs::read_dir(dir).map_or(0, Iterator::count)
+}
+
+#[test]
+fn where_there_is_no_spool_every_command_says_so_and_makes_none() {
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    configure(dir.path(), AWAY);
+    let spool = dir.path().join("data/spool");
+    let discard = ["discard", "--yes", "--destination", MESSAGES];
+    let commands = [
+        &["list"][..],
+        &["list", "--json"],
+        &["verify"],
+        &["export"],
+        &["export", "--quarantine"],
+        &["drain"],
+        &discard,
+    ];
+    let all = || {
+        for words in commands {
+            let ran = run(dir.path(), &[&["spool"], words].concat()).with(69);
+            let told = format!("there is no spool at {}", spool.display());
+            assert!(ran.stderr.contains(&told), "{words:?}: {}", ran.stderr);
+            assert_eq!(ran.stdout, "", "{words:?}");
+        }
+    };
+    all();
+    assert!(!dir.path().join("data").exists(), "nothing is made");
+    // Somebody mistyped the path, and something else is there.
+    std::fs::create_dir_all(spool.join("photos")).expect("there is room");
+    std::fs::write(spool.join("notes.txt"), "mine").expect("there is room");
+    all();
+    assert_eq!(files_in(&spool), 2, "nothing is made");
 }
 
 #[test]

@@ -168,12 +168,24 @@ fn damage_in_a_segments_header_costs_no_event_and_is_counted() {
             .says(&["3 events are whole records"]);
         assert_eq!(export(dir.path(), 74), posted, "a bit at {at}");
     }
-    for range in [0..PAGE, PAGE..HEADER] {
-        let mut bytes = whole.clone();
-        bytes[range.clone()].fill(0);
-        fs::write(&path, bytes).expect("it can be written");
-        assert_eq!(export(dir.path(), 74), posted, "zeros at {range:?}");
+    for range in [0..PAGE, PAGE..HEADER, 0..HEADER] {
+        for byte in [0, 0xff] {
+            let mut bytes = whole.clone();
+            bytes[range.clone()].fill(byte);
+            fs::write(&path, bytes).expect("it can be written");
+            assert_eq!(export(dir.path(), 74), posted, "{byte} at {range:?}");
+        }
     }
+    // All that the segment says of itself is gone.
+    let mut bytes = whole.clone();
+    bytes[..HEADER].fill(0);
+    fs::write(&path, bytes).expect("it can be written");
+    let mut bridge = Process::start_in(dir, AWAY);
+    bridge.await_metric(&["spool_corrupt_total"], 1.0);
+    bridge.await_metric(&["spool_events", "message.sent"], 3.0);
+    bridge.stop();
+    let dir = bridge.dir();
+    assert_eq!(export(dir.path(), 74), posted);
     // Both copies, in places that are known from elsewhere.
     let mut bytes = whole.clone();
     bytes[3000] ^= 1;
@@ -181,7 +193,8 @@ fn damage_in_a_segments_header_costs_no_event_and_is_counted() {
     fs::write(&path, bytes).expect("it can be written");
     let mut bridge = Process::start_in(dir, AWAY);
     bridge.await_metric(&["spool_corrupt_total"], 1.0);
-    bridge.await_log(&["ERROR", "the segment's header is damaged"]);
+    let damaged = ["ERROR", "the segment's header is damaged", "\"events\":0"];
+    bridge.await_log(&damaged);
     bridge.await_metric(&["spool_events", "message.sent"], 3.0);
     bridge.stop();
     assert_eq!(export(bridge.path(), 74), posted);
@@ -197,7 +210,8 @@ fn what_was_set_aside_can_be_exported() {
     fs::write(&path, bytes).expect("it can be written");
     let whole = [&posted[..2], &posted[3..]].concat();
     let mut bridge = Process::start_in(dir, AWAY);
-    bridge.await_log(&["ERROR", "a copy of it as it was found is in the quarantine"]);
+    let copied = "a copy of it as it was found is in the quarantine";
+    bridge.await_log(&["ERROR", copied, "\"events\":1"]);
     bridge.stop();
     let dir = bridge.path();
     run(dir, &["spool", "verify"]).says(&["set aside", "4 events in it can be read"]);
@@ -223,7 +237,7 @@ fn a_segment_of_which_nothing_can_be_read_is_moved_to_the_quarantine_and_the_log
     let (dir, _) = left(3);
     let path = segment(dir.path());
     let mut bytes = fs::read(&path).expect("it is there");
-    bytes[..HEADER].fill(0xff);
+    bytes.fill(0xff);
     fs::write(&path, &bytes).expect("it can be written");
     run(dir.path(), &["spool", "verify"]).with(74);
     let mut bridge = Process::start_in(dir, AWAY);

@@ -226,13 +226,13 @@ fn a_spool_of_a_later_release_is_refused_by_everything_and_stays_as_it_is() {
     run(dir, &["spool", "verify"]).with(0).says(&["2 events"]);
 }
 
-fn serve(dir: &Path) -> Command {
+pub fn serve(dir: &Path) -> Command {
     let ports = ["http.listen=127.0.0.1:0", "admin.listen=127.0.0.1:0"];
     command(dir, &["serve", "--set", ports[0], "--set", ports[1]])
 }
 
 /// Runs what has to end by itself.
-fn refused(mut command: Command) -> Ran {
+pub fn refused(mut command: Command) -> Ran {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = child.spawn().expect("the program can be run");
     let deadline = Instant::now() + PATIENCE;
@@ -251,7 +251,7 @@ fn is_root() -> bool {
 }
 
 /// A directory with a configuration, and an empty spool of a user who is not root.
-fn home_of_nobody() -> tempfile::TempDir {
+pub fn home_of_nobody() -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a directory can be made");
     let spool = dir.path().join("data/spool");
     std::fs::create_dir_all(&spool).expect("it is ours");
@@ -265,7 +265,7 @@ fn home_of_nobody() -> tempfile::TempDir {
 }
 
 /// The command without root's rights, which no file could refuse anything.
-fn as_nobody(command: Command, dir: &Path) -> Command {
+pub fn as_nobody(command: Command, dir: &Path) -> Command {
     if !is_root() {
         return command;
     }

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 
-use super::{check_destination, inspect, name, refuse};
+use super::{check_destination, inspect, load, name, refuse};
 use crate::cli::settings::SettingsArgs;
 use crate::cli::{exit, output};
 use crate::spool::Claim;
@@ -29,20 +29,15 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> Result<ExitCode, ExitCode> {
-    let config = args.settings.load()?.config;
+    let config = load(&args.settings)?.config;
     let destination = &args.destination;
-    let dir = &config.spool.dir;
-    // Nothing is made where nothing is.
-    let claim = match dir.try_exists() {
-        Ok(false) => None,
-        _ => Some(Claim::take(dir).map_err(refuse)?),
-    };
+    let claim = Claim::take(&config.spool.dir).map_err(refuse)?;
     let mut queues = inspect(&config, |_| ControlFlow::Continue(()))?;
     check_destination(&config, &queues, destination)?;
     queues.retain(|queue| name(queue) == *destination);
-    let (Some(claim), false) = (claim, queues.is_empty()) else {
+    if queues.is_empty() {
         return Ok(ExitCode::SUCCESS);
-    };
+    }
     let events: u64 = queues.iter().map(|queue| queue.events).sum();
     if !args.yes && !is_meant(destination, events)? {
         return Ok(output::print(b"nothing is discarded\n"));

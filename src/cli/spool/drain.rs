@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::load;
 use crate::app::{self, Drained};
 use crate::cli::settings::SettingsArgs;
 use crate::cli::{exit, output, serve};
@@ -34,11 +35,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<ExitCode, ExitCode> {
     let Loaded {
         config, warnings, ..
-    } = args.settings.load()?;
-    if config.spool.dir.try_exists().is_ok_and(|there| !there) {
-        let text = format!("no events wait in {}\n", config.spool.dir.display());
-        return Ok(output::print(text.as_bytes()));
-    }
+    } = load(&args.settings)?;
     if let Err(error) = telemetry::start(&config.log) {
         note!("minchat-bridge: {error}");
         return Err(ExitCode::from(exit::INTERNAL));

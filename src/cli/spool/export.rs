@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 
-use super::{check_destination, inspect, refuse};
+use super::{check_destination, inspect, load, refuse};
 use crate::app;
 use crate::cli::settings::SettingsArgs;
 use crate::cli::{exit, output};
@@ -36,7 +36,7 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> Result<ExitCode, ExitCode> {
-    let config = args.settings.load()?.config;
+    let config = load(&args.settings)?.config;
     let sealer = app::sealer(&config);
     let mut out = BufWriter::new(io::stdout().lock());
     let mut written = Ok(());

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use indicatif::BinaryBytes;
 
-use super::{Leads, inspect, name};
+use super::{Leads, inspect, load, name};
 use crate::cli::settings::SettingsArgs;
 use crate::cli::table::{Align, Table};
 use crate::cli::{moment, output};
@@ -40,7 +40,7 @@ struct Line {
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> Result<ExitCode, ExitCode> {
-    let config = args.settings.load()?.config;
+    let config = load(&args.settings)?.config;
     let mut queues = inspect(&config, |_| ControlFlow::Continue(()))?;
     // What is published already is about to be removed.
     queues.retain(|queue| queue.events > 0 || !queue.is_whole());

@@ -11,13 +11,14 @@ use std::process::ExitCode;
 
 use super::{exit, serve};
 use crate::app::{self, Failed};
-use crate::config::Config;
+use crate::cli::settings::SettingsArgs;
+use crate::config::{Config, Loaded};
 use crate::route::{self, Destination};
 use crate::spool::{self, Inspected, OpenError, Record};
 
 /// Look into the spool, check it, write it out, publish what is left in it, give events up.
 ///
-/// The directory is `spool.dir` of the configuration. `list`, `verify` and `export` change nothing,
+/// The directory is `spool.dir` of the configuration; if there is no spool, the exit code is 69. `list`, `verify` and `export` change nothing,
 /// and work while a bridge runs.
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
@@ -45,6 +46,14 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Action::Discard(args) => discard::run(args),
     };
     done.unwrap_or_else(|code| code)
+}
+
+/// The configuration, with the absolute path of its spool, which has to be there.
+fn load(settings: &SettingsArgs) -> Result<Loaded, ExitCode> {
+    let mut loaded = settings.load()?;
+    let spool = &mut loaded.config.spool;
+    spool.dir = spool::locate(&spool.dir).map_err(refuse)?;
+    Ok(loaded)
 }
 
 /// Looks at every queue of the spool. What is wrong is told here, on stderr.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use indicatif::BinaryBytes;
 
-use super::{inspect, name, refuse};
+use super::{inspect, load, name, refuse};
 use crate::app;
 use crate::cli::settings::SettingsArgs;
 use crate::cli::{exit, output};
@@ -61,7 +61,7 @@ struct Corrupt {
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> Result<ExitCode, ExitCode> {
-    let config = args.settings.load()?.config;
+    let config = load(&args.settings)?.config;
     let sealer = app::sealer(&config);
     let mut unreadable: Vec<(String, u64)> = Vec::new();
     let queues = inspect(&config, |record| {
