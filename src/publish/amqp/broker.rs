@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::sleep_until;
 
 use super::dial::dial;
-use super::link::Link;
+use super::link::{AskedLink, Link};
 use super::settings::Settings;
 use crate::backoff::{Backoff, Waits};
 use crate::publish::{Class, Failure};
@@ -123,13 +123,13 @@ impl Broker {
     }
 
     /// A live connection, if there is one that takes requests and has a channel to spare.
-    pub(super) async fn live_link(&self) -> Option<Arc<Link>> {
+    pub(super) async fn live_link(&self) -> Option<AskedLink> {
         let mut shared = self.shared.lock().await;
         let link = shared
             .live()
             .into_iter()
             .find(|link| Arc::strong_count(link) <= link.channels())?;
-        link.check().is_ok().then_some(link)
+        link.check().is_ok().then(|| AskedLink::new(link))
     }
 
     async fn dial_in_turn(&self, shared: &mut Shared) -> Result<Arc<Link>, Failure> {
@@ -182,7 +182,8 @@ impl Shared {
     fn with_room_for_a_lane(&mut self) -> Option<Arc<Link>> {
         // The handle that is returned counts as the lane's own.
         self.live().into_iter().find(|link| {
-            let spare = usize::from(link.channels() > 1);
+            // Where it is asked now, its handle counts already.
+            let spare = usize::from(link.channels() > 1 && !link.is_asked());
             Arc::strong_count(link) + spare <= link.channels()
         })
     }

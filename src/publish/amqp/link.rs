@@ -1,6 +1,8 @@
 //! A connection that lanes share, and what becomes of it.
 
+use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -38,7 +40,33 @@ pub(super) struct Link {
     /// How many of its channels the broker has closed. lapin 4.12 fails every later channel of the same
     /// number with the error that closed the first, so that each of them is one channel less.
     closed: watch::Receiver<usize>,
+    /// A handle is held for questions, beside those of the lanes.
+    is_asked: AtomicBool,
     runtime: Handle,
+}
+
+/// A connection that is asked questions. It has one channel of the connection at a time.
+pub(super) struct AskedLink(Arc<Link>);
+
+impl AskedLink {
+    pub(super) fn new(link: Arc<Link>) -> Self {
+        link.is_asked.store(true, Relaxed);
+        AskedLink(link)
+    }
+}
+
+impl Deref for AskedLink {
+    type Target = Link;
+
+    fn deref(&self) -> &Link {
+        &self.0
+    }
+}
+
+impl Drop for AskedLink {
+    fn drop(&mut self) {
+        self.0.is_asked.store(false, Relaxed);
+    }
 }
 
 impl Link {
@@ -63,6 +91,7 @@ impl Link {
             connection: Some((connection, cut)),
             state,
             closed,
+            is_asked: AtomicBool::new(false),
             runtime: Handle::current(),
         }
     }
@@ -80,6 +109,11 @@ impl Link {
             LinkState::Blocked(why) => Err(errors::blocked(why)),
             LinkState::Lost(failure) => Err(failure.clone()),
         }
+    }
+
+    /// Whether it is asked questions now.
+    pub(super) fn is_asked(&self) -> bool {
+        self.is_asked.load(Relaxed)
     }
 
     /// Whether it is of no use any more.
