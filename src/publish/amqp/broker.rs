@@ -178,7 +178,7 @@ impl Shared {
         live
     }
 
-    /// Each lane has one channel, and one is for the questions of [`unrouted`].
+    /// Each lane has one channel, and one is for the questions of [`super::unrouted`].
     fn with_room_for_a_lane(&mut self) -> Option<Arc<Link>> {
         // The handle that is returned counts as the lane's own.
         self.live().into_iter().find(|link| {
