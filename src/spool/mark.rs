@@ -30,7 +30,7 @@ pub(super) struct Marks {
     pub(super) queue: Option<Header>,
     /// There is such a file.
     is_there: bool,
-    /// There is nothing but zeros in it.
+    /// There is nothing but zeros in its two slots. The power can go when other pages of the first write are on disk.
     is_blank: bool,
 }
 
@@ -144,7 +144,7 @@ fn read_file(file: &dyn DiskFile) -> io::Result<(u64, Marks)> {
             .ok()
             .map(|(queue, _)| queue),
         is_there: true,
-        is_blank: bytes.iter().all(|byte| *byte == 0),
+        is_blank: bytes.iter().take(REACH).all(|byte| *byte == 0),
     };
     Ok((writes.unwrap_or(0), marks))
 }

@@ -1,5 +1,7 @@
 """Runs a command of the image as a container would: as its user, in its root, which is read-only but for its one volume, where it works."""
 
+import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,6 +42,20 @@ def line(
     apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child", *(["--net"] if own_network else [])]
     mounted = [str(root), last("USER"), last("WORKDIR"), str(configuration or ""), ADDRESS if own_network else ""]
     return [*apart, "sh", "-c", INSIDE, "container", *mounted, *command("ENTRYPOINT"), *arguments]
+
+
+def inside(process: subprocess.Popen[bytes]) -> list[int]:
+    """The processes below the one that made the mounts: the image's own, if it runs."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return [int(child) for child in children.read_text().split()] if children.exists() else []
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Ends what runs inside, too: `--kill-child` does not reach a process that has taken another user since."""
+    for child in inside(process):
+        os.kill(child, signal.SIGKILL)
+    process.kill()
+    process.wait()
 
 
 def run(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from container import ADDRESS, CONFIGURATION, executed, line, variables
+from container import ADDRESS, CONFIGURATION, executed, inside, kill, line, variables
 from dockerfile import PROJECT, command, last
 
 PATIENCE = 30.0
@@ -84,7 +84,7 @@ def test_a_webhook_comes_in_by_the_published_port_with_the_token(block: Block, r
         assert posted.returncode == 0, f"{shlex.join(block.curl)}: {posted.stdout}{posted.stderr}{log.read_text()}"
         answer = json.loads(posted.stdout)
         assert answer["receipt"] == "published"
-        (bridge,) = Path(f"/proc/{container.pid}/task/{container.pid}/children").read_text().split()
+        (bridge,) = inside(container)
         kept = Path(f"/proc/{bridge}/root{data}/data/events/minchat.message.sent.v1.ndjson")
         assert json.loads(kept.read_text())["id"] == answer["id"], "it is on the volume"
         nobody = [word if not word.startswith("Authorization: ") else "x: y" for word in block.curl]
@@ -92,5 +92,4 @@ def test_a_webhook_comes_in_by_the_published_port_with_the_token(block: Block, r
         refused = subprocess.run([*beside, "curl", *forwarded, *nobody], cwd=there, capture_output=True, text=True)
         assert json.loads(refused.stdout)["status"] == 401
     finally:
-        container.kill()
-        container.wait()
+        kill(container)

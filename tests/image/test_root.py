@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from conftest import AUTHORITIES, LIBRARIES
-from container import line, run, variables
+from container import inside, kill, line, run, variables
 from dockerfile import command, last
 
 PATIENCE = 30.0
@@ -57,8 +57,8 @@ class Serving:
 
     def bridge(self) -> int:
         """The bridge's own process, below that which made its mounts."""
-        (child,) = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return int(child)
+        (child,) = inside(self.process)
+        return child
 
 
 def mountable(directory: Path, text: str) -> Path:
@@ -76,8 +76,7 @@ def ended(started: Serving) -> Iterator[Serving]:
         started.wait()
         yield started
     finally:
-        started.process.kill()
-        started.process.wait()
+        kill(started.process)
 
 
 @pytest.fixture
@@ -173,4 +172,4 @@ def believes(root: Path, server: ssl.SSLContext) -> bool:
                 assert "UNKNOWN_CA" in str(refused)
                 return False
             finally:
-                client.kill()
+                kill(client)
