@@ -6,6 +6,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::{Mode, OFlags};
+
 use crate::regular_file;
 
 /// Files in directories. What is not synced may be lost, torn or out of order after a crash.
@@ -218,7 +220,9 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        File::open(dir)?.sync_all()
+        // A FIFO that has the name of a directory is refused, and not waited for.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        File::from(rustix::fs::open(dir, flags, Mode::empty())?).sync_all()
     }
 
     fn space(&self, dir: &Path) -> io::Result<Space> {

@@ -102,6 +102,7 @@ impl Store {
         let names = self.disk.list(&self.dir);
         let mut names = names.map_err(|error| OpenError::io(&self.dir, error))?;
         names.retain(|name| is_queue(name));
+        self.sync_entries(&names)?;
         // What is set aside must leave room for all that is there.
         let there = names.iter().map(|name| self.length_of(name)).sum();
         self.usage.changed(0, there);
@@ -118,6 +119,24 @@ impl Store {
         self.corrupt = recovery.corrupt;
         self.usage.changed(there, 0);
         Ok(recovered)
+    }
+
+    /// Syncs the entries of the queues, and of what is in them. The process before may have made them and failed to: what
+    /// is appended to them from now on would be gone with them after a loss of power.
+    fn sync_entries(&self, names: &[String]) -> Result<(), OpenError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let queues = names.iter().map(|name| self.dir.join(name));
+        for dir in queues.chain([self.dir.clone()]) {
+            match self.disk.sync_dir(&dir) {
+                // Something else has the name of a queue.
+                Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                synced => synced.map_err(|error| OpenError::io(&dir, error))?,
+            }
+        }
+        Ok(())
     }
 
     /// The bytes of a queue's segments. What can't be asked counts as nothing.
