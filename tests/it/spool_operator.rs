@@ -189,9 +189,7 @@ fn a_mark_that_can_t_be_read_is_told_and_counted_and_written_anew() {
 #[test]
 fn nothing_waits_for_what_has_the_name_of_a_segment_and_is_no_file() {
     let (mut dir, posted) = left(2);
-    let of_a_queue = dir
-        .path()
-        .join("data/spool/other-deadbeef");
+    let of_a_queue = dir.path().join("data/spool/other-deadbeef");
     let made = Command::new("mkfifo").arg(&of_a_queue).status();
     assert!(made.expect("there is a mkfifo").success());
     for what in ["a FIFO", "a directory", "a socket"] {
