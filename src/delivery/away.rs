@@ -1,4 +1,4 @@
-//! Lanes whose broker is away or comes back, with their owners and a spool on a real disk, which may be slow.
+//! Lanes whose broker is away or comes back, with their threads and a spool on a real disk, which may be slow.
 
 use std::io;
 use std::path::Path;
@@ -147,7 +147,7 @@ impl Publisher for Steady {
     fn poll(&mut self, reports: &mut Vec<Report>) -> Polled {
         reports.append(&mut self.0);
         Polled {
-            poll_within: Some(|_| Duration::from_millis(1)),
+            poll_within: Some(Duration::from_millis(1)),
             ..Polled::default()
         }
     }

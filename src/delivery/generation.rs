@@ -3,9 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::limits::EventLimits;
-use super::mailbox::Mailbox;
-use super::status::LaneStatus;
-use super::ticket::Message;
+use super::running::LaneHandle;
 use crate::envelope::{Event, Sealer};
 use crate::route::{Destination, Route, Table};
 
@@ -32,22 +30,6 @@ impl CurrentGeneration {
 
     pub(super) fn put(&self, generation: Arc<Generation>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = generation;
-    }
-}
-
-/// What others have of a lane.
-#[derive(Clone)]
-pub(super) struct LaneHandle {
-    pub(super) mailbox: Arc<Mailbox<Message>>,
-    pub(super) status: Arc<LaneStatus>,
-}
-
-impl LaneHandle {
-    pub(super) fn new() -> Self {
-        LaneHandle {
-            mailbox: Arc::new(Mailbox::new()),
-            status: Arc::new(LaneStatus::new()),
-        }
     }
 }
 
@@ -110,10 +92,6 @@ impl Generation {
                 .table
                 .dead_letters_of_removed(event.event_type(), refused_by),
         }
-    }
-
-    pub(super) fn tell(&self, lane: usize, messages: impl Iterator<Item = Message>) {
-        self.lanes[lane].mailbox.push_all(messages);
     }
 
     pub(super) fn lanes(&self) -> impl Iterator<Item = (&Destination, &LaneHandle)> {

@@ -1,10 +1,10 @@
-//! What a lane's owner is told, by whom ever: a queue that wakes its owner at most once a batch.
+//! What a lane is told, by whom ever, and what its thread waits on.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// A queue of many senders and one owner. What bounds it is what bounds its senders: requests in
-/// flight at the edge, and the window of events whose reports may come.
+/// A queue of many senders, and of one thread that waits for their messages. What bounds it is what bounds its senders:
+/// requests in flight at the edge, and the window of events whose reports may come.
 #[derive(Debug)]
 pub struct Mailbox<T> {
     queue: Mutex<Queue<T>>,
@@ -14,9 +14,10 @@ pub struct Mailbox<T> {
 #[derive(Debug)]
 struct Queue<T> {
     messages: Vec<T>,
-    owner_sleeps: bool,
-    /// The owner was woken, and has not returned from [`Mailbox::wait`] since.
-    woken: bool,
+    /// Until when the thread waits, if it does.
+    waits_until: Option<Instant>,
+    /// When it has to go on, by [`Mailbox::wake_by`].
+    wake_by: Option<Instant>,
 }
 
 impl<T> Mailbox<T> {
@@ -24,8 +25,8 @@ impl<T> Mailbox<T> {
     pub fn new() -> Self {
         let queue = Queue {
             messages: Vec::new(),
-            owner_sleeps: false,
-            woken: false,
+            waits_until: None,
+            wake_by: None,
         };
         Mailbox {
             queue: Mutex::new(queue),
@@ -33,45 +34,68 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// Puts a message in. Never blocks for longer than another's push takes.
+    /// Puts a message in, and wakes the thread. Never blocks for longer than another's push takes.
     pub fn push(&self, message: T) {
         self.push_all(std::iter::once(message));
     }
 
-    /// Puts messages in, for one wake.
+    /// Puts messages in, and wakes the thread once.
     pub fn push_all(&self, messages: impl Iterator<Item = T>) {
         let mut queue = self.lock();
         queue.messages.extend(messages);
-        if std::mem::take(&mut queue.owner_sleeps) {
-            drop(queue);
-            self.ready.notify_one();
-        }
+        self.notify_if(queue, |_| true);
     }
 
-    /// Wakes the owner, for something that is not a message.
+    /// Puts messages in for whoever takes them next. The thread does not wait while there are some, but one that waits
+    /// already is not woken.
+    pub fn add_all(&self, messages: impl Iterator<Item = T>) {
+        self.lock().messages.extend(messages);
+    }
+
+    /// Wakes the thread, for something that is not a message.
     pub fn wake(&self) {
+        self.wake_by(Instant::now());
+    }
+
+    /// Has the thread go on at this time, if it would wait for longer.
+    pub fn wake_by(&self, at: Instant) {
         let mut queue = self.lock();
-        queue.woken = true;
-        if std::mem::take(&mut queue.owner_sleeps) {
+        queue.wake_by = Some(queue.wake_by.map_or(at, |by| by.min(at)));
+        self.notify_if(queue, |until| until > at);
+    }
+
+    fn notify_if(
+        &self,
+        mut queue: MutexGuard<'_, Queue<T>>,
+        is_late: impl FnOnce(Instant) -> bool,
+    ) {
+        if queue.waits_until.is_some_and(is_late) {
+            queue.waits_until = None;
             drop(queue);
             self.ready.notify_one();
         }
     }
 
-    /// Waits until there is a message, or somebody wakes the owner, or until then.
+    /// Waits until there is a message, or until then, or until the time of a [`Self::wake_by`] since the last wait.
     pub fn wait(&self, until: Instant) {
         let mut queue = self.lock();
-        while queue.messages.is_empty() && !queue.woken {
+        while queue.messages.is_empty() {
+            let until = queue.wake_by.map_or(until, |by| by.min(until));
             let wait = until.saturating_duration_since(Instant::now());
             if wait.is_zero() {
                 break;
             }
-            queue.owner_sleeps = true;
+            queue.waits_until = Some(until);
             let waited = self.ready.wait_timeout(queue, wait);
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
-            queue.owner_sleeps = false;
+            queue.waits_until = None;
         }
-        queue.woken = false;
+        queue.wake_by = None;
+    }
+
+    /// Whether there is no message.
+    pub fn is_empty(&self) -> bool {
+        self.lock().messages.is_empty()
     }
 
     /// Takes all messages there are into an empty `batch`.
@@ -82,5 +106,54 @@ impl<T> Mailbox<T> {
     /// A sender that panicked can't have left a message half put in.
     fn lock(&self) -> MutexGuard<'_, Queue<T>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(600);
+
+    /// Waits for a long time on a thread of its own, and does this once that thread waits.
+    fn while_it_waits(then: impl FnOnce(&Mailbox<u8>)) -> Duration {
+        let mailbox = Arc::new(Mailbox::new());
+        let began = Instant::now();
+        let waiting = std::thread::spawn({
+            let mailbox = Arc::clone(&mailbox);
+            move || mailbox.wait(began + LONG)
+        });
+        while mailbox.lock().waits_until.is_none() {
+            std::thread::yield_now();
+        }
+        then(&mailbox);
+        waiting.join().expect("it does not panic");
+        began.elapsed()
+    }
+
+    #[test]
+    fn whoever_waits_is_woken_by_a_message_and_by_a_time_that_is_sooner() {
+        assert!(while_it_waits(|mailbox| mailbox.push(1)) < LONG);
+        assert!(while_it_waits(Mailbox::wake) < LONG);
+        let soon = Duration::from_millis(20);
+        let waited = while_it_waits(|mailbox| mailbox.wake_by(Instant::now() + soon));
+        assert!((soon..LONG).contains(&waited), "{waited:?}");
+    }
+
+    #[test]
+    fn what_came_before_the_wait_ends_it_at_once() {
+        let until = Instant::now() + LONG;
+        let mailbox = Mailbox::new();
+        mailbox.add_all([1, 2].into_iter());
+        mailbox.wait(until);
+        let mut batch = Vec::new();
+        mailbox.take(&mut batch);
+        assert_eq!(batch, [1, 2]);
+        mailbox.wake();
+        mailbox.wait(until);
+        assert!(Instant::now() < until);
     }
 }

@@ -1,7 +1,7 @@
 //! The policy between an event and its destinations: one ordered lane a destination, and the receipt.
 //!
 //! Guarantees: an event is answered as accepted only when each of its destinations has confirmed it;
-//! each lane has one owner, the only one that hands events to its broker; what the lanes hold is
+//! one thread at a time runs a lane, and nothing else hands events to its broker; what the lanes hold is
 //! bounded by the window; every event that a lane took is confirmed, dead-lettered, or pending.
 //! Leaves to others: the brokers' protocols (`publish`), and what an answer looks like (`http`).
 
@@ -19,6 +19,7 @@ mod mailbox;
 mod opening;
 mod owner;
 mod port;
+mod running;
 #[cfg(test)]
 mod sealed;
 pub mod settings;
@@ -71,7 +72,7 @@ pub struct Left {
     pub detail: String,
 }
 
-/// Makes the publisher of a destination, on its owner's thread.
+/// Makes the publisher of a destination, on its lane's thread.
 pub type MakePublisher<'a> = &'a dyn Fn(&Destination) -> Maker;
 
 /// What delivery works with.
@@ -103,13 +104,13 @@ struct Shared {
 /// What runs. Locked by whoever starts or ends lanes.
 #[derive(Default)]
 struct Started {
-    owners: Vec<JoinHandle<usize>>,
+    threads: Vec<JoinHandle<usize>>,
     sides: Vec<BrokerSide>,
     is_stopping: bool,
 }
 
 impl Delivery {
-    /// Starts a lane with its owner for each destination of the table.
+    /// Starts a lane with its thread for each destination of the table.
     ///
     /// # Errors
     /// When a thread can't be started.
@@ -168,12 +169,12 @@ impl Delivery {
             sealer,
             table,
         });
-        // Before the owners begin: they read and write events by its sealer.
+        // Before the lanes begin: they read and write events by its sealer.
         self.0.current.put(Arc::clone(&next));
         for lane in new {
             let (place, maker) = (lane.place, publisher(&lane.destination));
             match lane.start(self.0.current.clone(), self.0.ground.kept.clone(), maker) {
-                Ok(owner) => started.owners.push(owner),
+                Ok(thread) => started.threads.push(thread),
                 Err(error) => {
                     self.0
                         .current
@@ -202,7 +203,7 @@ impl Delivery {
             .collect()
     }
 
-    /// Whether each lane's owner and the spool's writer answered lately.
+    /// Whether each lane and the spool's writer answered lately.
     ///
     /// # Errors
     /// Who did not.
@@ -251,14 +252,14 @@ impl Delivery {
         let until = Instant::now() + within;
         let mut started = self.started();
         started.is_stopping = true;
-        let owners = std::mem::take(&mut started.owners);
+        let threads = std::mem::take(&mut started.threads);
         drop(started);
         for lane in &self.current().lanes {
             lane.mailbox.push(Message::Stop { until });
         }
-        let left = owners
+        let left = threads
             .into_iter()
-            .map(|owner| owner.join().unwrap_or_default())
+            .map(|thread| thread.join().unwrap_or_default())
             .sum();
         if let Some(spool) = &self.0.ground.spool {
             spool.close();

@@ -1,16 +1,17 @@
-//! How a lane begins: with its place in the spool, its share of its broker's window, and its owner.
+//! How a lane begins: with its place in the spool, its share of its broker's window, and its thread.
 
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::generation::{CurrentGeneration, LaneHandle};
+use super::generation::CurrentGeneration;
 use super::health::BrokerHealth;
 use super::kept::KeptDeadLetters;
 use super::lane::{Backlog, Bounds, Lane};
 use super::lane_spool::LaneSpool;
 use super::limits::EventLimits;
-use super::owner::Owner;
+use super::owner::{Owner, Turn};
+use super::running::LaneHandle;
 use super::settings;
 use super::ticket::Ticket;
 use super::window::BrokerWindow;
@@ -20,7 +21,7 @@ use crate::publish::{Publisher, Wakeup};
 use crate::route::{Broker, Destination};
 use crate::spool::{Name, Spool};
 
-/// Makes a publisher, on its owner's thread.
+/// Makes a publisher, on its lane's thread.
 pub type Maker = Box<dyn FnOnce(Wakeup) -> Box<dyn Publisher> + Send>;
 
 /// What every lane is made with.
@@ -39,7 +40,7 @@ pub(super) struct BrokerSide {
     health: Arc<BrokerHealth>,
 }
 
-/// A lane whose owner has not begun.
+/// A lane that has not begun.
 pub(super) struct NewLane {
     pub(super) place: usize,
     pub(super) destination: Destination,
@@ -137,35 +138,35 @@ impl Ground {
 }
 
 impl NewLane {
-    /// Starts its owner.
+    /// Starts its thread.
     pub(super) fn start(
         self,
         generation: CurrentGeneration,
         kept: Option<KeptDeadLetters>,
         publisher: Maker,
     ) -> io::Result<JoinHandle<usize>> {
-        let LaneHandle { mailbox, status } = self.handle;
         let thread = std::thread::Builder::new()
             .name(format!("lane-{}", self.place))
             .stack_size(512 * 1024);
         thread.spawn(move || {
+            let handle = self.handle;
+            let mailbox = Arc::clone(&handle.mailbox);
             let woken = Arc::clone(&mailbox);
             let publisher = publisher(Arc::new(move || woken.wake()));
-            Owner {
+            handle.run(Owner {
                 destination: self.destination,
                 lane: self.lane,
                 mailbox,
-                status,
+                status: Arc::clone(&handle.status),
                 publisher,
                 window: self.side.window,
                 health: self.side.health,
                 metrics: self.metrics,
                 kept,
                 lane_spool: self.lane_spool,
-                spooled: 0,
                 generation,
-            }
-            .run()
+                turn: Turn::default(),
+            })
         })
     }
 }

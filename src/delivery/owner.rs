@@ -1,4 +1,4 @@
-//! The thread that owns a lane: it tells the lane what happened, and carries out the lane's steps.
+//! What runs a lane: tells it what happened, and carries out what it wants.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,24 +9,23 @@ use super::kept::KeptDeadLetters;
 use super::lane::{Answer, Condemned, Lane, Notice, Steps};
 use super::lane_spool::{LaneSpool, ReadBack};
 use super::mailbox::Mailbox;
+use super::running::{Answers, RunLane};
 use super::status::{LaneStatus, SpoolState};
 use super::ticket::{DeadLetterTicket, Message, Ticket};
 use super::window::BrokerWindow;
 use crate::envelope::{Event, EventType, Verdict};
 use crate::metrics::DestinationMetrics;
-use crate::publish::{Class, Failure, Polled, Publisher, Reason, Report};
+use crate::publish::{Class, Failure, Publisher, Reason, Report};
 use crate::route::Destination;
 use crate::spool::Appended;
 
-/// How long an owner may be idle until it shows that it lives.
+/// How often an idle lane shows that it lives, and looks after its spool.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-
-/// The longest time that a message may wait in the mailbox before the lane's thread reads it.
-const GATHER: Duration = Duration::from_millis(1);
 
 /// How much longer than asked for a stop may take, for the sync of what is left.
 const SYNC: Duration = Duration::from_secs(5);
 
+/// See the module.
 pub(super) struct Owner {
     pub(super) destination: Destination,
     pub(super) lane: Lane<Ticket>,
@@ -39,76 +38,73 @@ pub(super) struct Owner {
     pub(super) kept: Option<KeptDeadLetters>,
     /// None while the spool is off.
     pub(super) lane_spool: Option<LaneSpool>,
-    /// Events that went to the spool since the last trouble began.
-    pub(super) spooled: u64,
     pub(super) generation: CurrentGeneration,
+    pub(super) turn: Turn,
+}
+
+/// What a turn leaves to the next one.
+#[derive(Default)]
+pub(super) struct Turn {
+    /// Events that went to the spool since the last trouble began.
+    spooled: u64,
+    max_envelope: Option<usize>,
+    poll_at: Option<Instant>,
+    /// Until when what is in flight may still be confirmed, once the bridge stops.
+    stop_at: Option<Instant>,
+    steps: Steps<Ticket>,
+    batch: Vec<Message>,
+    reports: Vec<Report>,
+}
+
+impl RunLane for Owner {
+    fn poll(&mut self, now: Instant) {
+        let turn = &mut self.turn;
+        let polled = self.publisher.poll(&mut turn.reports);
+        turn.max_envelope = polled.max_envelope;
+        turn.poll_at = polled.poll_within.map(|within| now + within);
+        self.lane.limit_per_key(polled.per_key);
+        self.follow_broker_health(now);
+        for report in self.turn.reports.drain(..) {
+            self.lane.report(now, report, &mut self.turn.steps);
+        }
+    }
+
+    fn turn(&mut self, now: Instant, answers: &mut Answers) -> Option<Instant> {
+        let mut batch = std::mem::take(&mut self.turn.batch);
+        self.mailbox.take(&mut batch);
+        for message in batch.drain(..) {
+            self.handle(now, message);
+        }
+        self.turn.batch = batch;
+        self.advance(now);
+        answers.append(&mut self.turn.steps.answers);
+        let is_late = self.turn.stop_at.is_some_and(|until| now >= until + SYNC);
+        if self.lane.is_finished(now) || is_late {
+            return None;
+        }
+        // No later than an event of the next moment will ask for, so that a lane in use has no sooner time with each event.
+        let idle = now + HEARTBEAT.min(self.lane.patience());
+        let times = [self.lane.wakes_at(), self.turn.poll_at].into_iter();
+        Some(times.flatten().fold(idle, Instant::min))
+    }
+
+    fn close(mut self: Box<Self>, now: Instant) -> usize {
+        let stop_at = self.turn.stop_at.unwrap_or(now);
+        self.publisher.close(stop_at.saturating_duration_since(now));
+        self.lane.unkept()
+    }
 }
 
 impl Owner {
-    /// Runs until it is told to stop. Returns how many events were left that are neither published nor in the spool.
-    pub(super) fn run(mut self) -> usize {
-        let (mut batch, mut reports) = (Vec::new(), Vec::new());
-        let mut steps = Steps::default();
-        let mut stop_at: Option<Instant> = None;
-        // The spool takes events now, whatever the broker does.
-        self.show(Instant::now());
-        loop {
-            let polled = self.publisher.poll(&mut reports);
-            self.mailbox.take(&mut batch);
-            let now = Instant::now();
-            self.lane.gather_from(polled.gather_from);
-            self.lane.limit_per_key(polled.per_key);
-            self.follow_broker_health(now, &mut steps);
-            for report in reports.drain(..) {
-                self.lane.report(now, report, &mut steps);
-            }
-            for message in batch.drain(..) {
-                match message {
-                    Message::Give { ticket, .. } if stop_at.is_some() => {
-                        steps.answers.push((ticket, Answer::Stopping));
-                    }
-                    Message::Stop { until } => {
-                        stop_at = Some(until);
-                        self.lane.stop(until);
-                    }
-                    message => self.handle(now, message, &mut steps),
-                }
-            }
-            self.advance(now, polled.max_envelope, &mut steps);
-            let is_late = stop_at.is_some_and(|until| now >= until + SYNC);
-            if self.lane.is_finished(now) || is_late {
-                self.publisher
-                    .close(stop_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now)));
-                return self.lane.unkept();
-            }
-            self.wait(&polled);
-        }
-    }
-
-    /// Waits until there is something to do. Where the publisher is polled again within [`GATHER`], what
-    /// comes until then does not wake the thread: under load, that is one turn for all of it.
-    fn wait(&self, polled: &Polled) {
-        let now = Instant::now();
-        let idle = now + HEARTBEAT;
-        let wake = self.lane.wakes_at().map_or(idle, |at| at.min(idle));
-        let poll_within = polled.poll_within;
-        match poll_within.map(|within| within(self.lane.awaited(now))) {
-            Some(within) if within <= GATHER => {
-                std::thread::sleep(wake.saturating_duration_since(now).min(within));
-            }
-            Some(within) => self.mailbox.wait(wake.min(now + within)),
-            None => self.mailbox.wait(wake),
-        }
-    }
-
     /// Carries out what the lane wants at this time.
-    fn advance(&mut self, now: Instant, max_envelope: Option<usize>, steps: &mut Steps<Ticket>) {
+    fn advance(&mut self, now: Instant) {
+        let (max_envelope, room) = (self.turn.max_envelope, self.window.room());
         self.lane
-            .advance(now, max_envelope, self.window.room(), steps);
-        self.carry_out(now, steps);
+            .advance(now, max_envelope, room, &mut self.turn.steps);
+        self.carry_out(now);
         let read_back = self.send_read_back();
         if let Some(lane_spool) = &mut self.lane_spool {
-            if let Some(bytes) = steps.load.take() {
+            if let Some(bytes) = self.turn.steps.load.take() {
                 let numbers = self.lane.on_disk_alone();
                 let current = self.generation.get();
                 let read_stored = move |body: &[u8]| current.sealer().read_stored(body);
@@ -133,16 +129,21 @@ impl Owner {
 
     /// A broker that another lane found out of reach is so for a lane that has yet to hear of it: no
     /// sender has to wait until it does.
-    fn follow_broker_health(&mut self, now: Instant, steps: &mut Steps<Ticket>) {
+    fn follow_broker_health(&mut self, now: Instant) {
         if self.lane.has_heard_nothing()
             && let Some(failure) = self.health.trouble()
         {
-            self.lane.report(now, Report::Down(failure), steps);
+            let report = Report::Down(failure);
+            self.lane.report(now, report, &mut self.turn.steps);
         }
     }
 
-    fn handle(&mut self, now: Instant, message: Message, steps: &mut Steps<Ticket>) {
+    fn handle(&mut self, now: Instant, message: Message) {
+        let steps = &mut self.turn.steps;
         match message {
+            Message::Give { ticket, .. } if self.turn.stop_at.is_some() => {
+                steps.answers.push((ticket, Answer::Stopping));
+            }
             Message::Give { event, ticket } => {
                 let room = self.window.room();
                 self.lane.give(now, event, ticket, room, steps);
@@ -169,13 +170,17 @@ impl Owner {
                     self.lane.loaded(now, loaded, steps);
                 }
             }
-            Message::Stop { .. } => {}
+            Message::Stop { until } => {
+                self.turn.stop_at = Some(until);
+                self.lane.stop(until);
+            }
         }
     }
 
-    /// Carries out the lane's steps. Answers go out last: whoever has one finds it in every number, status
-    /// and log line that this lane has.
-    fn carry_out(&mut self, now: Instant, steps: &mut Steps<Ticket>) {
+    /// Carries out the lane's steps, but for the answers. These go out last: whoever has one finds it in every number,
+    /// status and log line that this lane has.
+    fn carry_out(&mut self, now: Instant) {
+        let mut steps = std::mem::take(&mut self.turn.steps);
         for notice in steps.notices.drain(..) {
             self.record(notice);
         }
@@ -199,9 +204,9 @@ impl Owner {
         if std::mem::take(&mut steps.rebuild) {
             self.publisher.rebuild();
         }
+        self.turn.steps = steps;
         self.hold_memory();
         self.show(now);
-        Ticket::answer_all(steps.answers.drain(..));
     }
 
     /// Brings an event that the destination will never take to the dead letters.
@@ -241,8 +246,9 @@ impl Owner {
         for lane in &route.lanes {
             let event = Arc::clone(&dead_letter);
             let ticket = Ticket::Lane(Arc::clone(&ticket));
-            let given = Message::Give { event, ticket };
-            current.tell(*lane, std::iter::once(given));
+            current.lanes[*lane]
+                .mailbox
+                .push(Message::Give { event, ticket });
         }
     }
 
@@ -268,7 +274,7 @@ impl Owner {
             Notice::Appended(events) => {
                 self.metrics.spool_appended(events);
                 self.health.spooled(events);
-                self.spooled += events;
+                self.turn.spooled += events;
             }
             Notice::Drained(events) => self.metrics.spool_drained(events),
             Notice::Lost(events) => tracing::error!(
@@ -302,7 +308,7 @@ impl Owner {
                 tracing::debug!(destination = %self.destination, "reached");
             }
             Notice::TroubleBegan(failure) => {
-                self.spooled = 0;
+                self.turn.spooled = 0;
                 self.trouble_began(&failure);
             }
             Notice::TroubleChanged(failure) => {
@@ -313,7 +319,7 @@ impl Owner {
             Notice::TroubleEnded(lasted) => {
                 self.health.silence_ended();
                 if !self.health.over(&self.destination) {
-                    let (spooled, in_spool) = (self.spooled, self.lane.kept());
+                    let (spooled, in_spool) = (self.turn.spooled, self.lane.kept());
                     tracing::info!(destination = %self.destination, ?lasted, spooled, in_spool, "events get through again");
                 }
             }
@@ -321,10 +327,10 @@ impl Owner {
     }
 
     fn trouble_began(&self, failure: &Failure) {
-        if let Some(awaited) = self.lane.awaited(Instant::now())
+        if let Some(silence) = self.lane.silence(Instant::now())
             && failure.reason == Reason::Timeout
         {
-            self.health.is_silent_for(awaited.silence);
+            self.health.is_silent_for(silence);
         }
         if failure.reason.is_of_the_whole_broker() {
             self.health.began(&self.destination, failure);

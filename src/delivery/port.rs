@@ -137,7 +137,7 @@ impl Port {
         while let Some((lane, first)) = given.next() {
             let rest = std::iter::from_fn(|| given.next_if(|(next, _)| *next == lane));
             let rest = rest.map(|(_, message)| message);
-            current.tell(lane, std::iter::once(first).chain(rest));
+            current.lanes[lane].give(std::iter::once(first).chain(rest));
         }
     }
 }

@@ -1,10 +1,10 @@
-//! What a lane's owner shows to those who ask: is it ready, does it live.
+//! What a lane shows to those who ask: is it ready, does it live.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long an owner may be silent and still count as living. A sync of a sick disk takes seconds.
+/// How long a lane may be silent and still count as living. A sync of a sick disk takes seconds.
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// Why the broker takes no events at the start.
@@ -78,7 +78,7 @@ impl LaneStatus {
         self.pending.load(Ordering::Relaxed)
     }
 
-    /// Whether the owner answered lately.
+    /// Whether the lane answered lately.
     pub(super) fn lives(&self) -> bool {
         let silent = self
             .start

@@ -1,4 +1,4 @@
-//! What a lane's owner is told, and who waits for its answer to an event.
+//! What a lane is told, and who waits for its answer to an event.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use super::mailbox::Mailbox;
 use crate::envelope::Event;
 use crate::spool::{Appended, Refusal};
 
-/// What an owner is told.
+/// What a lane is told.
 pub(super) enum Message {
     /// A new event.
     Give { event: Arc<Event>, ticket: Ticket },

@@ -24,7 +24,7 @@ impl BrokerWindow {
         self.size.saturating_sub(self.held.load(Ordering::Relaxed))
     }
 
-    /// A lane holds so much now. Only its owner says so.
+    /// A lane holds so much now. Only whoever runs it says so.
     pub(super) fn holds(&self, lane: &LaneStatus, size: usize) {
         let before = lane.held.swap(size, Ordering::Relaxed);
         if size >= before {

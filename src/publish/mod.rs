@@ -17,11 +17,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use reason::Reason;
-pub use report::{Class, Failure, Report, ReportSender, Wakeup, channel};
+pub use report::{Class, Failure, Report, ReportSender, Wakeup, channel, nobody};
 
 use crate::envelope::Event;
 
-/// One destination's way to its broker. Only its lane's owner calls it, and no call blocks, but [`Self::close`].
+/// One destination's way to its broker. One thread at a time calls it: whichever holds its lane. No call blocks, but
+/// [`Self::close`], and only [`Self::poll`] and [`Self::close`] are reserved for the lane's own thread.
 pub trait Publisher: Send {
     /// Hands these events over, in this order. [`Self::poll`] reports on each.
     ///
@@ -41,17 +42,14 @@ pub trait Publisher: Send {
     fn close(&mut self, within: Duration);
 }
 
-/// How a lane goes on after it polled its publisher, until it polls again.
-#[derive(Clone, Copy, Debug)]
+/// What a publisher tells its lane when it is polled, besides its reports.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Polled {
-    /// How soon the lane has to poll again, by what it awaits at that time. `None`: the publisher wakes its lane when
-    /// there is something to report.
-    pub poll_within: Option<fn(Option<Awaited>) -> Duration>,
+    /// How soon the lane has to poll again. `None`: whenever the publisher wakes it, which it does as soon as there is
+    /// something to report.
+    pub poll_within: Option<Duration>,
     /// The largest envelope that the destination takes, in bytes. `None` while that is not known.
     pub max_envelope: Option<usize>,
-    /// While so many events wait for their reports, the lane gathers new ones. `usize::MAX` if batches make no
-    /// difference to this publisher.
-    pub gather_from: usize,
     /// How many events of one ordering key may be on their way to the broker at a time.
     pub per_key: PerKey,
 }
@@ -68,18 +66,6 @@ pub enum PerKey {
     NoneBehindAnswered,
     /// One.
     One,
-}
-
-impl Default for Polled {
-    /// Of a publisher that wakes its lane, and takes any event at any time.
-    fn default() -> Self {
-        Polled {
-            poll_within: None,
-            max_envelope: None,
-            gather_from: usize::MAX,
-            per_key: PerKey::Any,
-        }
-    }
 }
 
 /// An event on its way to a broker.
@@ -110,15 +96,6 @@ impl Handover {
             failure,
         }
     }
-}
-
-/// The reports that a lane waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Awaited {
-    /// How many events were handed over and are not reported on.
-    pub events: usize,
-    /// For how long no confirm has come, though events were handed over.
-    pub silence: Duration,
 }
 
 /// What becomes of a dead letter that was read where it lies.

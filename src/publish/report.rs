@@ -63,6 +63,11 @@ pub enum Class {
 /// Wakes the lane, so that it polls its publisher. It never blocks.
 pub type Wakeup = Arc<dyn Fn() + Send + Sync>;
 
+/// Wakes nobody: for whoever asks by itself.
+pub fn nobody() -> Wakeup {
+    Arc::new(|| {})
+}
+
 /// The publisher's end. Once the lane's end is dropped, nothing that is sent here is heard.
 #[derive(Clone)]
 pub struct ReportSender {

@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 
 use crate::backoff::Backoff;
 use crate::envelope::{Event, Stage};
-use crate::publish::{Awaited, PerKey, Report};
+use crate::publish::{PerKey, Report};
 
 use connection::Connection;
 use entry::Entry;
@@ -83,7 +83,6 @@ pub struct Lane<T> {
     arrivals: Line<T>,
     intake: Intake,
     backoff: Backoff,
-    gathers_from: usize,
     per_key: PerKey,
     /// When an event was confirmed the last time.
     confirmed_at: Option<Instant>,
@@ -107,7 +106,6 @@ impl<T> Lane<T> {
                 None => Intake::Off,
             },
             backoff,
-            gathers_from: usize::MAX,
             per_key: PerKey::Any,
             confirmed_at: None,
             again: Vec::new(),
@@ -115,14 +113,14 @@ impl<T> Lane<T> {
         }
     }
 
-    /// While so many events wait for their reports, new ones are gathered; a backlog is not.
-    pub fn gather_from(&mut self, outstanding: usize) {
-        self.gathers_from = outstanding;
-    }
-
     /// How many events of an ordering key may be on their way at a time.
     pub fn limit_per_key(&mut self, per_key: PerKey) {
         self.per_key = per_key;
+    }
+
+    /// How long an event waits at least until the lane has to do something for it that nothing else asks for.
+    pub fn patience(&self) -> Duration {
+        self.bounds.spool_after.min(self.bounds.deadline)
     }
 
     /// What the line holds, in bytes of memory.
@@ -152,14 +150,13 @@ impl<T> Lane<T> {
         matches!(self.connection, Connection::Unknown)
     }
 
-    /// The reports of events that were handed over; none if no event waits for its report.
-    pub fn awaited(&self, now: Instant) -> Option<Awaited> {
-        let events = self.line.totals().in_flight;
-        let mut line = self.line.iter().filter(|_| events > 0);
+    /// For how long no confirm has come, though an event was handed over; none if no event waits for its report.
+    pub fn silence(&self, now: Instant) -> Option<Duration> {
+        let has_some = self.line.totals().in_flight > 0;
+        let mut line = self.line.iter().filter(|_| has_some);
         let since = line.find_map(|(_, entry)| entry.in_flight_since())?;
         let since = self.confirmed_at.map_or(since, |at| at.max(since));
-        let silence = now.saturating_duration_since(since);
-        Some(Awaited { events, silence })
+        Some(now.saturating_duration_since(since))
     }
 
     /// A new event. `room` is what the broker's window still takes, in bytes. While an outage is known

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::connection::{Pace, Repair};
 use super::entry::State;
@@ -10,10 +10,6 @@ use super::line::Search;
 use super::{Answer, Condemned, Lane, Notice, Steps};
 use crate::envelope::DeadLetterReason;
 use crate::publish::{Class, Failure, PerKey, Reason};
-
-/// How long an event waits for the reports of others so that it can be handed over together with more: longer
-/// than a broker near by takes, and no more than that where one partition does not answer.
-const GATHER: Duration = Duration::from_millis(5);
 
 /// How many entries of the line are looked at for events whose ordering key is free.
 const LOOKED_AT: usize = 1000;
@@ -142,7 +138,6 @@ impl<T> Lane<T> {
             return;
         }
         match self.connection.pace() {
-            Some(Pace::Steady) if self.gathers_until().is_some_and(|until| until > now) => {}
             Some(Pace::Steady) if self.limits_keys() => {
                 self.hand_over_what_is_free(now, max_envelope, steps);
             }
@@ -183,21 +178,6 @@ impl<T> Lane<T> {
         let mut waiting = self.line.find_all(Search::Waiting);
         let alone = State::Waiting { alone: true };
         waiting.find_map(|(seq, entry)| (entry.state == alone).then_some(seq))
-    }
-
-    /// When the events that are being gathered are handed over at the latest. None: they are not gathered.
-    pub(super) fn gathers_until(&self) -> Option<Instant> {
-        if self.connection.pace() != Some(Pace::Steady)
-            || self.line.totals().in_flight < self.gathers_from
-            || self.has_backlog()
-            || self.stopping.is_some()
-            // An event may then wait for another of its key for longer.
-            || self.limits_keys()
-        {
-            return None;
-        }
-        let (_, oldest) = self.line.find_all(Search::Waiting).next()?;
-        Some(oldest.since + GATHER)
     }
 
     /// Hands over the first `most` events that wait, and condemns those that are too large for the destination.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::delivery::sealed;
 use crate::envelope::DeadLetterReason;
-use crate::publish::{Awaited, Class, Failure, Handover, PerKey, Reason};
+use crate::publish::{Class, Failure, Handover, PerKey, Reason};
 
 const DEADLINE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -491,47 +491,18 @@ fn what_waits_for_the_dead_letters_is_bounded_by_the_window() {
 }
 
 #[test]
-fn where_events_are_gathered_those_that_come_meanwhile_are_handed_over_at_once_afterwards() {
+fn the_silence_of_a_broker_begins_anew_with_each_confirm() {
     let mut scene = Scene::up();
-    scene.lane.gather_from(2);
-    scene.given([1]).given([2]);
-    let on_their_way = scene.handed_over();
-    assert_eq!(on_their_way.len(), 2);
-    scene.given([3]).given([4]);
-    assert!(scene.handed_over().is_empty(), "two are on their way");
-    scene.confirm(&on_their_way[1]);
-    assert_eq!(scene.handed_over_seqs(), [2, 3]);
-    scene.given([5]);
-    assert!(scene.handed_over().is_empty());
-}
-
-#[test]
-fn how_long_reports_are_awaited_begins_anew_with_each_confirm() {
-    let mut scene = Scene::up();
-    assert_eq!(scene.lane.awaited(scene.now), None);
+    assert_eq!(scene.lane.silence(scene.now), None);
     scene.given([1, 2]);
     let on_their_way = scene.handed_over();
     let moment = Duration::from_millis(10);
     scene.after(moment);
-    let awaited = |events, silence| Some(Awaited { events, silence });
-    assert_eq!(scene.lane.awaited(scene.now), awaited(2, moment));
+    assert_eq!(scene.lane.silence(scene.now), Some(moment));
     scene.confirm(&on_their_way[0]);
-    assert_eq!(scene.lane.awaited(scene.now), awaited(1, Duration::ZERO));
+    assert_eq!(scene.lane.silence(scene.now), Some(Duration::ZERO));
     scene.confirm(&on_their_way[1]);
-    assert_eq!(scene.lane.awaited(scene.now), None);
-}
-
-#[test]
-fn gathered_events_are_handed_over_soon_though_the_reports_of_others_do_not_come() {
-    let mut scene = Scene::up();
-    scene.lane.gather_from(2);
-    scene.given([1, 2]);
-    assert_eq!(scene.handed_over().len(), 2);
-    let began = scene.now;
-    scene.given([3]);
-    assert!(scene.handed_over().is_empty());
-    assert_eq!(scene.until_it_wakes().handed_over_seqs(), [2]);
-    assert!(scene.now <= began + Duration::from_millis(10));
+    assert_eq!(scene.lane.silence(scene.now), None);
 }
 
 #[test]
@@ -649,7 +620,6 @@ fn a_lane_that_stops_while_its_disk_is_slow_does_not_wake_for_nothing() {
 fn an_event_that_waits_for_another_of_its_key_does_not_keep_the_lane_awake() {
     let mut scene = Scene::up();
     scene.lane.limit_per_key(PerKey::One);
-    scene.lane.gather_from(1);
     for ticket in [1, 2] {
         let (now, steps) = (scene.now, &mut scene.steps);
         scene

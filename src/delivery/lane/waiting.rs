@@ -22,8 +22,7 @@ impl<T> Lane<T> {
             .min();
         let again = self.again.iter().map(|(at, _)| *at).min();
         let stop = self.stopping.filter(|_| !self.numbers.is_appending());
-        let gathered = self.gathers_until();
-        let times = [rest, deadline, again, stop, gathered];
+        let times = [rest, deadline, again, stop];
         let times = times
             .into_iter()
             .chain([self.silent_at(), self.appends_at()]);

@@ -102,13 +102,8 @@ impl Bridge {
             arrivals: ARRIVALS,
             backlog: Some(backlog),
         };
-        let seed = rng.u64(..);
-        let mut lane = Lane::new(bounds, Backoff::new(seed));
-        if seed.is_multiple_of(2) {
-            lane.gather_from(1 + (seed >> 1) as usize % 8);
-        }
         Bridge {
-            lane,
+            lane: Lane::new(bounds, Backoff::new(rng.u64(..))),
             steps: Steps::default(),
             store: Some(store),
             place,

@@ -15,7 +15,7 @@ use super::owned_client::OwnedClient;
 use super::settings::Settings;
 use super::{client, errors, topics};
 use crate::envelope::structured;
-use crate::publish::{Class, Failure, Then};
+use crate::publish::{Class, Failure, Then, nobody};
 
 /// How long one question may take, and how long a cluster may be silent.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -34,7 +34,7 @@ pub async fn read(
     take: &mut impl AsyncFnMut(&[u8]) -> Then,
 ) -> Result<(), Failure> {
     // A consumer is not told the words of an error.
-    let mut asking = OwnedClient::new(settings, 0, None, Mode::Tolerant)?;
+    let mut asking = OwnedClient::new(settings, 0, None, Mode::Tolerant, nobody())?;
     let read = match topics::find(&asking, topic) {
         Ok(_) => read_with(&consumer(settings)?, topic, take).await,
         Err(failure) => Err(failure),

@@ -28,6 +28,8 @@ pub mod settings;
 mod supervisor;
 #[cfg(feature = "kafka")]
 mod topics;
+#[cfg(feature = "kafka")]
+mod wakeup;
 
 #[cfg(feature = "kafka")]
 pub use cluster::{Kafka, check, probe};

@@ -12,9 +12,10 @@ use super::client::{self, Mode};
 use super::context::{ClientEvent, Context, Statistics};
 use super::errors;
 use super::settings::Settings;
-use crate::publish::{Class, Failure};
+use super::wakeup::QueueWakeup;
+use crate::publish::{Class, Failure, Wakeup};
 
-/// How many of a client's events are read before its lane goes on.
+/// How many of librdkafka's events are read at once. The reports on one batch are one.
 const READ: usize = 1024;
 /// How long a client may show no sign of life while its lane waits for it. Its threads wait by the wall clock, and sleep on for as
 /// long as that was set back (librdkafka 2.12, `cnd_timedwait`).
@@ -27,6 +28,9 @@ pub(super) struct OwnedClient {
     /// `None` once it is dropped.
     producer: Option<BaseProducer<Context>>,
     events: Receiver<ClientEvent>,
+    /// `None` once it is dropped.
+    queue: Option<QueueWakeup>,
+    wakeup: Wakeup,
     pub(super) mode: Mode,
     /// Which settings it has.
     pub(super) generation: u64,
@@ -68,12 +72,14 @@ struct Closed {
 }
 
 impl OwnedClient {
-    /// A producer. `max_message` is what its topic takes, in bytes, where that is known.
+    /// A producer. `max_message` is what its topic takes, in bytes, where that is known. `wakeup` is called when there is
+    /// something to read.
     pub(super) fn new(
         settings: &Settings,
         generation: u64,
         max_message: Option<usize>,
         mode: Mode,
+        wakeup: Wakeup,
     ) -> Result<Self, Failure> {
         let (sender, events) = channel();
         let config = client::producer(settings, max_message, mode);
@@ -81,8 +87,10 @@ impl OwnedClient {
         let producer = producer.map_err(|error| errors::of_error(&error))?;
         let now = Instant::now();
         Ok(OwnedClient {
+            queue: Some(QueueWakeup::new(&producer, wakeup.clone())),
             producer: Some(producer),
             events,
+            wakeup,
             mode,
             generation,
             batch_size: client::batch_size(max_message, mode),
@@ -98,15 +106,17 @@ impl OwnedClient {
         })
     }
 
-    /// Makes the callbacks that are due, and adds what they told to `events`.
+    /// Makes the callbacks that are due, and adds what they told to `events`. What is too much for once is read the next time,
+    /// for which it wakes its owner.
     pub(super) fn read(&self, events: &mut Vec<ClientEvent>) {
-        for _ in 0..READ {
-            let before = events.len();
+        let is_empty = || self.queue.as_ref().is_none_or(QueueWakeup::is_empty);
+        let is_read = (0..READ).any(|_| {
             self.poll(Duration::ZERO);
-            events.extend(self.events.try_iter());
-            if events.len() == before {
-                break;
-            }
+            is_empty()
+        });
+        events.extend(self.events.try_iter());
+        if !is_read {
+            (self.wakeup)();
         }
     }
 
@@ -189,6 +199,11 @@ impl OwnedClient {
         }
     }
 
+    /// Whether nothing has to be watched closely.
+    pub(super) fn is_well(&self) -> bool {
+        self.fatal.is_none() && self.closed.is_none()
+    }
+
     /// Whether its threads show no sign of life.
     pub(super) fn is_silent(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.heard_at) >= SILENT
@@ -236,6 +251,7 @@ impl Deref for OwnedClient {
 
 impl Drop for OwnedClient {
     fn drop(&mut self) {
+        self.queue = None;
         if let Some(producer) = self.producer.take() {
             client::retire(producer);
         }

@@ -19,24 +19,13 @@ use super::record::record;
 use super::settings::ContentMode;
 use super::supervisor::{Answer, Supervisor};
 use crate::envelope;
-use crate::publish::{
-    Awaited, Class, Failure, Handover, PerKey, Polled, Publisher, Report, Wakeup,
-};
+use crate::publish::{Class, Failure, Handover, PerKey, Polled, Publisher, Report, Wakeup};
 
-/// How soon reports are looked for that could be there, at the soonest: what comes in the meantime costs its lane
-/// one turn.
-const SHORTEST: Duration = Duration::from_micros(250);
-/// The same, where as many events are on their way as there may be.
-const LONGEST: Duration = Duration::from_micros(700);
-/// About what an event costs its worker, its lane and librdkafka of a core, together: while many are on their
-/// way, to look sooner is to find a part of them (measured on 2 cores AMD EPYC, 2026-11-25).
-const EVENT: Duration = Duration::from_micros(16);
-/// How often a client is polled that owes no report, or has long owed one.
-const IDLE: Duration = Duration::from_millis(100);
-/// An idempotent producer has one request in flight for a partition that five events of are in flight, and
-/// asks without a pause whether it is answered, if there are more to send (librdkafka 2.12,
-/// `rd_kafka_toppar_producer_serve`: its limit for requests counts events).
-const FEW: usize = 5;
+/// How often it is looked whether another client would do better, and how long until a topic that was not found is looked
+/// for again.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often a client is polled that can't be used, or whose connections were closed.
+const LOOK_AT_TROUBLE: Duration = Duration::from_millis(100);
 
 /// Bytes of a record besides its value, at most: key, headers, and Kafka's own framing of a batch.
 const FRAMING: usize = 1024;
@@ -117,13 +106,13 @@ impl Publisher for TopicPublisher {
             let record = record(&self.topic, self.content_mode, handover);
             if let Err((error, _)) = client.send(record) {
                 self.reports.push(handover.failed(errors::of_error(&error)));
+                (self.wakeup)();
             }
         }
     }
 
-    /// The client's callbacks run on the lane's own thread: one of the client's, as rdkafka has for it, would wake the
-    /// lane for every batch of reports, and spins at the end of each of its waits (rdkafka 0.39, 2026-11-25:
-    /// 0.9 % of a core each, idle).
+    /// The client wakes the lane, and its callbacks run on the lane's own thread: rdkafka's thread for them would be another
+    /// change of threads, and spins at the end of each of its waits (rdkafka 0.39, 2026-11-25: 0.9 % of a core each, idle).
     fn poll(&mut self, reports: &mut Vec<Report>) -> Polled {
         let now = Instant::now();
         self.read_answers(now);
@@ -133,9 +122,13 @@ impl Publisher for TopicPublisher {
         let is_tolerant = |client: &OwnedClient| client.mode == Mode::Tolerant;
         let client = self.client.as_ref();
         Polled {
-            poll_within: Some(poll_within),
+            poll_within: Some(
+                match client.is_some_and(OwnedClient::is_well) && self.is_up() {
+                    true => LOOK,
+                    false => LOOK_AT_TROUBLE,
+                },
+            ),
             max_envelope: self.max_envelope(),
-            gather_from: FEW,
             per_key: match client.is_some_and(|client| is_tolerant(client) || client.was_refused())
             {
                 true => PerKey::One,
@@ -150,6 +143,7 @@ impl Publisher for TopicPublisher {
         self.is_found = false;
         self.connection = Connection::Waiting(Instant::now());
         self.look_at = Instant::now();
+        (self.wakeup)();
     }
 
     /// What is not confirmed is in the spool, or nobody was promised it: it is not sent any more.
@@ -195,6 +189,7 @@ impl TopicPublisher {
     fn fail(&mut self, events: &[Handover], failure: &Failure) {
         let failures = events.iter().map(|event| event.failed(failure.clone()));
         self.reports.extend(failures);
+        (self.wakeup)();
     }
 
     /// Whatever is larger is refused for certain; about what is as large as this or nearly so, the broker decides.
@@ -352,43 +347,4 @@ impl TopicPublisher {
 fn is_of_one_broker(words: &str) -> bool {
     let begins = words.split_once(": ").map(|(begins, _)| begins);
     begins.is_some_and(|begins| begins.contains('/') && !begins.contains(' '))
-}
-
-/// How soon the client is polled again.
-fn poll_within(awaited: Option<Awaited>) -> Duration {
-    awaited.map_or(IDLE, turn)
-}
-
-/// How soon these reports are looked for: ever more rarely, the longer none comes.
-fn turn(awaited: Awaited) -> Duration {
-    let events = u32::try_from(awaited.events).unwrap_or(u32::MAX);
-    let together = EVENT.saturating_mul(events).clamp(SHORTEST, LONGEST);
-    (awaited.silence / 8).clamp(together, IDLE)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reports_are_looked_for_sooner_the_fewer_are_awaited_and_the_less_long() {
-        for (events, silence, micros) in [
-            (1, 0, 250),
-            (15, 0, 250),
-            (16, 0, 256),
-            (40, 0, 640),
-            (64, 0, 700),
-            (usize::MAX, 0, 700),
-            (1, 2_000, 250),
-            (1, 8_000, 1_000),
-            (64, 4_000, 700),
-            (64, 8_000, 1_000),
-            (64, 60_000_000, 100_000),
-        ] {
-            let silence = Duration::from_micros(silence);
-            let awaited = Awaited { events, silence };
-            let soon = Duration::from_micros(micros);
-            assert_eq!(turn(awaited), soon, "{awaited:?}");
-        }
-    }
 }

@@ -12,7 +12,7 @@ use super::client::{self, Mode};
 use super::errors;
 use super::owned_client::OwnedClient;
 use super::settings::{CreateTopics, Settings};
-use crate::publish::{Failure, Reason};
+use crate::publish::{Failure, Reason, nobody};
 
 /// How long one question may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -111,7 +111,7 @@ impl Topics {
     pub(super) fn asking(&mut self) -> Result<&mut OwnedClient, Failure> {
         let asking = match self.asking.take() {
             Some(asking) => asking,
-            None => OwnedClient::new(&self.settings, 0, None, Mode::Tolerant)?,
+            None => OwnedClient::new(&self.settings, 0, None, Mode::Tolerant, nobody())?,
         };
         Ok(self.asking.insert(asking))
     }

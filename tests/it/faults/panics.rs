@@ -74,7 +74,7 @@ impl Publisher for Publishing {
     fn poll(&mut self, reports: &mut Vec<Report>) -> Polled {
         reports.append(&mut self.failed);
         Polled {
-            poll_within: Some(|_| Duration::from_millis(1)),
+            poll_within: Some(Duration::from_millis(1)),
             ..self.to.poll(reports)
         }
     }

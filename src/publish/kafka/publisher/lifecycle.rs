@@ -9,12 +9,9 @@ use super::super::client::Mode;
 use super::super::errors;
 use super::super::owned_client::OwnedClient;
 use super::super::supervisor::{About, Answer, Question};
-use super::{Connection, TopicPublisher, takes_all};
+use super::{Connection, LOOK, TopicPublisher, takes_all};
 use crate::publish::{Class, Failure, Publisher, Report};
 
-/// How often it is looked whether another client would do better, and how long until a topic that was not found is looked
-/// for again.
-const LOOK: Duration = Duration::from_secs(1);
 /// How often the topic's limit is read again, so that one that was raised or lowered counts.
 const LIMIT: Duration = Duration::from_secs(5);
 /// How long a client that holds events may be down. librdkafka 2.12 tries to connect 800 times a second then, and takes 0.9
@@ -35,7 +32,13 @@ impl TopicPublisher {
     /// Makes a client for the topic, with the settings of now.
     fn make_client(&self, mode: Mode) -> Result<OwnedClient, Failure> {
         let (settings, generation) = self.supervisor.settings();
-        OwnedClient::new(&settings, generation, self.max_message, mode)
+        OwnedClient::new(
+            &settings,
+            generation,
+            self.max_message,
+            mode,
+            self.wakeup.clone(),
+        )
     }
 
     /// The client raised a fatal error. If that is because an event was refused, a tolerant client takes its place once all
