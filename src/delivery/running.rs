@@ -47,25 +47,25 @@ impl LaneHandle {
         }
     }
 
-    /// Gives the lane what a worker has for it. The worker's thread runs the lane, unless another does at that time: that one
-    /// reads the messages then.
+    /// Gives the lane what a worker has for it. The worker's thread runs the lane for one turn, unless another thread runs it at
+    /// that time: that one reads the messages then, or leaves them to the lane's own thread.
     pub(super) fn give(&self, messages: impl Iterator<Item = Message>) {
         self.mailbox.add_all(messages);
-        let mut answers = Answers::new();
-        while !self.mailbox.is_empty() {
-            // If the lock is poisoned, a bug is ending the process.
-            let Ok(mut running) = self.running.try_lock() else {
-                return;
-            };
-            let Some(lane) = running.as_mut() else {
-                return;
-            };
-            let now = Instant::now();
-            let wakes_at = lane.turn(now, &mut answers);
-            drop(running);
-            Ticket::answer_all(answers.drain(..));
-            self.mailbox.wake_by(wakes_at.unwrap_or(now));
-        }
+        // If the lock is poisoned, a bug is ending the process.
+        let Ok(mut running) = self.running.try_lock() else {
+            return;
+        };
+        let Some(lane) = running.as_mut() else {
+            return;
+        };
+        let (now, mut answers) = (Instant::now(), Answers::new());
+        let due_at = lane.turn(now, &mut answers);
+        drop(running);
+        Ticket::answer_all(answers.into_iter());
+        // Other workers' messages came in the meantime.
+        let has_more = !self.mailbox.is_empty();
+        let due_at = due_at.filter(|_| !has_more);
+        self.mailbox.wake_by(due_at.unwrap_or(now));
     }
 
     /// Runs the lane on the thread that calls, until the lane has ended. Returns how many events were left that are neither
@@ -78,15 +78,15 @@ impl LaneHandle {
             let lane = running.as_mut().expect("only this thread takes it away");
             let now = Instant::now();
             lane.poll(now);
-            let wakes_at = lane.turn(now, &mut answers);
-            let ended = running.take_if(|_| wakes_at.is_none());
+            let due_at = lane.turn(now, &mut answers);
+            let ended = running.take_if(|_| due_at.is_none());
             drop(running);
             // Not before: a worker that an answer wakes finds the lock free.
             Ticket::answer_all(answers.drain(..));
             if let Some(lane) = ended {
                 return lane.close(now);
             }
-            self.mailbox.wait(wakes_at.unwrap_or(now));
+            self.mailbox.wait(due_at.unwrap_or(now));
         }
     }
 
@@ -107,7 +107,8 @@ mod tests {
     /// A lane that only reads its messages. It ends at [`Message::Stop`].
     struct Reader {
         mailbox: Arc<Mailbox<Message>>,
-        turns: Arc<Mutex<Vec<thread::ThreadId>>>,
+        /// The thread of each turn, and how many messages it read.
+        turns: Arc<Mutex<Vec<(thread::ThreadId, usize)>>>,
         /// When it has something to do after a turn with messages.
         due_in: Duration,
     }
@@ -116,9 +117,10 @@ mod tests {
         fn poll(&mut self, _now: Instant) {}
 
         fn turn(&mut self, now: Instant, _answers: &mut Answers) -> Option<Instant> {
-            self.turns().push(thread::current().id());
             let mut batch = Vec::new();
             self.mailbox.take(&mut batch);
+            let mut turns = self.turns.lock().expect("nothing panicked");
+            turns.push((thread::current().id(), batch.len()));
             let has_ended = batch
                 .iter()
                 .any(|message| matches!(message, Message::Stop { .. }));
@@ -139,10 +141,6 @@ mod tests {
                 due_in,
             }
         }
-
-        fn turns(&self) -> MutexGuard<'_, Vec<thread::ThreadId>> {
-            self.turns.lock().expect("nothing panicked")
-        }
     }
 
     fn message() -> std::iter::Once<Message> {
@@ -159,10 +157,8 @@ mod tests {
         *handle.lock() = Some(Box::new(reader));
         handle.give(message());
         assert!(handle.mailbox.is_empty());
-        assert_eq!(
-            *turns.lock().expect("nothing panicked"),
-            [thread::current().id()]
-        );
+        let by = thread::current().id();
+        assert_eq!(*turns.lock().expect("nothing panicked"), [(by, 2)]);
 
         let held = handle.lock();
         thread::scope(|scope| {
@@ -189,7 +185,8 @@ mod tests {
             let lane = scope.spawn(|| handle.run(reader));
             let of_the_lane = || {
                 let turns = turns.lock().expect("nothing panicked");
-                turns.iter().filter(|by| **by == lane.thread().id()).count()
+                let of_the_lane = |(by, _): &&(_, _)| *by == lane.thread().id();
+                turns.iter().filter(of_the_lane).count()
             };
             while of_the_lane() == 0 {
                 thread::yield_now();
@@ -202,6 +199,31 @@ mod tests {
                 until: Instant::now(),
             });
             assert_eq!(lane.join().expect("it does not panic"), 0);
+        });
+    }
+    #[test]
+    fn every_message_is_read_however_many_workers_give_some_at_a_time() {
+        const WORKERS: usize = 4;
+        const EACH: usize = 2_000;
+        let handle = LaneHandle::new();
+        let reader = Reader::new(&handle, LONG);
+        let turns = Arc::clone(&reader.turns);
+        let read = || {
+            let turns = turns.lock().expect("nothing panicked");
+            turns.iter().map(|(_, messages)| messages).sum::<usize>()
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| handle.run(reader));
+            for _ in 0..WORKERS {
+                scope.spawn(|| (0..EACH).for_each(|_| handle.give(message())));
+            }
+            let until = Instant::now() + Duration::from_secs(60);
+            while read() < WORKERS * EACH {
+                assert!(Instant::now() < until, "only {} were read", read());
+                thread::yield_now();
+            }
+            let until = Instant::now();
+            handle.mailbox.push(Message::Stop { until });
         });
     }
 }
