@@ -103,6 +103,14 @@ impl<T> Mailbox<T> {
         std::mem::swap(&mut self.lock().messages, batch);
     }
 
+    /// Returns once the thread waits.
+    #[cfg(test)]
+    pub(super) fn await_wait(&self) {
+        while self.lock().waits_until.is_none() {
+            std::thread::yield_now();
+        }
+    }
+
     /// A sender that panicked can't have left a message half put in.
     fn lock(&self) -> MutexGuard<'_, Queue<T>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -126,9 +134,7 @@ mod tests {
             let mailbox = Arc::clone(&mailbox);
             move || mailbox.wait(began + LONG)
         });
-        while mailbox.lock().waits_until.is_none() {
-            std::thread::yield_now();
-        }
+        mailbox.await_wait();
         then(&mailbox);
         waiting.join().expect("it does not panic");
         began.elapsed()

@@ -111,6 +111,8 @@ mod tests {
         turns: Arc<Mutex<Vec<(thread::ThreadId, usize)>>>,
         /// When it has something to do after a turn with messages.
         due_in: Duration,
+        /// Messages that another worker gives while a turn reads some.
+        meanwhile: usize,
     }
 
     impl RunLane for Reader {
@@ -119,6 +121,10 @@ mod tests {
         fn turn(&mut self, now: Instant, _answers: &mut Answers) -> Option<Instant> {
             let mut batch = Vec::new();
             self.mailbox.take(&mut batch);
+            if !batch.is_empty() {
+                self.mailbox
+                    .add_all(message().take(std::mem::take(&mut self.meanwhile)));
+            }
             let mut turns = self.turns.lock().expect("nothing panicked");
             turns.push((thread::current().id(), batch.len()));
             let has_ended = batch
@@ -139,6 +145,7 @@ mod tests {
                 mailbox: Arc::clone(&handle.mailbox),
                 turns: Arc::default(),
                 due_in,
+                meanwhile: 0,
             }
         }
     }
@@ -188,11 +195,10 @@ mod tests {
                 let of_the_lane = |(by, _): &&(_, _)| *by == lane.thread().id();
                 turns.iter().filter(of_the_lane).count()
             };
-            while of_the_lane() == 0 {
-                thread::yield_now();
-            }
+            handle.mailbox.await_wait();
+            let before = of_the_lane();
             handle.give(message());
-            while of_the_lane() < 2 {
+            while of_the_lane() == before {
                 thread::yield_now();
             }
             handle.mailbox.push(Message::Stop {
@@ -206,24 +212,33 @@ mod tests {
         const WORKERS: usize = 4;
         const EACH: usize = 2_000;
         let handle = LaneHandle::new();
-        let reader = Reader::new(&handle, LONG);
+        let mut reader = Reader::new(&handle, LONG);
+        reader.meanwhile = 1;
         let turns = Arc::clone(&reader.turns);
         let read = || {
             let turns = turns.lock().expect("nothing panicked");
             turns.iter().map(|(_, messages)| messages).sum::<usize>()
         };
+        let are_read = |messages| {
+            let until = Instant::now() + Duration::from_secs(30);
+            while read() < messages && Instant::now() < until {
+                thread::yield_now();
+            }
+            read() == messages
+        };
         thread::scope(|scope| {
             scope.spawn(|| handle.run(reader));
+            handle.mailbox.await_wait();
+            handle.give(message());
+            let first = are_read(2);
             for _ in 0..WORKERS {
                 scope.spawn(|| (0..EACH).for_each(|_| handle.give(message())));
             }
-            let until = Instant::now() + Duration::from_secs(60);
-            while read() < WORKERS * EACH {
-                assert!(Instant::now() < until, "only {} were read", read());
-                thread::yield_now();
-            }
+            let all = are_read(2 + WORKERS * EACH);
             let until = Instant::now();
             handle.mailbox.push(Message::Stop { until });
+            assert!(first, "one that came while a worker read another");
+            assert!(all, "{} were read", read());
         });
     }
 }
