@@ -234,8 +234,8 @@ fn look(
             return Ok(ControlFlow::Break(()));
         }
     }
-    // The mark of a queue that is being made may have been read before it was whole.
-    let has_segments = !listed.is_empty();
+    // A bridge that works there may have made the mark meanwhile, or removed it behind the last segment.
+    let has_segments = listed.iter().any(|(_, path)| path.exists());
     if marks.is_damaged(has_segments) && self::marks(&queue.dir)?.is_damaged(has_segments) {
         queue.corrupt.push((queue.dir.join(mark::FILE), 1));
     }

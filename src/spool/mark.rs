@@ -35,10 +35,10 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Whether the file is there and neither slot holds, though both were synced before the first segment was made.
-    /// Without a segment a blank file is none: the power went while it was made.
+    /// Whether the mark is missing or neither of its slots holds, though it was synced before the first segment was made.
+    /// Without a segment no mark is needed, and a blank file means that the power went while it was made.
     pub(super) fn is_damaged(&self, has_segments: bool) -> bool {
-        self.is_there && self.done.is_none() && (has_segments || !self.is_blank)
+        self.done.is_none() && (has_segments || self.is_there && !self.is_blank)
     }
 
     /// Whether the power went while the file was made.

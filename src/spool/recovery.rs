@@ -160,8 +160,8 @@ impl Recovery<'_> {
             self.corrupt += 1;
             tracing::error!(
                 mark = %directory.path.join(mark::FILE).display(),
-                "the spool is corrupt here: the mark can't be read, and is written anew; no event is missing for that, and \
-                 some that were published are published again"
+                "the spool is corrupt here: the mark is missing or can't be read, and is written anew; no event is missing for \
+                 that, and some that were published are published again"
             );
             directory.marks.done = Some(firsts[0]);
             if let Some(file) = &mut directory.mark_file {

@@ -152,10 +152,17 @@ impl Store {
         }
         let lately = std::mem::take(&mut owned.appended_lately) && !all;
         let mark = owned.queue.marked().min(owned.next);
-        if mark > owned.persisted {
+        let is_done = mark >= owned.next && !lately;
+        let has_mark = is_done || owned.has_mark(disk);
+        if !has_mark && owned.mark_file.is_some() {
+            tracing::warn!(
+                mark = %owned.dir.join(super::mark::FILE).display(),
+                "somebody removed or replaced this mark of the spool: it is written anew"
+            );
+        }
+        if mark > owned.persisted || !has_mark {
             owned.write_mark(disk, mark)?;
         }
-        let is_done = mark >= owned.next && !lately;
         if is_done {
             owned.seal();
         }

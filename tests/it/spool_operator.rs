@@ -151,7 +151,7 @@ fn a_segment_that_is_cut_short_while_it_is_written_to_takes_no_more_events() {
 }
 
 #[test]
-fn a_mark_that_can_t_be_read_is_told_and_counted_and_written_anew() {
+fn a_mark_that_is_missing_or_can_t_be_read_is_told_and_counted_and_written_anew() {
     let (dir, posted) = left(3);
     let mark = segment(dir.path()).with_file_name("mark");
     let whole = fs::read(&mark).expect("it is there");
@@ -159,27 +159,43 @@ fn a_mark_that_can_t_be_read_is_told_and_counted_and_written_anew() {
     both_slots[8] ^= 1;
     both_slots[4096 + 8] ^= 1;
     let damaged = [
-        vec![0xab; whole.len()],
-        b"garbage".to_vec(),
-        both_slots,
-        vec![0; whole.len()],
-        Vec::new(),
+        Some(vec![0xab; whole.len()]),
+        Some(b"garbage".to_vec()),
+        Some(both_slots),
+        Some(vec![0; whole.len()]),
+        Some(Vec::new()),
+        None,
     ];
     let mut dir = dir;
     for bytes in damaged {
-        let what = format!("{} bytes: {:?}", bytes.len(), &bytes[..bytes.len().min(8)]);
-        fs::write(&mark, bytes).expect("it can be written");
+        let what = match &bytes {
+            Some(bytes) => format!("{} bytes: {:?}", bytes.len(), &bytes[..bytes.len().min(8)]),
+            None => "no file".to_owned(),
+        };
+        match bytes {
+            Some(bytes) => fs::write(&mark, bytes).expect("it can be written"),
+            None => fs::remove_file(&mark).expect("it can be removed"),
+        }
         let verified = run(dir.path(), &["spool", "verify"]);
         assert_eq!(verified.code, 74, "{what}");
         verified.says(&[&format!("{}: 1 corrupt places", mark.display())]);
         let mut bridge = Process::start_in(dir, AWAY);
         bridge.await_log(&[
             "ERROR",
-            "the mark can't be read",
+            "the mark is missing or can't be read",
             &mark.display().to_string(),
         ]);
         bridge.await_metric(&["spool_corrupt_total"], 1.0);
         bridge.await_metric(&["spool_events", "message.sent"], 3.0);
+        // At the start, and when it is removed while the bridge runs.
+        await_some("the mark is there again", || mark.exists().then_some(()));
+        fs::remove_file(&mark).expect("it can be removed");
+        bridge.await_log(&[
+            "WARN",
+            "this mark of the spool",
+            &mark.display().to_string(),
+        ]);
+        await_some("the mark is there again", || mark.exists().then_some(()));
         bridge.stop();
         dir = bridge.dir();
         assert_eq!(ids(&run(dir.path(), &["spool", "export"]).with(0)), posted);
