@@ -20,6 +20,8 @@ CARGO_FUZZ := 0.13.2
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS ?= normalization envelope segments configuration problem_paths
 
+CARGO_MUTANTS := 27.1.0
+
 # What `make simulate` runs: how often, or which seed alone, and how it is built.
 RUNS ?= 1000000
 SEED ?=
@@ -139,6 +141,15 @@ simulate: install-run-deps ## Simulate a lane and its spool RUNS=1000000 times o
 	    cargo test --profile $(SIMULATE_PROFILE) --locked --lib -- --nocapture \
 	    delivery::simulation::what_was_answered_arrives_in_order_whatever_happens
 
+# A few runs of the simulation for each: what a million would find once in a thousand is not what this looks for.
+MUTANTS := MINCHAT_BRIDGE_RUNS=500 cargo mutants --no-shuffle --timeout 60 --cargo-arg=--locked --cargo-arg=--lib --exclude '**/tests.rs'
+.PHONY: mutants
+mutants: install-run-deps install-cargo-mutants ## Change the lane and the spool's recovery in a thousand small ways, one at a time, and see whether tests notice; hours
+	mkdir -p target/mutants-lane target/mutants-spool
+	$(MUTANTS) --output target/mutants-lane --file 'src/delivery/lane/*.rs' -- -- delivery::lane delivery::simulation || (($$? < 4))
+	$(MUTANTS) --output target/mutants-spool --file 'src/spool/{recovery,segment,mark,format}.rs' -- -- spool:: delivery::simulation || (($$? < 4))
+	@wc -l target/mutants-{lane,spool}/mutants.out/{caught,missed,timeout,unviable}.txt
+
 .PHONY: bench
 bench: install-run-deps install-test-deps ## Measure the parts (criterion) and the whole against a real Kafka, and write docs/performance.md
 	tests/bench/report
@@ -249,3 +260,10 @@ install-cargo-fuzz: install-run-deps
 	    echo "Installing cargo-fuzz $(CARGO_FUZZ): to fuzz the parts that read what others wrote. It is built once, in a minute."; \
 	    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
 	        cargo install --quiet --locked cargo-fuzz --version $(CARGO_FUZZ); }
+
+.PHONY: install-cargo-mutants
+install-cargo-mutants: install-run-deps
+	@[[ "$$(cargo mutants --version 2>/dev/null)" == "cargo-mutants $(CARGO_MUTANTS)" ]] || { \
+	    echo "Installing cargo-mutants $(CARGO_MUTANTS): to see what no test notices. It is built once, in some minutes."; \
+	    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	        cargo install --quiet --locked cargo-mutants --version $(CARGO_MUTANTS); }

@@ -28,8 +28,9 @@
 //! one from its head to its delivery, whatever is loaded meanwhile.
 //!
 //! [`delivery`] gives the event to each of these lanes, at once and without waiting, so that a client
-//! that hangs up takes no event with it. A lane is one destination's ordered line of events. It has one
-//! owner, a thread that hands events to the broker's publisher and polls it for how each ended. What the owner does is
+//! that hangs up takes no event with it. A lane is one destination's ordered line of events. One thread
+//! at a time runs it: a worker, which hands its events to the broker's publisher at the end of its turn, or the lane's own thread,
+//! which asks the publisher how each event ended, and does what is due at some time. What the lane wants is
 //! decided by a state machine without clock or I/O. The sender's answer waits until each lane
 //! has said `published`, `spooled` or `dead-lettered`; a lane that can't says so by `publish.deadline`.
 //!
@@ -52,6 +53,7 @@
 //! - The payload's tokens travel as they came in. Nothing goes through a tree of values and back.
 //! - `rdkafka` is named in `publish/kafka` only, `lapin` in `publish/amqp` only, `actix_web` in `http` only.
 //! - [`minchat`], [`envelope`], [`route`] and the deciding half of [`delivery`] do no I/O and log nothing.
+//! - No thread that runs a lane waits for a broker, a disk or another thread; `publish/kafka/wakeup.rs` alone has `unsafe` code.
 //! - Every event that a lane took is published, dead-lettered or pending: the books balance.
 //! - An answer leaves after every number and status that tells of it.
 //! - A panic anywhere but in a request's handler ends the process ([`telemetry::panics`]).

@@ -1,4 +1,4 @@
-//! Where a worker's answers come in, from the lanes.
+//! Where lanes put the answers for a worker's requests.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -7,34 +7,36 @@ use futures_util::task::AtomicWaker;
 
 use super::lane::Answer;
 
-/// Where lanes put a worker's answers.
+/// See the module.
 #[derive(Default)]
 pub(super) struct Inbox {
-    pub(super) answers: Mutex<Vec<(Seat, Answer)>>,
+    pub(super) answers: Mutex<Vec<(WaiterId, Answer)>>,
     /// Answers were put in, and the worker was not told yet, or did not look yet.
-    pub(super) rung: AtomicBool,
+    pub(super) is_notified: AtomicBool,
     pub(super) worker: AtomicWaker,
 }
 
-/// Whose answer it is: a place among those who wait, and which of its guests.
+/// Which request of a worker waits for the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seat {
-    pub(super) place: u32,
-    pub(super) guest: u32,
+pub(super) struct WaiterId {
+    /// Its slot in the worker's table.
+    pub(super) slot: u32,
+    /// How many requests had that slot before it, wrapping.
+    pub(super) version: u32,
 }
 
 impl Inbox {
-    /// Puts an answer in. Its worker may not hear of it before [`Self::ring`].
-    pub(super) fn put(&self, seat: Seat, answer: Answer) {
+    /// Puts an answer in. Its worker may not hear of it before [`Self::notify`].
+    pub(super) fn put(&self, waiter: WaiterId, answer: Answer) {
         self.answers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push((seat, answer));
+            .push((waiter, answer));
     }
 
     /// Tells the worker, unless it was told and has yet to look.
-    pub(super) fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
+    pub(super) fn notify(&self) {
+        if !self.is_notified.swap(true, Ordering::AcqRel) {
             self.worker.wake();
         }
     }

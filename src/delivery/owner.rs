@@ -63,13 +63,13 @@ impl RunLane for Owner {
         turn.max_envelope = polled.max_envelope;
         turn.poll_at = polled.poll_within.map(|within| now + within);
         self.lane.limit_per_key(polled.per_key);
-        self.follow_broker_health(now);
         for report in self.turn.reports.drain(..) {
             self.lane.report(now, report, &mut self.turn.steps);
         }
     }
 
     fn turn(&mut self, now: Instant, answers: &mut Answers) -> Option<Instant> {
+        self.follow_broker_health(now);
         let mut batch = std::mem::take(&mut self.turn.batch);
         self.mailbox.take(&mut batch);
         for message in batch.drain(..) {

@@ -1,8 +1,8 @@
 //! A worker's way into the lanes, and its answers' way back.
 //!
-//! Every worker thread has one port. It owns the table of those who wait, so that all answers that
-//! came together cost it one wake from another thread, and each of its own futures a local one; and
-//! the events of all requests that it read in one turn cost each lane one wake.
+//! Every worker thread has one port, which owns the table of the requests that wait for an answer. So all answers that
+//! came together wake the thread once, and it wakes its own requests without another thread's help. The events of all requests
+//! that it read in one turn are given to each lane together.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -13,7 +13,7 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::generation::{CurrentGeneration, Generation};
-use super::inbox::{Inbox, Seat};
+use super::inbox::{Inbox, WaiterId};
 use super::lane::Answer;
 use super::ticket::{Message, Ticket};
 use crate::envelope::Event;
@@ -47,17 +47,22 @@ struct Outbox {
     waker: Option<Waker>,
 }
 
+/// The requests that wait for an answer.
 #[derive(Default)]
 struct Waiting {
-    places: Vec<Place>,
+    slots: Vec<Slot>,
+    /// The slots that are not in use.
     free: Vec<u32>,
 }
 
+/// One request, and after it another.
 #[derive(Default)]
-struct Place {
-    guest: u32,
+struct Slot {
+    /// Counts the requests that had this slot, so that a late answer to one of them is told from one to the next.
+    version: u32,
     /// Destinations that have not answered yet.
     awaited: usize,
+    /// The answer so far that promises the least.
     worst: Option<Answer>,
     waker: Option<Waker>,
 }
@@ -78,13 +83,13 @@ impl Port {
     /// the one that sealed it.
     pub fn deliver(&self, generation: &Generation, event: Event) -> Delivering {
         let lanes = &generation.route(&event).lanes;
-        let seat = self.waiting.borrow_mut().sit(lanes.len());
+        let waiter = self.waiting.borrow_mut().add(lanes.len());
         let event = Arc::new(event);
         let mut outbox = self.outbox.borrow_mut();
         for lane in lanes {
             let ticket = Ticket::Sender {
                 inbox: Arc::clone(&self.inbox),
-                seat,
+                waiter,
             };
             let event = Arc::clone(&event);
             outbox.given.push((*lane, Message::Give { event, ticket }));
@@ -94,7 +99,7 @@ impl Port {
         }
         Delivering {
             waiting: Rc::clone(&self.waiting),
-            seat,
+            waiter,
         }
     }
 
@@ -105,7 +110,7 @@ impl Port {
         std::future::poll_fn(|context| -> Poll<()> {
             self.hand_on(context.waker());
             self.inbox.worker.register(context.waker());
-            self.inbox.rung.store(false, Ordering::Release);
+            self.inbox.is_notified.store(false, Ordering::Release);
             std::mem::swap(
                 &mut *self
                     .inbox
@@ -115,8 +120,8 @@ impl Port {
                 &mut batch,
             );
             let mut waiting = self.waiting.borrow_mut();
-            for (seat, answer) in batch.drain(..) {
-                waiting.answered(seat, answer);
+            for (waiter, answer) in batch.drain(..) {
+                waiting.answered(waiter, answer);
             }
             Poll::Pending
         })
@@ -143,30 +148,30 @@ impl Port {
 }
 
 impl Waiting {
-    fn sit(&mut self, awaited: usize) -> Seat {
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.places.push(Place::default());
-            u32::try_from(self.places.len() - 1).expect("requests in flight are bounded far below")
+    fn add(&mut self, awaited: usize) -> WaiterId {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            u32::try_from(self.slots.len() - 1).expect("requests in flight are bounded far below")
         });
-        let at = &mut self.places[place as usize];
+        let at = &mut self.slots[slot as usize];
         at.awaited = awaited;
         at.worst = None;
-        Seat {
-            place,
-            guest: at.guest,
+        WaiterId {
+            slot,
+            version: at.version,
         }
     }
 
-    fn leave(&mut self, seat: Seat) {
-        let at = &mut self.places[seat.place as usize];
-        at.guest = at.guest.wrapping_add(1);
+    fn remove(&mut self, waiter: WaiterId) {
+        let at = &mut self.slots[waiter.slot as usize];
+        at.version = at.version.wrapping_add(1);
         at.waker = None;
-        self.free.push(seat.place);
+        self.free.push(waiter.slot);
     }
 
-    fn answered(&mut self, seat: Seat, answer: Answer) {
-        let at = &mut self.places[seat.place as usize];
-        if at.guest != seat.guest {
+    fn answered(&mut self, waiter: WaiterId, answer: Answer) {
+        let at = &mut self.slots[waiter.slot as usize];
+        if at.version != waiter.version {
             return;
         }
         at.awaited -= 1;
@@ -193,7 +198,7 @@ fn worse(one: Answer, other: Answer) -> Answer {
 /// The answer that an event's sender waits for.
 pub struct Delivering {
     waiting: Rc<RefCell<Waiting>>,
-    seat: Seat,
+    waiter: WaiterId,
 }
 
 impl Future for Delivering {
@@ -201,7 +206,7 @@ impl Future for Delivering {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut waiting = self.waiting.borrow_mut();
-        let at = &mut waiting.places[self.seat.place as usize];
+        let at = &mut waiting.slots[self.waiter.slot as usize];
         if at.awaited > 0 && !at.worst.is_some_and(|answer| answer.refuses()) {
             at.waker = Some(context.waker().clone());
             return Poll::Pending;
@@ -219,6 +224,6 @@ impl Future for Delivering {
 
 impl Drop for Delivering {
     fn drop(&mut self) {
-        self.waiting.borrow_mut().leave(self.seat);
+        self.waiting.borrow_mut().remove(self.waiter);
     }
 }

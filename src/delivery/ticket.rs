@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use super::inbox::{Inbox, Seat};
+use super::inbox::{Inbox, WaiterId};
 use super::lane::{Answer, Condemned};
 use super::lane_spool::ReadBack;
 use super::mailbox::Mailbox;
@@ -30,7 +30,7 @@ pub(super) enum Message {
 /// Who waits for a destination's answer to one event.
 pub(super) enum Ticket {
     /// A webhook's sender.
-    Sender { inbox: Arc<Inbox>, seat: Seat },
+    Sender { inbox: Arc<Inbox>, waiter: WaiterId },
     /// A lane that brought an event to the dead letters.
     Lane(Arc<DeadLetterTicket>),
 }
@@ -46,24 +46,24 @@ pub(super) struct DeadLetterTicket {
 impl Ticket {
     /// Gives everybody the answer, and wakes each worker once, or a few times if answers of several alternate.
     pub(super) fn answer_all(answers: impl Iterator<Item = (Self, Answer)>) {
-        let mut told: Option<Arc<Inbox>> = None;
+        let mut last: Option<Arc<Inbox>> = None;
         for (ticket, answer) in answers {
             match ticket {
-                Ticket::Sender { inbox, seat } => {
-                    inbox.put(seat, answer);
-                    let before = told.replace(inbox);
+                Ticket::Sender { inbox, waiter } => {
+                    inbox.put(waiter, answer);
+                    let before = last.replace(inbox);
                     let others = |before: &Arc<Inbox>| {
-                        told.as_ref().is_none_or(|now| !Arc::ptr_eq(now, before))
+                        last.as_ref().is_none_or(|now| !Arc::ptr_eq(now, before))
                     };
                     if let Some(before) = before.filter(others) {
-                        before.ring();
+                        before.notify();
                     }
                 }
                 Ticket::Lane(ticket) => ticket.answer(answer),
             }
         }
-        if let Some(told) = told {
-            told.ring();
+        if let Some(last) = last {
+            last.notify();
         }
     }
 }
