@@ -54,7 +54,7 @@ file == 3 {
 END {
     print "| row | fault | runs | failed | accepted | lost | reordered | duplicates | slowest answer |"
     print "|---|---|---|---|---|---|---|---|---|"
-    for (row = 1; row <= 48; row++) {
+    for (row = 1; row in fault; row++) {
         printf "| %d | %s | ", row, fault[row]
         if (!runs[row]) print "no test yet | | | | | | |"
         else if (!noted[row]) printf "%d | %d | - | - | - | - | - |\n", runs[row], failed[row]
