@@ -48,7 +48,13 @@ pub fn check(ledger: &Ledger, consumed: &[Consumed], most_duplicates: usize) {
     ));
     assert_eq!(lost, 0, "A: of {} accepted", accepted.len());
 
+    let of_accepted = ledger.accepted.iter();
+    let mut ids: HashMap<(usize, u64), &str> = of_accepted
+        .map(|one| ((one.sender, one.number), one.id.as_str()))
+        .collect();
     for event in &parsed {
+        let id = *ids.entry((event.sender, event.number)).or_insert(&event.id);
+        assert_eq!(event.id, id, "C: every copy of an event has its id");
         let was_sent = ledger
             .sent
             .get(event.sender)

@@ -30,7 +30,7 @@ fn row_25_a_client_that_is_stuck_does_not_use_up_the_time_for_a_stop() {
     let began = Instant::now();
     bridge.stop();
     let took = began.elapsed();
-    assert!(took < 3 * SHUTDOWN, "{took:?}");
+    assert!(took < SHUTDOWN, "{took:?}");
     println!("stopped after {took:?}");
     drop(stuck);
     let ledger = senders.end();
