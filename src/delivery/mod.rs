@@ -19,8 +19,6 @@ mod mailbox;
 mod opening;
 mod owner;
 mod port;
-#[cfg(test)]
-mod sealed;
 pub mod settings;
 #[cfg(test)]
 mod simulation;
