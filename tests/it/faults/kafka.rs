@@ -301,5 +301,6 @@ fn row_26_a_bridge_that_is_killed_again_and_again_loses_nothing() {
     senders.await_accepted(100);
     let ledger = senders.end();
     scene.assert_all_is_well(&bridge);
+    println!("{may_come_twice} may come twice");
     check(&ledger, &scene.consumed(), may_come_twice);
 }
