@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::task::LocalSet;
 
-use super::sealed::{self, sealer};
 use super::{Delivery, Parts, Port, Receipt, settings};
+use crate::envelope::sealed::{self, sealer};
 use crate::envelope::{Event, Sealer};
 use crate::metrics::{Labels, Metrics};
 use crate::publish::{Class, Failure, Handover, Polled, Publisher, Reason, Report};

@@ -20,8 +20,6 @@ mod opening;
 mod owner;
 mod port;
 mod running;
-#[cfg(test)]
-mod sealed;
 pub mod settings;
 #[cfg(test)]
 mod simulation;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use super::sealed;
+use crate::envelope::sealed;
 use crate::envelope::{Event, Sealer};
 use crate::spool::simulated::{Faults, SimulatedDisk};
 use bridge::Bridge;

@@ -9,6 +9,8 @@ mod event;
 #[cfg(test)]
 mod properties;
 mod reading;
+#[cfg(test)]
+pub(crate) mod sealed;
 pub mod settings;
 mod stored;
 mod trace;

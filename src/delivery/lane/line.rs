@@ -262,8 +262,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::delivery::sealed;
     use crate::envelope::Event;
+    use crate::envelope::sealed;
 
     fn event() -> Arc<Event> {
         static EVENT: OnceLock<Arc<Event>> = OnceLock::new();

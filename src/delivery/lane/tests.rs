@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::delivery::sealed;
 use crate::envelope::DeadLetterReason;
+use crate::envelope::sealed;
 use crate::publish::{Class, Failure, Handover, PerKey, Reason};
 
 const DEADLINE: Duration = Duration::from_secs(5);

@@ -18,8 +18,10 @@ use lapin::options::BasicPublishOptions;
 use lapin::types::ShortString;
 use lapin::{Channel, Confirmation, Error};
 
+use super::destination::Destination;
 use super::message;
 use super::settings::ContentMode;
+use crate::envelope::Event;
 use crate::publish::Handover;
 
 /// What became of an event.
@@ -37,14 +39,6 @@ pub(super) enum Outcome {
     Unconfirmed,
 }
 
-/// Where a batch goes, in lapin's terms.
-pub(super) struct Target<'a> {
-    pub(super) channel: &'a Channel,
-    pub(super) exchange: ShortString,
-    pub(super) routing_key: ShortString,
-    pub(super) content_mode: ContentMode,
-}
-
 type Answer = lapin::Result<Confirmation>;
 type Publishing<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
 
@@ -58,8 +52,15 @@ pub(super) struct Sent<'a> {
 }
 
 /// Publishes a batch in its order.
-pub(super) async fn send<'a>(target: &'a Target<'_>, batch: &'a [Handover]) -> Sent<'a> {
-    let answers = batch.iter().map(|handover| publish(target, handover));
+pub(super) async fn send<'a>(
+    channel: &'a Channel,
+    destination: &'a Destination,
+    content_mode: ContentMode,
+    batch: &'a [Handover],
+) -> Sent<'a> {
+    let answers = batch
+        .iter()
+        .map(|handover| publish(channel, destination, content_mode, &handover.event));
     let mut answers: Vec<_> = answers.map(maybe_done).collect();
     // The first poll of each hands its frames to lapin, so all are polled once, in their order, before
     // any is awaited.
@@ -118,17 +119,21 @@ impl Sent<'_> {
     }
 }
 
-fn publish<'a>(target: &'a Target<'_>, handover: &'a Handover) -> Publishing<'a> {
-    let event = &handover.event;
-    let published = target.channel.basic_publish(
-        target.exchange.clone(),
-        target.routing_key.clone(),
+fn publish<'a>(
+    channel: &'a Channel,
+    destination: &Destination,
+    content_mode: ContentMode,
+    event: &'a Event,
+) -> Publishing<'a> {
+    let published = channel.basic_publish(
+        destination.exchange.as_str().into(),
+        destination.routing_key.as_str().into(),
         BasicPublishOptions {
             mandatory: true,
             immediate: false,
         },
-        message::body(event, target.content_mode),
-        message::properties(event, target.content_mode),
+        message::body(event, content_mode),
+        message::properties(event, content_mode),
     );
     Box::pin(async { published.await?.await })
 }

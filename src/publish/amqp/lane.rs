@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::batch::{self, Outcome, Target};
+use super::batch::{self, Outcome};
 use super::broker::{Broker, WAITS};
 use super::destination::Destination;
 use super::errors;
@@ -196,13 +196,9 @@ impl Lane {
         batch: &[Handover],
         state: &mut watch::Receiver<LinkState>,
     ) -> (Vec<Outcome>, Option<Failure>) {
-        let target = Target {
-            channel: &session.channel,
-            exchange: self.destination.exchange.as_str().into(),
-            routing_key: self.destination.routing_key.as_str().into(),
-            content_mode: self.broker.settings().content_mode,
-        };
-        let mut sent = batch::send(&target, batch).await;
+        let destination = Arc::clone(&self.destination);
+        let content_mode = self.broker.settings().content_mode;
+        let mut sent = batch::send(&session.channel, &destination, content_mode, batch).await;
         loop {
             // A broker that blocks the connection reads nothing from it, and so confirms nothing.
             let is_open = matches!(*state.borrow(), LinkState::Open);

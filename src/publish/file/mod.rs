@@ -274,29 +274,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::envelope::{self, Received, Sealer};
+    use crate::envelope::sealed;
 
     fn handover(seq: u64, attempt: u16) -> Handover {
-        let body = br#"{"sent_by":{"id":"u"},"sent_to":[],"chat_id":"c"}"#;
-        let settings = envelope::settings::Settings {
-            schema_base: "urn:test:".to_owned(),
-        };
-        let received = Received {
-            source: 0,
-            said: None,
-            content_type: None,
-            traceparent: None,
-            tracestate: None,
-            webhook_id: None,
-            body,
-            at: std::time::SystemTime::now(),
-        };
-        let payload = crate::minchat::read(body, None).expect("the body is JSON");
-        let sealer = Sealer::new(&settings, [("minchat", "/webhooks/minchat")]);
+        let body = r#"{"sent_by":{"id":"u"},"sent_to":[],"chat_id":"c"}"#;
         Handover {
             seq,
             attempt,
-            event: Arc::new(sealer.seal(&received, &payload)),
+            event: Arc::new(sealed::event(&sealed::sealer(), body)),
         }
     }
 

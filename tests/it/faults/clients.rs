@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::checker::{Consumed, OF_A_WINDOW, assert_at_rest, check};
+use super::checker::{Consumed, KAFKA_REPEATS, assert_at_rest, check};
 use super::proxy::Proxy;
 use super::scenes::{CREATE, Kafka, MESSAGES};
 use super::senders::{Ledger, Senders};
@@ -30,7 +30,7 @@ fn row_25_a_client_that_is_stuck_does_not_use_up_the_time_for_a_stop() {
     let began = Instant::now();
     bridge.stop();
     let took = began.elapsed();
-    assert!(took < 3 * SHUTDOWN, "{took:?}");
+    assert!(took < SHUTDOWN, "{took:?}");
     println!("stopped after {took:?}");
     drop(stuck);
     let ledger = senders.end();
@@ -56,7 +56,7 @@ fn row_36_a_hot_key_does_not_hold_up_the_others() {
     assert_eq!(ledger.refused, [0; 0]);
     scene.assert_all_is_well(&bridge);
     let consumed = scene.consumed();
-    check(&ledger, &consumed, OF_A_WINDOW);
+    check(&ledger, &consumed, KAFKA_REPEATS);
     let hot = ledger.accepted.iter().filter(|one| one.sender == 0).count();
     println!("{} % of one key", hot * 100 / ledger.accepted.len());
     assert_nobody_waits_for_the_hot_key(&ledger, &consumed);
@@ -99,7 +99,7 @@ fn row_39_what_a_client_does_not_wait_for_is_whole_or_not_there() {
     println!("{unanswered} of {sent} were not answered");
     assert!(unanswered > 0, "there were requests to reset");
     scene.assert_all_is_well(&bridge);
-    check(&ledger, &scene.consumed(), OF_A_WINDOW);
+    check(&ledger, &scene.consumed(), 0);
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn row_45_a_long_outage_with_large_events_fits_in_256_mib() {
         at_the_worst >> 20
     );
     assert!(peak < MEMORY, "{peak} bytes");
-    check(&ledger, &scene.consumed(), OF_A_WINDOW);
+    check(&ledger, &scene.consumed(), KAFKA_REPEATS);
 }
 
 #[test]
@@ -196,5 +196,5 @@ fn row_48_replicas_that_are_restarted_in_turn_fail_no_request() {
     assert_eq!(sent, ledger.accepted.len() as u64, "each was answered");
     scene.assert_all_is_well(&replicas[0]);
     assert_at_rest(&replicas[1]);
-    check(&ledger, &scene.consumed(), OF_A_WINDOW);
+    check(&ledger, &scene.consumed(), 0);
 }

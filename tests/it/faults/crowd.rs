@@ -11,7 +11,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use socket2::{Domain, Socket, Type};
 
-use super::checker::{Cost, check};
+use super::checker::{Cost, assert_nobody_waited, check};
 use super::scenes::{CREATE, Kafka};
 use super::senders::{Senders, TOKEN};
 use super::thorough;
@@ -155,6 +155,9 @@ fn row_38_what_means_harm_is_refused_and_costs_nothing() {
 /// What the chart's container may have (`resources.limits.memory`).
 const CHART_MEMORY: u64 = 512 << 20;
 
+/// Lines of the log that strangers may cause in some minutes: one a minute for each kind of thing that they do.
+const MAX_LINES: usize = 20;
+
 /// A request that needs no credentials to be answered.
 const WHOLE: &[u8] = b"GET /x HTTP/1.1\r\nhost: a\r\n\r\n";
 
@@ -264,6 +267,7 @@ fn row_60_strangers_on_every_connection_are_not_noticed_by_senders_and_probes() 
     scene.await_published(&bridge);
     senders.await_accepted(500);
     let connections = bridge.metric(&["http_connections "]);
+    let lines = bridge.log().lines().count();
     // Garbage is closed at once: of these, the bridge has more than it may have at a time.
     let on_webhooks = strangers(bridge.webhooks(), most + most / 2);
     let on_admin = strangers(bridge.admin(), 600);
@@ -291,5 +295,14 @@ fn row_60_strangers_on_every_connection_are_not_noticed_by_senders_and_probes() 
     );
     assert!(peak < CHART_MEMORY, "{peak} bytes");
     bridge.await_metric(&["http_connections "], connections);
-    scene.end(&bridge, senders);
+    let new: Vec<_> = bridge
+        .log()
+        .lines()
+        .skip(lines)
+        .map(str::to_owned)
+        .collect();
+    println!("{} new lines in the log", new.len());
+    assert!(new.len() < MAX_LINES, "{new:#?}");
+    let ledger = scene.end(&bridge, senders);
+    assert_nobody_waited(&ledger);
 }

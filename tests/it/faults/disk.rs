@@ -1,6 +1,6 @@
 //! Faults of the spool's disk.
 
-use super::checker::{Consumed, OF_A_WINDOW, assert_at_rest, check, spool_files};
+use super::checker::{Consumed, KAFKA_REPEATS, assert_at_rest, check, spool_files};
 use super::scenes::await_draining;
 use super::senders::Senders;
 use crate::cluster::Cluster;
@@ -74,7 +74,7 @@ fn row_29_a_full_disk_is_a_503_and_recovers_by_itself() {
         .into_iter()
         .map(|record| Consumed(record.raw))
         .collect();
-    check(&ledger, &consumed, OF_A_WINDOW);
+    check(&ledger, &consumed, KAFKA_REPEATS);
     assert_at_rest(&bridge);
     await_some("G: the spool's files gone", || {
         spool_files(disk.0.path()).is_empty().then_some(())

@@ -1,6 +1,10 @@
 //! Faults of Kafka, and of the bridge while it publishes there.
 
-use super::checker::{Cost, OF_A_WINDOW, assert_nobody_waited, check, spool_files};
+use std::time::Duration;
+
+use super::checker::{
+    Cost, KAFKA_REPEATS, ONE_OF_EACH_KEY, assert_nobody_waited, check, spool_files,
+};
 use super::scenes::{CREATE, Kafka as Scene, MESSAGES as TOPIC, await_draining};
 use super::senders::Senders;
 use super::thorough;
@@ -60,6 +64,7 @@ fn row_3_a_broker_that_is_killed_under_load_costs_no_sender_anything() {
     let before = Cost::at_rest(&bridge);
     scene.node.kill();
     senders.await_spooled(2000);
+    senders.keep_on(thorough(Duration::from_secs(30), Duration::ZERO));
     assert_eq!(bridge.ask("/readyz").0, 200);
     scene.node.start();
     await_draining(&bridge);
@@ -90,6 +95,7 @@ fn row_5_a_broker_that_freezes_bounds_no_answer() {
     senders.await_accepted(500);
     scene.node.pause();
     senders.await_spooled(1000);
+    senders.keep_on(thorough(Duration::from_secs(30), Duration::ZERO));
     scene.node.resume();
     senders.await_accepted(500);
     let ledger = scene.end(&bridge, senders);
@@ -125,7 +131,7 @@ fn row_14_a_topic_that_is_deleted_is_waited_for() {
     senders.await_accepted(300);
     let early = senders.end();
     bridge.await_metric(&["lane_pending_events"], 0.0);
-    check(&early, &scene.consumed(), OF_A_WINDOW);
+    check(&early, &scene.consumed(), KAFKA_REPEATS);
     cluster.delete(TOPIC);
     let senders = Senders::start(bridge.webhooks(), 8);
     bridge.await_log(&["ERROR", TOPIC, "unknown-destination"]);
@@ -183,7 +189,9 @@ fn row_24_a_stop_with_the_broker_down_keeps_everything_for_the_next_start() {
     let again = Process::start_in(bridge.dir(), &scene.yaml(CREATE, ""));
     again.await_ready();
     scene.assert_all_is_well(&again);
-    check(&ledger, &scene.consumed(), OF_A_WINDOW);
+    // The client of the next start can't tell that these came from the one before: what each sender had in flight when
+    // the broker was killed, with three times the room for a busy machine.
+    check(&ledger, &scene.consumed(), 3 * ONE_OF_EACH_KEY);
 }
 
 #[test]
@@ -231,6 +239,7 @@ fn row_24_a_second_signal_ends_it_at_once_and_loses_nothing() {
     let mut bridge = scene.bridge();
     let senders = Senders::start(bridge.webhooks(), 8);
     senders.await_accepted(200);
+    let before = senders.accepted();
     scene.node.pause();
     senders.await_accepted(200);
     let mut stuck = Connection::open(bridge.webhooks());
@@ -244,27 +253,46 @@ fn row_24_a_second_signal_ends_it_at_once_and_loses_nothing() {
     let again = Process::start_in(bridge.dir(), &scene.yaml(CREATE, ""));
     again.await_ready();
     scene.assert_all_is_well(&again);
-    check(&ledger, &scene.consumed(), OF_A_WINDOW);
+    // The broker takes what it was sent while it was paused, and the next start knows of no confirm.
+    let in_flight = ledger.accepted.len() - before + ONE_OF_EACH_KEY;
+    check(&ledger, &scene.consumed(), in_flight);
 }
 
+/// In a life with the broker, the bridge is killed while it publishes. What comes twice of that is what was confirmed
+/// since the last mark, which is a second old at most, and what was in flight.
 #[test]
 fn row_26_a_bridge_that_is_killed_again_and_again_loses_nothing() {
     const SENDERS: usize = 6;
-    const LONGEST_LIFE: usize = 200;
+    /// The age of a mark, with the room of another second.
+    const MARKED_WITHIN: Duration = Duration::from_secs(2);
     let kills = thorough(200, 20);
     let scene = Scene::new();
     let mut bridge = scene.bridge();
     let senders = Senders::start(bridge.webhooks(), SENDERS);
     let mut rng = fastrand::Rng::with_seed(26);
+    let mut may_come_twice = 0;
     for kill in 0..kills {
         // In every other life the broker is silent, so that the spool is what is torn.
         let silent = kill % 2 == 1;
         if silent {
             scene.node.pause();
         }
-        senders.await_accepted(rng.usize(20..LONGEST_LIFE));
-        bridge.kill();
-        if silent {
+        senders.await_accepted(rng.usize(20..200));
+        let count = |metric: &str| bridge.metric(&[metric, TOPIC]) as usize;
+        let mut marked = 0;
+        if !silent {
+            scene.await_published(&bridge);
+            // Half of these lives last until what they published first is marked.
+            if kill % 4 == 0 {
+                marked = count("published_total{");
+                senders.keep_on(MARKED_WITHIN);
+            }
+            let accepted = senders.accepted();
+            may_come_twice += count("lane_pending_events") + count("published_total{") - marked;
+            bridge.kill();
+            may_come_twice += senders.accepted() - accepted + SENDERS;
+        } else {
+            bridge.kill();
             scene.node.resume();
         }
         bridge = Process::start_in(bridge.dir(), &scene.yaml(CREATE, ""));
@@ -273,7 +301,6 @@ fn row_26_a_bridge_that_is_killed_again_and_again_loses_nothing() {
     senders.await_accepted(100);
     let ledger = senders.end();
     scene.assert_all_is_well(&bridge);
-    // A life with the broker publishes at most what the silent one before it accepted, and is killed before that is marked.
-    let of_a_life = LONGEST_LIFE + SENDERS;
-    check(&ledger, &scene.consumed(), kills / 2 * of_a_life);
+    println!("{may_come_twice} may come twice");
+    check(&ledger, &scene.consumed(), may_come_twice);
 }

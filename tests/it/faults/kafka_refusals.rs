@@ -146,8 +146,9 @@ fn row_59_events_that_kafka_refuses_cost_their_neighbours_nothing() {
         assert_eq!(posted.status, 202, "{:?}", posted.json);
     }
     let spooled = bridge.metric(&["spool_appended_total", MESSAGES]) - before;
+    println!("{spooled} events were late");
     // With its client made anew for each of them, nearly all events were late and went to the spool.
-    assert!(spooled < 5.0 * REFUSED as f64, "{spooled} events were late");
+    assert!(spooled < REFUSED as f64, "{spooled} events were late");
     bridge.await_metric(
         &["dead_letters_total", MESSAGES, "rejected"],
         REFUSED as f64,

@@ -10,7 +10,7 @@ use rdkafka::message::Message;
 use uuid::Uuid;
 
 use super::checker::{
-    Cost, OF_A_WINDOW, Parsed, assert_a_fresh_event_arrives, assert_at_rest, note,
+    Cost, KAFKA_REPEATS, Parsed, assert_a_fresh_event_arrives, assert_at_rest, note,
 };
 use super::scenes::{CREATE, Kafka, MESSAGES};
 use super::senders::payload;
@@ -170,7 +170,7 @@ impl Following {
             within(100),
         ));
         assert_eq!((lost, reordered), (0, 0), "A, D");
-        assert!(duplicates <= OF_A_WINDOW, "E: {duplicates}");
+        assert_eq!(duplicates, KAFKA_REPEATS, "E");
     }
 }
 

@@ -1,8 +1,8 @@
-//! One confirm that is lost on a connection that goes on: the event has arrived, and nobody is told.
+//! One confirm that is lost on a connection that goes on: the event has arrived, and the bridge is not told.
 
 use std::time::{Duration, Instant};
 
-use super::checker::{check, note};
+use super::checker::{ONE_OF_EACH_KEY, assert_nobody_waited, check, note};
 use super::frames::Protocol;
 use super::proxy::Proxy;
 use super::scenes::{Kafka, MESSAGES, Rabbit};
@@ -78,4 +78,55 @@ fn row_50_a_lane_goes_on_after_a_confirm_of_kafka_is_lost_on_a_live_connection()
     assert_eq!(ledger.refused, [0; 0]);
     scene.assert_all_is_well(&bridge);
     check(&ledger, &scene.consumed(), 1);
+}
+
+/// The sender goes on all the time.
+#[test]
+fn row_12_one_confirm_of_rabbitmq_that_is_lost_on_a_live_connection_is_one_duplicate_that_is_counted()
+ {
+    let proxy = Proxy::losing(Protocol::Amqp);
+    let scene = Rabbit::behind(&proxy);
+    let bridge = scene.bridge("");
+    // A single sender: no later confirm stands for the lost one too.
+    let sender = Senders::resting(bridge.webhooks(), &[REST]);
+    sender.await_accepted(EVENTS);
+    let (connections, closed) = (proxy.connections(), proxy.closed());
+    let repeated = || bridge.metric(&["publish_repeated_total", "amqp"]);
+    assert_eq!(repeated(), 0.0);
+    proxy.loss().lose_after(EVENTS);
+    proxy.loss().await_lost();
+    await_within(
+        3 * RABBITMQ_CONFIRMS_WITHIN,
+        "the event published again",
+        || (repeated() > 0.0).then_some(()),
+    );
+    sender.await_accepted(EVENTS);
+    let ledger = sender.end();
+    assert_nobody_waited(&ledger);
+    scene.assert_all_was_published(&bridge, &ledger, 1);
+    assert_eq!(repeated(), 1.0);
+    assert_eq!((proxy.connections(), proxy.closed()), (connections, closed));
+}
+
+/// The senders go on all the time, so that more batches are published on the connection than Kafka knows the numbers of.
+#[test]
+fn row_12_one_confirm_of_kafka_that_is_lost_on_a_live_connection_repeats_at_most_its_batch() {
+    let proxy = Proxy::losing(Protocol::Kafka);
+    let scene = Kafka::behind(&proxy);
+    let bridge = scene.bridge();
+    let senders = Senders::resting(bridge.webhooks(), &[REST; 8]);
+    scene.await_published(&bridge);
+    senders.await_accepted(EVENTS);
+    proxy.loss().lose_after(EVENTS);
+    proxy.loss().await_lost();
+    let lost = Instant::now();
+    await_within(3 * KAFKA_ANSWERS_WITHIN, "the confirm given up", || {
+        (lost.elapsed() > KAFKA_ANSWERS_WITHIN
+            && bridge.metric(&["lane_pending_events"]) < ONE_OF_EACH_KEY as f64)
+            .then_some(())
+    });
+    note(&format!("published {:?} after the loss", lost.elapsed()));
+    senders.await_accepted(EVENTS);
+    let ledger = scene.end_with(&bridge, senders, ONE_OF_EACH_KEY);
+    assert_nobody_waited(&ledger);
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
-use super::checker::{Consumed, OF_A_WINDOW, assert_at_rest, check};
+use super::checker::{Consumed, KAFKA_REPEATS, assert_at_rest, check};
 use super::scenes::MESSAGES;
 use super::senders::Senders;
 use crate::cluster::Cluster;
@@ -49,5 +49,5 @@ fn row_13_a_producer_that_can_t_go_on_is_rebuilt() {
     assert_at_rest(&bridge);
     let records = Cluster::at(&servers).read(MESSAGES).into_iter();
     let consumed: Vec<_> = records.map(|record| Consumed(record.raw)).collect();
-    check(&ledger, &consumed, OF_A_WINDOW);
+    check(&ledger, &consumed, KAFKA_REPEATS);
 }

@@ -17,12 +17,14 @@ mod mock;
 mod network;
 mod panics;
 mod panics_of_threads;
+mod preload;
 pub mod proxy;
 mod rabbitmq;
 mod rabbitmq_refusals;
 mod scenes;
 mod senders;
 mod slow_files;
+mod slow_reads;
 mod three;
 
 /// What `make faults` has in full, and `make test` in short.

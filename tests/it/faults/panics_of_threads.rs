@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::checker::{Consumed, check};
 use super::panics::EX_SOFTWARE;
+use super::preload;
 use super::scenes::MESSAGES;
 use super::senders::Senders;
 use crate::payload::message;
@@ -23,8 +24,8 @@ const YAML: &str = "sources: {minchat: {auth: {none: true}}}\n\
     amqp: {uri: \"amqp://127.0.0.1:1\"}\n\
     routes: {message.sent: {file: {}, kafka: {}}}\n";
 
-/// What was in flight at the panic.
-const AT_MOST_TWICE: usize = 100;
+/// Each has one event in flight at the panic, which may come twice.
+const SENDERS: usize = 4;
 
 /// Calls that fail for ever.
 const ALL: i32 = i32::MAX;
@@ -32,6 +33,7 @@ const ALL: i32 = i32::MAX;
 /// What makes a thread panic.
 struct Bug {
     dir: Arc<TempDir>,
+    library: PathBuf,
     left: File,
     call: &'static str,
     thread: &'static str,
@@ -41,18 +43,11 @@ impl Bug {
     /// In the threads whose name begins so, as the kernel knows it, once [`Self::fails`] is called.
     fn in_thread(thread: &'static str, call: &'static str) -> Self {
         let dir = Arc::new(TempDir::new().expect("a directory can be made"));
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/panic.c");
-        let built = Command::new("cc")
-            .args([
-                "-std=c11", "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o",
-            ])
-            .arg(dir.path().join("panic.so"))
-            .arg(source)
-            .status();
-        assert!(built.is_ok_and(|status| status.success()), "it is built");
+        let library = preload::build("panic", dir.path());
         let left = File::create(dir.path().join("left")).expect("it can be made");
         let bug = Bug {
             dir,
+            library,
             left,
             call,
             thread,
@@ -70,7 +65,7 @@ impl Bug {
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command
-            .env("LD_PRELOAD", self.dir.path().join("panic.so"))
+            .env("LD_PRELOAD", &self.library)
             .env("TEST_PANIC_LEFT", self.dir.path().join("left"))
             .env("TEST_PANIC_CALL", self.call)
             .env("TEST_PANIC_THREAD", self.thread);
@@ -95,7 +90,7 @@ impl Bug {
 fn assert_it_ends_the_process(thread: &'static str, named: &str, signal: Option<&str>) {
     let bug = Bug::in_thread(thread, "clock");
     let mut bridge = bug.bridge();
-    let senders = Senders::start(bridge.webhooks(), 4);
+    let senders = Senders::start(bridge.webhooks(), SENDERS);
     senders.await_accepted(200);
     bug.fails(ALL);
     if let Some(signal) = signal {
@@ -125,7 +120,7 @@ fn assert_it_ends_the_process(thread: &'static str, named: &str, signal: Option<
         .lines()
         .map(|line| Consumed(line.to_owned()))
         .collect();
-    check(&ledger, &consumed, AT_MOST_TWICE);
+    check(&ledger, &consumed, SENDERS);
     again.assert_the_books_balance();
 }
 

@@ -6,11 +6,14 @@ use super::checker::note;
 use super::proxy::Proxy;
 use super::scenes::{MESSAGES, Rabbit};
 use super::senders::Senders;
+use super::thorough;
 use crate::amqp::client::{Client, text};
 use crate::amqp::node::{Node, Tenant};
 use crate::payload::{message, prefix, sample};
-use crate::process::{Process, await_some};
+use crate::process::{Process, await_some, await_within};
 
+/// What is promised of the rests between two attempts.
+const LONGEST_REST: Duration = Duration::from_secs(120);
 const DEAD_LETTERS: &str = "minchat.dead-letter.v1";
 
 /// One queue of an exchange is full, the other takes everything, and so takes each attempt.
@@ -34,13 +37,16 @@ fn row_57_what_a_full_queue_refuses_is_repeated_to_the_others_ever_more_rarely()
     // The first batch had several events. From then on one is tried at a time.
     let rest_before_the_next = || {
         let (began, before) = (Instant::now(), nacks());
-        await_some("one more attempt", || (nacks() > before).then_some(()));
+        await_within(LONGEST_REST, "one more attempt", || {
+            (nacks() > before).then_some(())
+        });
         began.elapsed()
     };
-    // Ten attempts from the first rest of 50 ms on. While rests end at 2 s, this comes to 2 s.
-    let longest = (0..10)
+    // Rests begin at 50 ms and double. If they ended at 2 s, as those between connections do, none would be so long.
+    let long = thorough(Duration::from_secs(40), Duration::from_secs(8));
+    let longest = (0..thorough(14, 10))
         .map(|_| rest_before_the_next())
-        .find(|rest| *rest > Duration::from_secs(8));
+        .find(|rest| *rest > long);
     assert!(longest.is_some(), "attempts don't slow down");
     let attempts = nacks() as usize;
     await_some("room for everything", || {
@@ -87,8 +93,8 @@ fn a_broker_that_refuses_the_login_is_asked_every_ten_seconds_at_most() {
     note(&format!(
         "{attempts} refused logins in {OBSERVED:?} with 120 destinations"
     ));
-    // Rests of at least half of 1, 2, 4, 8 and 10 s.
-    assert!((1..=6).contains(&attempts), "{attempts}");
+    // Rests of at least three quarters of 1, 2, 4, 8 and 10 s.
+    assert!((1..=5).contains(&attempts), "{attempts}");
     // New settings are tried at once, and no attempt is made for each destination.
     std::fs::write(bridge.path().join("config.yaml"), yaml(&right)).expect("it can be written");
     bridge.signal("HUP");

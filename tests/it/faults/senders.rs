@@ -112,6 +112,11 @@ impl Senders {
         });
     }
 
+    /// How many were accepted so far.
+    pub fn accepted(&self) -> usize {
+        self.shared.ledger().accepted.len()
+    }
+
     /// Waits until so many more are accepted than now.
     pub fn await_accepted(&self, more: usize) {
         let now = self.shared.ledger().accepted.len();

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use super::checker::{OF_A_WINDOW, check};
+use super::checker::{KAFKA_REPEATS, check};
 use super::scenes::{assert_all_is_well, await_draining_to, consumed};
 use super::senders::{Ledger, Senders};
 use super::thorough;
@@ -114,7 +114,11 @@ impl<'a> Scene<'a> {
         let ledger = self.senders.end();
         assert_eq!(ledger.refused, [0; 0]);
         assert_all_is_well(&self.bridge, &self.cluster, &self.topic);
-        check(&ledger, &consumed(&self.cluster, &self.topic), OF_A_WINDOW);
+        check(
+            &ledger,
+            &consumed(&self.cluster, &self.topic),
+            KAFKA_REPEATS,
+        );
         ledger
     }
 }

@@ -1,11 +1,11 @@
-//! Events for this room's tests.
+//! Events for the tests of other modules.
 
 use std::time::SystemTime;
 
-use crate::envelope::{Event, Received, Sealer, settings::Settings};
+use super::{Event, Received, Sealer, Settings};
 
 /// A sealer that has one source.
-pub(super) fn sealer() -> Sealer {
+pub(crate) fn sealer() -> Sealer {
     let settings = Settings {
         schema_base: "urn:test:".to_owned(),
     };
@@ -13,7 +13,7 @@ pub(super) fn sealer() -> Sealer {
 }
 
 /// The event of a body that is JSON, received now.
-pub(super) fn event(sealer: &Sealer, body: &str) -> Event {
+pub(crate) fn event(sealer: &Sealer, body: &str) -> Event {
     let payload = crate::minchat::read(body.as_bytes(), None).expect("the body is JSON");
     let received = Received {
         source: 0,
