@@ -201,8 +201,7 @@ impl Delivery {
             .collect()
     }
 
-    /// Whether each lane and the spool's writer answered lately. The thread that reads from the spool is not asked: while it
-    /// waits for a disk, everything else goes on, and a restart would have to read from the same disk first.
+    /// Whether each lane and the spool's writer answered lately.
     ///
     /// # Errors
     /// Who did not.

@@ -235,7 +235,7 @@ fn look(
         }
     }
     // A bridge that works there may have made the mark meanwhile, or removed it behind the last segment.
-    let has_segments = listed.iter().any(|(_, path)| path.exists());
+    let has_segments = queue.name.is_some() && listed.iter().any(|(_, path)| path.exists());
     if marks.is_damaged(has_segments) && self::marks(&queue.dir)?.is_damaged(has_segments) {
         queue.corrupt.push((queue.dir.join(mark::FILE), 1));
     }

@@ -240,7 +240,11 @@ impl Spool {
         self.0.usage.put(DEAD_LETTERS, name, bytes)
     }
 
-    /// Whether the writer answered lately.
+    /// Returns true if the writer answered lately.
+    ///
+    /// The reading thread is left out on purpose. While it waits for the disk, lanes without a backlog still publish, and
+    /// the writer still spools what is for the others, so webhooks are answered. A restart would end that and help nobody:
+    /// recovery reads the same segments before the bridge serves. If the disk takes no writes either, the writer is silent.
     pub fn lives(&self) -> bool {
         let beat = Duration::from_millis(self.0.beat.load(Ordering::Relaxed));
         self.0.start.elapsed().saturating_sub(beat) < SILENCE
