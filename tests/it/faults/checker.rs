@@ -13,8 +13,10 @@ use crate::process::{PATIENCE, Process, await_some};
 /// What may come twice where RabbitMQ's confirms are lost with a connection: a lane has one event of each ordering key in
 /// flight there, and each of the eight senders of a row has a key of its own.
 pub const ONE_OF_EACH_KEY: usize = 8;
-/// Kafka drops what a client that goes on publishes again, whatever became of its connection.
-pub const KAFKA_REPEATS: usize = 0;
+/// What may come twice on Kafka. It drops what a client that goes on publishes again, but one that was replaced does not know
+/// what the one before had published: at most what the eight senders of a row gave it until its silence of 5 s (the deadline)
+/// counted as an outage, each of them one event in 250 ms (the hedge).
+pub const KAFKA_REPEATS: usize = 8 * 5000 / 250;
 /// The hedge of 250 ms and a sync of 50 ms, with three times the room.
 const HEDGE: Duration = Duration::from_millis(900);
 

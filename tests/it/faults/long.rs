@@ -170,7 +170,7 @@ impl Following {
             within(100),
         ));
         assert_eq!((lost, reordered), (0, 0), "A, D");
-        assert_eq!(duplicates, KAFKA_REPEATS, "E");
+        assert!(duplicates <= KAFKA_REPEATS, "E: {duplicates}");
     }
 }
 
