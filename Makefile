@@ -20,7 +20,9 @@ CARGO_FUZZ := 0.13.2
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS ?= normalization envelope segments configuration problem_paths
 
+# What `make mutants` lists the mutants with, and a regular expression for the names of those that it tests.
 CARGO_MUTANTS := 27.1.0
+MUTANTS ?=
 
 # What `make simulate` runs: how often, or which seed alone, and how it is built.
 RUNS ?= 1000000
@@ -141,14 +143,9 @@ simulate: install-run-deps ## Simulate a lane and its spool RUNS=1000000 times o
 	    cargo test --profile $(SIMULATE_PROFILE) --locked --lib -- --nocapture \
 	    delivery::simulation::what_was_answered_arrives_in_order_whatever_happens
 
-# A few runs of the simulation for each: what a million would find once in a thousand is not what this looks for.
-MUTANTS := MINCHAT_BRIDGE_RUNS=500 cargo mutants --no-shuffle --timeout 60 --cargo-arg=--locked --cargo-arg=--lib --exclude '**/tests.rs'
 .PHONY: mutants
-mutants: install-run-deps install-cargo-mutants ## Change the lane and the spool's recovery in a thousand small ways, one at a time, and see whether tests notice; hours
-	mkdir -p target/mutants-lane target/mutants-spool
-	$(MUTANTS) --output target/mutants-lane --file 'src/delivery/lane/*.rs' -- -- delivery::lane delivery::simulation || (($$? < 4))
-	$(MUTANTS) --output target/mutants-spool --file 'src/spool/{recovery,segment,mark,format}.rs' -- -- spool:: delivery::simulation || (($$? < 4))
-	@wc -l target/mutants-{lane,spool}/mutants.out/{caught,missed,timeout,unviable}.txt
+mutants: install-run-deps install-cargo-mutants ## Change the lane and the spool's recovery in a thousand small ways, one at a time, and see which no test notices; an hour
+	tests/mutants/run "$(MUTANTS)"
 
 .PHONY: bench
 bench: install-run-deps install-test-deps ## Measure the parts (criterion) and the whole against a real Kafka, and write docs/performance.md
@@ -264,6 +261,6 @@ install-cargo-fuzz: install-run-deps
 .PHONY: install-cargo-mutants
 install-cargo-mutants: install-run-deps
 	@[[ "$$(cargo mutants --version 2>/dev/null)" == "cargo-mutants $(CARGO_MUTANTS)" ]] || { \
-	    echo "Installing cargo-mutants $(CARGO_MUTANTS): to see what no test notices. It is built once, in some minutes."; \
+	    echo "Installing cargo-mutants $(CARGO_MUTANTS): to list the small changes that tests have to notice. It is built once, in some minutes."; \
 	    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
 	        cargo install --quiet --locked cargo-mutants --version $(CARGO_MUTANTS); }
