@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::envelope::{DeadLetterReason, sealed};
+use crate::envelope::DeadLetterReason;
+use crate::envelope::sealed;
 use crate::publish::{Class, Failure, Handover, PerKey, Reason};
-use crate::spool::Refusal;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -630,117 +630,4 @@ fn an_event_that_waits_for_another_of_its_key_does_not_keep_the_lane_awake() {
     scene.after(PATIENCE);
     let wakes_at = scene.lane.wakes_at().expect("the events have a deadline");
     assert!(wakes_at > scene.now);
-}
-
-#[test]
-fn a_lane_knows_whether_its_broker_was_reached() {
-    let mut scene = Scene::new();
-    assert!(scene.lane.has_heard_nothing() && !scene.lane.reached());
-    scene.told(Report::Up);
-    assert!(!scene.lane.has_heard_nothing() && scene.lane.reached());
-    let failures = |scene: &mut Scene| {
-        let notices = scene.steps.notices.drain(..);
-        let failed = |notice: &Notice| matches!(notice, Notice::Failed(_));
-        notices.filter(failed).count()
-    };
-    let down = || Report::Down(failure(Class::Retry, Reason::Disconnected));
-    scene.steps.notices.clear();
-    scene.told(down());
-    assert!(!scene.lane.has_heard_nothing() && !scene.lane.reached());
-    assert_eq!(failures(&mut scene), 1);
-    scene.told(down());
-    assert_eq!(failures(&mut scene), 0, "the same failure counts once");
-}
-
-#[test]
-fn an_event_that_is_not_confirmed_goes_to_the_spool_after_its_time_and_the_lane_wakes_for_that() {
-    let mut scene = Scene::with_backlog(0);
-    scene.told(Report::Up).given([1, 2]);
-    assert_eq!(scene.lane.patience(), PATIENCE);
-    assert_eq!(scene.lane.wakes_at(), Some(scene.now + PATIENCE));
-    scene.until_it_wakes();
-    assert_eq!(scene.steps.append.len(), 2);
-    assert!(scene.lane.oldest_kept().is_none());
-    scene.steps.notices.clear();
-    scene.lane.appended(scene.now, 2, None, &mut scene.steps);
-    assert!(matches!(scene.steps.notices[..], [Notice::Appended(2)]));
-    assert_eq!((scene.lane.kept(), scene.lane.on_disk()), (2, 0));
-    assert!(scene.lane.oldest_kept().is_some());
-    assert_eq!(Scene::with_backlog(3).lane.kept(), 3);
-}
-
-#[test]
-fn a_lane_without_a_spool_ends_when_nobody_waits_or_its_time_is_over() {
-    for is_confirmed in [true, false] {
-        let mut scene = Scene::up();
-        let handed = scene.given([1]).handed_over();
-        assert!(!scene.lane.is_finished(scene.now), "nobody stopped it");
-        let until = scene.now + PATIENCE;
-        scene.lane.stop(until);
-        assert!(!scene.lane.is_finished(scene.now), "its sender waits");
-        if is_confirmed {
-            scene.confirm(&handed[0]);
-        } else {
-            scene.after(PATIENCE);
-        }
-        assert!(scene.lane.is_finished(scene.now));
-        assert_eq!(scene.lane.unkept(), usize::from(!is_confirmed));
-    }
-}
-
-#[test]
-fn a_lane_that_stops_waits_for_confirms_and_then_puts_the_rest_into_the_spool() {
-    let stopping = || {
-        let mut scene = Scene::with_backlog(0);
-        let handed = scene.told(Report::Up).given([1, 2]).handed_over();
-        scene.lane.stop(scene.now + PATIENCE / 2);
-        scene.advanced();
-        assert!(!scene.lane.is_finished(scene.now), "two are in flight");
-        (scene, handed)
-    };
-    let (mut scene, handed) = stopping();
-    scene.confirm(&handed[0]);
-    assert!(!scene.lane.is_finished(scene.now), "one is in flight");
-    scene.confirm(&handed[1]);
-    assert!(scene.lane.is_finished(scene.now));
-
-    for refusal in [None, Some(Refusal::Disk("broken".to_owned()))] {
-        let (mut scene, _) = stopping();
-        scene.after(PATIENCE / 2);
-        assert_eq!(scene.steps.append.len(), 2, "its time is over");
-        assert!(
-            !scene.lane.is_finished(scene.now),
-            "they are being appended"
-        );
-        assert_eq!(scene.lane.unkept(), 2);
-        let upto = if refusal.is_none() { 2 } else { 0 };
-        let left = if refusal.is_none() { 0 } else { 2 };
-        let steps = &mut scene.steps;
-        scene.lane.appended(scene.now, upto, refusal, steps);
-        assert!(scene.lane.is_finished(scene.now));
-        assert_eq!(scene.lane.unkept(), left);
-    }
-}
-
-#[test]
-fn a_lane_that_stops_hands_over_nothing_that_the_spool_has() {
-    let mut scene = Scene::with_backlog(0);
-    scene.given([1]).after(PATIENCE);
-    scene.lane.appended(scene.now, 1, None, &mut scene.steps);
-    scene.lane.stop(scene.now + DEADLINE);
-    scene.told(Report::Up);
-    scene.after(Duration::from_millis(10));
-    assert!(scene.handed_over().is_empty());
-    assert!(scene.lane.is_finished(scene.now));
-}
-
-#[test]
-fn a_lane_that_stops_in_an_outage_puts_its_events_into_the_spool_at_once() {
-    let mut scene = Scene::with_backlog(0);
-    scene.told(Report::Up).given([1]);
-    scene.lane.stop(scene.now + DEADLINE);
-    scene.told(Report::Down(failure(Class::Retry, Reason::Disconnected)));
-    assert_eq!(scene.steps.append.len(), 1);
-    scene.lane.appended(scene.now, 1, None, &mut scene.steps);
-    assert!(scene.lane.is_finished(scene.now), "no confirm comes");
 }
