@@ -156,6 +156,14 @@ impl State {
         }
     }
 
+    fn reads_break(&mut self) -> io::Result<()> {
+        let of_a_thousand = self.faults.reads;
+        match self.breaks(of_a_thousand) {
+            true => Err(io::Error::other("simulated")),
+            false => Ok(()),
+        }
+    }
+
     fn free(&self) -> u64 {
         let used: usize = self
             .live
@@ -337,7 +345,8 @@ impl Disk for SimulatedDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let state = self.lock();
+        let mut state = self.lock();
+        state.reads_break()?;
         if !state.live.dirs.contains(dir) {
             return Err(not_there());
         }
@@ -365,13 +374,10 @@ impl Disk for SimulatedDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let file = self
-            .lock()
-            .live
-            .files
-            .get(path)
-            .copied()
-            .ok_or_else(not_there)?;
+        let mut state = self.lock();
+        state.reads_break()?;
+        let file = *state.live.files.get(path).ok_or_else(not_there)?;
+        drop(state);
         Ok(SimulatedFile::new(self, file))
     }
 
@@ -464,10 +470,7 @@ impl DiskFile for SimulatedFile {
 
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
         let mut state = self.disk.lock();
-        let of_a_thousand = state.faults.reads;
-        if state.breaks(of_a_thousand) {
-            return Err(io::Error::other("simulated"));
-        }
+        state.reads_break()?;
         let live = &state.content(self.file).live;
         let at = usize::try_from(at).unwrap_or(usize::MAX).min(live.len());
         let count = buffer.len().min(live.len() - at);
