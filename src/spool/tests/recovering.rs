@@ -51,8 +51,10 @@ fn a_start_on_a_disk_that_fails_reads_fails_or_finds_everything() {
             reads: 60,
             ..Faults::default()
         });
+        disk.fail_opens(60);
         let opened = Store::open(Arc::new(disk.clone()), &settings(), SIZES, 7);
         disk.fail(Faults::default());
+        disk.fail_opens(0);
         match opened {
             Ok((store, found)) => {
                 finds += 1;
