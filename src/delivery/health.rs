@@ -43,7 +43,7 @@ impl BrokerHealth {
         }
     }
 
-    /// A destination was reached for the first time.
+    /// A destination's lane has reached the broker.
     pub(super) fn reached(&self) {
         self.metrics.up(self.lock().stopped.is_empty());
     }

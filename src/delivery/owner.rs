@@ -318,7 +318,10 @@ impl Owner {
             }
             Notice::TroubleEnded(lasted) => {
                 self.health.silence_ended();
-                if !self.health.over(&self.destination) {
+                let was_of_the_broker = self.health.over(&self.destination);
+                // The lane's first trouble may have been its own, before it had ever reached the broker.
+                self.health.reached();
+                if !was_of_the_broker {
                     let (spooled, in_spool) = (self.turn.spooled, self.lane.kept());
                     tracing::info!(destination = %self.destination, ?lasted, spooled, in_spool, "events get through again");
                 }

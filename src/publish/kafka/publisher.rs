@@ -325,7 +325,8 @@ impl TopicPublisher {
             }
             return;
         }
-        let failure = client.last_error.clone().unwrap_or(failure);
+        let (settings, _) = self.supervisor.settings();
+        let failure = settings.explain(failure, client.last_error.clone());
         match self.connection {
             Connection::Up if failure.class != Class::Operator => client.note_closed(now, failure),
             _ => self.went_down(now, failure),

@@ -145,6 +145,10 @@ fn slow_bodies_with_made_up_signatures_keep_no_signing_sender_out_however_many_t
         let bridge = Process::start(YAML);
         let mut strangers = Strangers::new(&bridge, addresses, 10);
         strangers.come(3 * MAX_IN_FLIGHT);
+        // Until the bridge has seen them all, those that it has yet to see come meanwhile too.
+        await_some("those that there is no room for", || {
+            (bridge.metric(&REFUSED) >= 2.0 * MAX_IN_FLIGHT as f64).then_some(())
+        });
         for _ in 0..20 {
             good_senders_get_through(&bridge, &mut strangers, PAYLOAD);
         }

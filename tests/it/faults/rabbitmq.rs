@@ -84,6 +84,26 @@ fn row_19_what_no_queue_takes_waits_for_one() {
     assert_eq!(ledger.refused, [0; 0]);
 }
 
+/// Each lane's first trouble is its own then: no lane was out of the broker's reach.
+#[test]
+fn row_19_exchanges_that_are_missing_at_the_start_and_come_later_leave_the_broker_up() {
+    let scene = Scene::new();
+    let bridge = Process::start(&scene.yaml("  declare: false"));
+    for name in crate::payload::destinations("minchat.") {
+        bridge.await_log(&["ERROR", &name, "NOT_FOUND"]);
+    }
+    let client = Client::new(&scene.node.url);
+    for name in crate::payload::destinations("minchat.") {
+        client.declare_exchange(&name, lapin::ExchangeKind::Topic);
+    }
+    bridge.await_metric(&["broker_up"], 1.0);
+    let senders = Senders::start(bridge.webhooks(), 8);
+    scene.bind();
+    senders.await_accepted(100);
+    let ledger = scene.assert_all_is_well(&bridge, senders, 0);
+    assert_eq!(ledger.refused, [0; 0]);
+}
+
 #[test]
 fn row_20_what_a_full_queue_nacks_is_tried_again_in_order() {
     let scene = Scene::new();
