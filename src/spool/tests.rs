@@ -2,6 +2,7 @@
 
 mod reading;
 mod recovering;
+mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

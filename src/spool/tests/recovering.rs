@@ -1,6 +1,7 @@
 //! What a start makes of what is there.
 
 use super::*;
+use crate::spool::disk::RealDisk;
 use crate::spool::format::VERSION;
 use crate::spool::mark::{self, MarkFile};
 use crate::spool::{OpenError, names};
@@ -302,4 +303,71 @@ fn a_segment_that_was_cut_short_is_set_aside_as_it_was_found_once() {
         OneQueue::open(&disk);
         assert_eq!(set_aside(&disk), std::slice::from_ref(&found));
     }
+}
+
+#[test]
+fn a_foreign_file_in_a_queue_that_is_empty_stays_and_stops_no_start() {
+    let disk = left_behind(14);
+    for (_, path) in left(&disk) {
+        disk.remove(&path).expect("the disk is well");
+    }
+    let notes = dir().join("notes");
+    put(&disk, &notes, b"mine");
+    assert!(OneQueue::open(&disk).found.is_none());
+    assert_eq!(all_files(&disk), [(notes, b"mine".to_vec())]);
+}
+
+#[test]
+fn a_start_syncs_the_entries_that_the_process_before_did_not() {
+    let mut starts = 0;
+    for seed in 0..400 {
+        let disk = SimulatedDisk::new(seed, u64::MAX / 4);
+        create_synced(&disk, Path::new(ROOT)).expect("the disk is well");
+        disk.create_dir(&dir()).expect("the disk is well");
+        for (path, bytes) in all_files(&left_behind(seed)) {
+            put(&disk, &path, &bytes);
+            let file = disk.open(&path).expect("it is there");
+            file.sync().expect("the disk is well");
+        }
+        disk.fail(Faults {
+            others: 150,
+            ..Faults::default()
+        });
+        let opened = Store::open(Arc::new(disk.clone()), &settings(), SIZES, 7);
+        disk.fail(Faults::default());
+        if opened.is_ok() {
+            starts += 1;
+            disk.crash();
+            let next = OneQueue::open(&disk);
+            assert_eq!(next.read(0), ((0..RECORDS).collect(), 0), "seed {seed}");
+        }
+    }
+    assert!(starts > 30, "{starts} starts did not fail");
+}
+
+/// The simulated disk has no errors for what is no directory or no regular file.
+#[test]
+fn what_only_has_a_name_of_the_spool_stops_no_start_on_a_real_disk() {
+    let root = tempfile::tempdir().expect("there is room");
+    let settings = Settings {
+        dir: root.path().to_owned(),
+        ..settings()
+    };
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let open = || Store::open(Arc::clone(&disk), &settings, SIZES, 7).expect("it starts");
+    let (mut store, _) = open();
+    let (place, _) = store.queue(&name(0));
+    let mut batch = Batch::new();
+    batch.push(0, 0, |bytes| bytes.push(1));
+    store.append(Instant::now(), &mut [(place, batch)]);
+    drop(store);
+    let file = root.path().join("kafka-0123abcd");
+    std::fs::write(&file, "mine").expect("there is room");
+    let dir = root.path().join(name(0).directory());
+    let directory = dir.join(names::segment_name(1));
+    std::fs::create_dir(&directory).expect("there is room");
+    let (store, found) = open();
+    assert_eq!(found.len(), 1);
+    assert_eq!(store.corrupt(), 1, "the directory's place");
+    assert_eq!(std::fs::read(&file).ok().as_deref(), Some(&b"mine"[..]));
 }
