@@ -315,3 +315,106 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(name: &str) -> Header {
+        Header {
+            salt: 7,
+            first: 12,
+            name: name.to_owned(),
+        }
+    }
+
+    fn record(number: u64, body: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        begin_record(&mut bytes, number, 1);
+        bytes.extend_from_slice(body);
+        bytes.resize(record_len(body.len()), 0);
+        seal_record(&mut bytes, body.len(), 7, false);
+        bytes
+    }
+
+    /// Segments of earlier releases are read by these salts.
+    #[test]
+    fn salts_are_those_of_every_release() {
+        assert_eq!(splitmix(0), 0xe220_a839_7b1d_cdaf);
+        assert_eq!(splitmix(1), 0x910a_2dec_8902_5cc1);
+        assert_eq!(segment_salt(7, 300), 0xe90d_8742_0a49_c922);
+    }
+
+    #[test]
+    fn a_header_holds_if_one_of_its_copies_does() {
+        let whole = header("queue").write();
+        let read = Header::read(&whole).expect("it was just written");
+        assert_eq!((&read.header, read.damaged), (&header("queue"), false));
+        for damaged in [0, PAGE] {
+            let mut bytes = whole.clone();
+            bytes[damaged + 20] ^= 1;
+            let read = Header::read(&bytes).expect("the other copy holds");
+            assert_eq!((read.header, read.length), (header("queue"), HEADER));
+            assert!(read.damaged, "copy at {damaged}");
+        }
+        let mut bytes = whole;
+        (bytes[20], bytes[PAGE + 20]) = (0xaa, 0xaa);
+        assert_eq!(Header::read(&bytes), Err(BadHeader::Corrupt));
+    }
+
+    #[test]
+    fn a_header_of_a_later_release_is_known_from_either_copy() {
+        let newer = header("queue").page(VERSION + 1);
+        let garbage = vec![0xaa; PAGE];
+        for pages in [[&newer, &newer], [&newer, &garbage], [&garbage, &newer]] {
+            let read = Header::read(&[pages[0].as_slice(), pages[1]].concat());
+            assert_eq!(read, Err(BadHeader::Version(VERSION + 1)));
+        }
+    }
+
+    #[test]
+    fn a_name_is_read_back_up_to_the_longest_that_a_queue_may_have() {
+        let longest = "x".repeat(MAX_NAME);
+        let read = Header::read(&header(&longest).write());
+        assert_eq!(read.map(|read| read.header), Ok(header(&longest)));
+        let longer = "x".repeat(MAX_NAME + 1);
+        let read = Header::read(&header(&longer).write());
+        assert_eq!(read, Err(BadHeader::Corrupt));
+    }
+
+    #[test]
+    fn a_segment_is_unused_if_nothing_but_zeros_stands_where_its_records_would() {
+        let mut bytes = header("queue").write();
+        bytes.resize(HEADER + 64, 0);
+        assert!(Header::is_unused(&bytes));
+        bytes[HEADER + 63] = 1;
+        assert!(!Header::is_unused(&bytes));
+    }
+
+    #[test]
+    fn a_record_is_looked_for_from_its_place_on_and_within_the_numbers_that_are_due() {
+        let bytes = [vec![0xaa; 16], record(12, b"body"), record(13, b"body")].concat();
+        let found = |at, least, limit| next_record(&bytes, at, 7, least, limit).map(|it| it.number);
+        assert_eq!(found(0, 0, u64::MAX), Some(12));
+        assert_eq!(found(24, 0, u64::MAX), Some(13));
+        assert_eq!(found(0, 13, u64::MAX), Some(13));
+        assert_eq!(found(0, 12, 13), Some(12));
+        assert_eq!(found(0, 0, 12), None, "12 is the next segment's");
+    }
+
+    #[test]
+    fn a_buffer_that_ends_within_a_record_tells_how_much_of_it_is_needed() {
+        let record = record(12, b"body");
+        assert!(matches!(parse(&record, 0, 7), Parsed::Record(record) if record.number == 12));
+        for length in RECORD_HEAD..record.len() {
+            let parsed = parse(&record[..length], 0, 7);
+            assert_eq!(parsed, Parsed::Cut(record.len()), "{length}");
+        }
+        for length in 4..RECORD_HEAD {
+            let parsed = parse(&record[..length], 0, 7);
+            assert_eq!(parsed, Parsed::Cut(RECORD_HEAD), "{length}");
+            let parsed = parse(&vec![0; length], 0, 7);
+            assert_eq!(parsed, Parsed::Nothing, "{length}");
+        }
+    }
+}

@@ -116,4 +116,52 @@ mod tests {
         let second = scan(&bytes[..first.end], &read, Bounds::default());
         assert_eq!(numbers(&second), [12, 266]);
     }
+
+    /// A segment of records under these numbers behind a hole, each with whether it is the first of a write.
+    fn behind_a_hole(records: &[(u64, bool)]) -> (Vec<u8>, ReadHeader) {
+        let header = Header {
+            salt: 7,
+            first: 0,
+            name: "queue".to_owned(),
+        };
+        let mut bytes = header.write();
+        let read = Header::read(&bytes).expect("it was just written");
+        bytes.resize(HEADER + 64, 0);
+        for (number, first_of_write) in records {
+            let start = bytes.len();
+            begin_record(&mut bytes, *number, 1);
+            bytes.extend_from_slice(b"body");
+            bytes.resize(start + record_len(4), 0);
+            seal_record(&mut bytes[start..], 4, 7, *first_of_write);
+        }
+        (bytes, read)
+    }
+
+    #[test]
+    fn a_segment_without_a_record_ends_behind_its_header() {
+        let (bytes, read) = behind_a_hole(&[]);
+        let scan = scan(&bytes, &read, Bounds::default());
+        assert_eq!((scan.end, scan.next, scan.corrupt), (HEADER, 0, 0));
+    }
+
+    #[test]
+    fn a_record_behind_a_hole_is_taken_if_it_was_synced_or_something_was_written_later() {
+        for (records, synced, taken) in [
+            (&[(12, true)][..], 0, 1),
+            (&[(12, false)], 13, 1),
+            (&[(12, false)], 12, 0),
+            (&[(12, false), (13, true)], 0, 2),
+            // What an earlier write left there.
+            (&[(12, false), (12, true)], 0, 0),
+            (&[(12, false), (11, true)], 0, 0),
+        ] {
+            let (bytes, read) = behind_a_hole(records);
+            let bounds = Bounds {
+                until: None,
+                synced,
+            };
+            let scan = scan(&bytes, &read, bounds);
+            assert_eq!(scan.records.len(), taken, "{records:?}, {synced}");
+        }
+    }
 }

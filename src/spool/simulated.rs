@@ -33,6 +33,8 @@ struct State {
     /// Entries of directories that were made or removed since these were synced.
     unsynced: Vec<(PathBuf, Entry)>,
     faults: Faults,
+    /// How many of a thousand files can't be opened, and directories not be listed.
+    opens_that_fail: u32,
     has_forgotten: bool,
     total: u64,
 }
@@ -84,6 +86,7 @@ impl SimulatedDisk {
             durable: Names::default(),
             unsynced: Vec::new(),
             faults: Faults::default(),
+            opens_that_fail: 0,
             has_forgotten: false,
             total,
         });
@@ -100,6 +103,11 @@ impl SimulatedDisk {
 
     pub(crate) fn fail(&self, faults: Faults) {
         self.lock().faults = faults;
+    }
+
+    /// How many of a thousand files can't be opened from now on, and directories not be listed.
+    pub(crate) fn fail_opens(&self, of_a_thousand: u32) {
+        self.lock().opens_that_fail = of_a_thousand;
     }
 
     /// How large the disk is from now on.
@@ -150,6 +158,14 @@ impl State {
 
     fn others_break(&mut self) -> io::Result<()> {
         let of_a_thousand = self.faults.others;
+        match self.breaks(of_a_thousand) {
+            true => Err(io::Error::other("simulated")),
+            false => Ok(()),
+        }
+    }
+
+    fn opens_break(&mut self) -> io::Result<()> {
+        let of_a_thousand = self.opens_that_fail;
         match self.breaks(of_a_thousand) {
             true => Err(io::Error::other("simulated")),
             false => Ok(()),
@@ -337,7 +353,8 @@ impl Disk for SimulatedDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let state = self.lock();
+        let mut state = self.lock();
+        state.opens_break()?;
         if !state.live.dirs.contains(dir) {
             return Err(not_there());
         }
@@ -365,13 +382,10 @@ impl Disk for SimulatedDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let file = self
-            .lock()
-            .live
-            .files
-            .get(path)
-            .copied()
-            .ok_or_else(not_there)?;
+        let mut state = self.lock();
+        state.opens_break()?;
+        let file = *state.live.files.get(path).ok_or_else(not_there)?;
+        drop(state);
         Ok(SimulatedFile::new(self, file))
     }
 

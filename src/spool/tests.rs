@@ -1,5 +1,9 @@
 //! The spool against a plain queue, on a disk that does its worst.
 
+mod reading;
+mod recovering;
+mod writing;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -425,6 +429,17 @@ impl OneQueue {
             numbers.extend(read.records.iter().map(|record| record.0));
         }
     }
+}
+
+/// What the files in the quarantine hold, in the order of their names.
+fn set_aside(disk: &SimulatedDisk) -> Vec<Vec<u8>> {
+    let dir = Path::new(ROOT).join(QUARANTINE);
+    let files = disk.files_outside(&Path::new(ROOT).join(name(0).directory()));
+    let files = files.iter().filter(|path| path.starts_with(&dir));
+    let opened = files.map(|path| disk.open(path).expect("it is there"));
+    opened
+        .map(|file| whole(&*file).expect("it can be read"))
+        .collect()
 }
 
 const RECORDS: u64 = 40;

@@ -362,6 +362,38 @@ mod tests {
     }
 
     #[test]
+    fn a_broker_that_reports_again_that_it_is_reachable_is_tried_no_faster() {
+        let (mut connection, now, mut backoff) = up();
+        connection.failed(now, retry());
+        connection.settled(now, &mut backoff);
+        connection.probe();
+        connection.came_up(now, IN_FLIGHT, &mut backoff);
+        assert_eq!(connection.pace(), Some(Pace::Probing));
+    }
+
+    #[test]
+    fn the_first_wait_of_a_new_trouble_is_short_whatever_the_pace_was_when_the_last_one_ended() {
+        for ends_while_probing in [true, false] {
+            let (mut connection, now, mut backoff) = up();
+            for _ in 0..5 {
+                connection.failed(now, retry());
+                connection.settled(now, &mut backoff);
+            }
+            connection.probe();
+            if !ends_while_probing {
+                connection.went_down(now, retry());
+                connection.came_up(now, IN_FLIGHT, &mut backoff);
+                assert_eq!(connection.pace(), Some(Pace::Steady));
+            }
+            connection.resume(now, Pace::Steady, &mut backoff);
+            connection.failed(now, retry());
+            connection.settled(now, &mut backoff);
+            let shortest = now + backoff::waits(&retry()).first;
+            assert!(matches!(connection.pace(), Some(Pace::Resting(until)) if until <= shortest));
+        }
+    }
+
+    #[test]
     fn a_silent_broker_is_an_outage_at_once() {
         for mut connection in [Connection::Unknown, up().0] {
             let now = Instant::now();

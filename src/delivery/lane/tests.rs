@@ -1,5 +1,9 @@
 //! What a lane decides, told as what happens to it.
 
+mod publishing;
+mod spooling;
+mod stopping;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,6 +11,7 @@ use super::*;
 use crate::envelope::DeadLetterReason;
 use crate::envelope::sealed;
 use crate::publish::{Class, Failure, Handover, PerKey, Reason};
+use crate::spool::Refusal;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -127,6 +132,13 @@ impl Scene {
 
     fn answers(&mut self) -> Vec<(u32, Answer)> {
         std::mem::take(&mut self.steps.answers)
+    }
+
+    /// The append ends that the lane asked for: all below `upto` is on disk.
+    fn append_ends(&mut self, upto: u64, refusal: Option<Refusal>) -> &mut Self {
+        self.steps.append.clear();
+        self.lane.appended(self.now, upto, refusal, &mut self.steps);
+        self.advanced()
     }
 
     fn confirm(&mut self, handover: &Handover) -> &mut Self {
