@@ -337,10 +337,11 @@ fn of_the_first_version(segment: &[u8], first: u64, records: &[&[u8]]) -> Vec<u8
     page
 }
 
-/// The lines of the file that events go to.
+/// The whole lines of the file that events go to. The last one may be being written.
 fn published(dir: &Path) -> Vec<String> {
     let text = fs::read_to_string(dir.join(FILE)).unwrap_or_default();
-    let lines = text.lines().map(|line| {
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let lines = whole.lines().map(|line| {
         let envelope: serde_json::Value = serde_json::from_str(line).expect("each line is JSON");
         envelope["id"].as_str().expect("it has an id").to_owned()
     });
