@@ -237,30 +237,27 @@ install-rust-components: install-rust
 	@cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || { \
 	    echo "Installing rustfmt and clippy: to format and lint the code."; rustup component add rustfmt clippy; }
 
+# A tool of cargo's of that version, which is built quickly rather than made fast: its name, its version, what it says that it
+# is, and what for.
+define install-cargo-tool
+	@[[ "$$(cargo $(1) --version 2>/dev/null)" == "$(3) $(2)" ]] || { \
+	    echo "Installing cargo-$(1) $(2): $(4). It is built once, in some minutes."; \
+	    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	        cargo install --quiet --locked cargo-$(1) --version $(2); }
+endef
+
 .PHONY: install-cargo-deny
 install-cargo-deny: install-run-deps
-	@[[ "$$(cargo deny --version 2>/dev/null)" == "cargo-deny $(CARGO_DENY)" ]] || { \
-	    echo "Installing cargo-deny $(CARGO_DENY): to check the dependencies' licences. It is built once, in some minutes."; \
-	    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-	        cargo install --quiet --locked cargo-deny --version $(CARGO_DENY); }
+	$(call install-cargo-tool,deny,$(CARGO_DENY),cargo-deny,to check the dependencies' licences)
 
 .PHONY: install-cargo-cyclonedx
 install-cargo-cyclonedx: install-rust
-	@[[ "$$(cargo cyclonedx --version 2>/dev/null)" == "cargo-cyclonedx-cyclonedx $(CARGO_CYCLONEDX)" ]] || { \
-	    echo "Installing cargo-cyclonedx $(CARGO_CYCLONEDX): to write the bill of materials. It is built once, in some minutes."; \
-	    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-	        cargo install --quiet --locked cargo-cyclonedx --version $(CARGO_CYCLONEDX); }
+	$(call install-cargo-tool,cyclonedx,$(CARGO_CYCLONEDX),cargo-cyclonedx-cyclonedx,to write the bill of materials)
 
 .PHONY: install-cargo-fuzz
 install-cargo-fuzz: install-run-deps
-	@[[ "$$(cargo fuzz --version 2>/dev/null)" == "cargo-fuzz $(CARGO_FUZZ)" ]] || { \
-	    echo "Installing cargo-fuzz $(CARGO_FUZZ): to fuzz the parts that read what others wrote. It is built once, in a minute."; \
-	    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-	        cargo install --quiet --locked cargo-fuzz --version $(CARGO_FUZZ); }
+	$(call install-cargo-tool,fuzz,$(CARGO_FUZZ),cargo-fuzz,to fuzz the parts that read what others wrote)
 
 .PHONY: install-cargo-mutants
 install-cargo-mutants: install-run-deps
-	@[[ "$$(cargo mutants --version 2>/dev/null)" == "cargo-mutants $(CARGO_MUTANTS)" ]] || { \
-	    echo "Installing cargo-mutants $(CARGO_MUTANTS): to list the small changes that tests have to notice. It is built once, in some minutes."; \
-	    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-	        cargo install --quiet --locked cargo-mutants --version $(CARGO_MUTANTS); }
+	$(call install-cargo-tool,mutants,$(CARGO_MUTANTS),cargo-mutants,to list the small changes that tests have to notice)

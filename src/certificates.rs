@@ -165,10 +165,27 @@ fn told(error: &pem::Error, none: &'static str) -> &'static str {
             io::ErrorKind::NotFound => "it can't be read, as there is no such file",
             io::ErrorKind::PermissionDenied => "it can't be read, as permission is denied",
             // See `regular_file`.
-            io::ErrorKind::Other => "it can't be read, as it is a directory or no file at all",
+            io::ErrorKind::InvalidInput => {
+                "it can't be read, as it is a directory or no file at all"
+            }
             _ => "it can't be read",
         },
         pem::Error::NoItemsFound => none,
         _ => "it is not PEM",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_in_place_of_a_file_of_certificates_is_told_as_one() {
+        let dir = tempfile::tempdir().expect("a directory can be made");
+        let told = chain(dir.path()).expect_err("it holds no certificate");
+        assert_eq!(
+            told,
+            "it can't be read, as it is a directory or no file at all"
+        );
     }
 }

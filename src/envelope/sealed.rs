@@ -15,15 +15,19 @@ pub(crate) fn sealer() -> Sealer {
 /// The event of a body that is JSON, received now.
 pub(crate) fn event(sealer: &Sealer, body: &str) -> Event {
     let payload = crate::minchat::read(body.as_bytes(), None).expect("the body is JSON");
-    let received = Received {
+    sealer.seal(&received(body.as_bytes()), &payload)
+}
+
+/// A webhook for that source, received now.
+pub(crate) fn received(body: &[u8]) -> Received<'_> {
+    Received {
         source: 0,
         said: None,
         content_type: None,
         traceparent: None,
         tracestate: None,
         webhook_id: None,
-        body: body.as_bytes(),
+        body,
         at: SystemTime::now(),
-    };
-    sealer.seal(&received, &payload)
+    }
 }

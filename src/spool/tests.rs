@@ -392,7 +392,11 @@ struct OneQueue {
 
 impl OneQueue {
     fn open(disk: &SimulatedDisk) -> Self {
-        let opened = Store::open(Arc::new(disk.clone()), &settings(), SIZES, 7);
+        Self::open_with(disk, &settings(), SIZES)
+    }
+
+    fn open_with(disk: &SimulatedDisk, settings: &Settings, sizes: Sizes) -> Self {
+        let opened = Store::open(Arc::new(disk.clone()), settings, sizes, 7);
         let (mut store, found) = opened.expect("recovery always starts");
         let (place, queue) = store.queue(&name(0));
         OneQueue {

@@ -13,16 +13,7 @@ fn with_large_segments(disk: &SimulatedDisk) -> OneQueue {
         max_size: 64 << 20,
         ..settings()
     };
-    let opened = Store::open(Arc::new(disk.clone()), &settings, LARGE, 7);
-    let (mut store, _) = opened.expect("recovery always starts");
-    let (place, queue) = store.queue(&name(0));
-    OneQueue {
-        disk: disk.clone(),
-        store,
-        place,
-        queue,
-        found: None,
-    }
+    OneQueue::open_with(disk, &settings, LARGE)
 }
 
 #[test]

@@ -32,17 +32,8 @@ fn why_a_broker_is_out_of_reach_is_counted_once_for_each_reason() {
 fn a_body_that_is_no_event_is_counted_when_a_lane_takes_its_dead_letter() {
     let body = b"{";
     let why = crate::minchat::read(body, None).expect_err("it ends too early");
-    let received = crate::envelope::Received {
-        source: 0,
-        said: None,
-        content_type: None,
-        traceparent: None,
-        tracestate: None,
-        webhook_id: None,
-        body,
-        at: std::time::SystemTime::now(),
-    };
-    let letter = Arc::new(sealed::sealer().dead_letter(&received, &why));
+    let letter = sealed::sealer().dead_letter(&sealed::received(body), &why);
+    let letter = Arc::new(letter);
     let mut scene = Scene::up();
     let (now, steps) = (scene.now, &mut scene.steps);
     scene.lane.give(now, letter, 1, usize::MAX, steps);
