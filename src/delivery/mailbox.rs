@@ -1,4 +1,4 @@
-//! What a lane is told, by whom ever, and what its thread waits on.
+//! The messages to a lane, and how its thread waits for them.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -46,8 +46,7 @@ impl<T> Mailbox<T> {
         self.notify_if(queue, |_| true);
     }
 
-    /// Puts messages in for whoever takes them next. The thread does not wait while there are some, but one that waits
-    /// already is not woken.
+    /// Puts messages in without waking the thread. The caller sees to it that somebody takes them.
     pub fn add_all(&self, messages: impl Iterator<Item = T>) {
         self.lock().messages.extend(messages);
     }
@@ -76,7 +75,8 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// Waits until there is a message, or until then, or until the time of a [`Self::wake_by`] since the last wait.
+    /// Waits until there is a message, but no longer than until the given time, or the time of a [`Self::wake_by`] that
+    /// was called since the last wait.
     pub fn wait(&self, until: Instant) {
         let mut queue = self.lock();
         while queue.messages.is_empty() {

@@ -1,4 +1,4 @@
-//! What runs a lane: tells it what happened, and carries out what it wants.
+//! Tells a lane what happened, and carries out the steps that it wants, on whichever thread runs it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,12 +42,14 @@ pub(super) struct Owner {
     pub(super) turn: Turn,
 }
 
-/// What a turn leaves to the next one.
+/// What a lane's owner keeps from one turn to the next.
 #[derive(Default)]
 pub(super) struct Turn {
     /// Events that went to the spool since the last trouble began.
     spooled: u64,
+    /// The largest envelope that the destination takes, in bytes, as the publisher said last.
     max_envelope: Option<usize>,
+    /// When the publisher has to be polled again, if it asked for that.
     poll_at: Option<Instant>,
     /// Until when what is in flight may still be confirmed, once the bridge stops.
     stop_at: Option<Instant>,
@@ -82,8 +84,9 @@ impl RunLane for Owner {
         if self.lane.is_finished(now) || is_late {
             return None;
         }
-        // No later than an event of the next moment will ask for, so that a lane in use has no sooner time with each event.
-        let idle = now + HEARTBEAT.min(self.lane.patience());
+        // No event that comes from now on is due before this time. So a worker that gives one has no need to wake the lane's
+        // thread for it.
+        let idle = now + HEARTBEAT.min(self.lane.shortest_wait());
         let times = [self.lane.wakes_at(), self.turn.poll_at].into_iter();
         Some(times.flatten().fold(idle, Instant::min))
     }

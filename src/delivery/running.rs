@@ -21,20 +21,20 @@ pub(super) trait RunLane: Send {
     /// Hears what the publisher has to report. Only the lane's own thread calls this.
     fn poll(&mut self, now: Instant);
 
-    /// Reads the messages, carries out what the lane wants now, and adds what there is to answer. Returns when the lane's own
-    /// thread has something to do, if nothing happens before; none: the lane has ended.
+    /// Reads the messages, carries out what the lane wants now, and adds the answers to `answers`. Returns the time at which the
+    /// lane's own thread has to go on, if nothing happens before. `None`: the lane has ended.
     fn turn(&mut self, now: Instant, answers: &mut Answers) -> Option<Instant>;
 
     /// Lets go of the broker. Returns how many events are left that are neither published nor in the spool.
     fn close(self: Box<Self>, now: Instant) -> usize;
 }
 
-/// What others have of a lane.
+/// How the rest of the bridge reaches a lane. A clone reaches the same lane.
 #[derive(Clone)]
 pub(super) struct LaneHandle {
     pub(super) mailbox: Arc<Mailbox<Message>>,
     pub(super) status: Arc<LaneStatus>,
-    /// None until its thread has begun, and once it has ended.
+    /// The lane itself. `None` until its thread has begun, and after it has ended.
     running: Arc<Mutex<Option<Box<dyn RunLane>>>>,
 }
 
@@ -47,8 +47,8 @@ impl LaneHandle {
         }
     }
 
-    /// Gives the lane what a worker has for it. The worker's thread runs the lane for one turn, unless another thread runs it at
-    /// that time: that one reads the messages then, or leaves them to the lane's own thread.
+    /// Gives the lane a worker's messages. The worker's thread runs the lane for one turn. If another thread runs the lane at that
+    /// time, that thread or the lane's own reads the messages.
     pub(super) fn give(&self, messages: impl Iterator<Item = Message>) {
         self.mailbox.add_all(messages);
         // If the lock is poisoned, a bug is ending the process.

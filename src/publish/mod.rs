@@ -21,8 +21,8 @@ pub use report::{Class, Failure, Report, ReportSender, Wakeup, channel, nobody};
 
 use crate::envelope::Event;
 
-/// One destination's way to its broker. One thread at a time calls it: whichever holds its lane. No call blocks, but
-/// [`Self::close`], and only [`Self::poll`] and [`Self::close`] are reserved for the lane's own thread.
+/// One destination's way to its broker. One thread at a time calls it, the one that runs the lane; only the lane's own
+/// thread calls [`Self::poll`] and [`Self::close`]. No call but [`Self::close`] blocks.
 pub trait Publisher: Send {
     /// Hands these events over, in this order. [`Self::poll`] reports on each.
     ///

@@ -118,8 +118,8 @@ impl<T> Lane<T> {
         self.per_key = per_key;
     }
 
-    /// How long an event waits at least until the lane has to do something for it that nothing else asks for.
-    pub fn patience(&self) -> Duration {
+    /// The shortest time after which a new event is due: it goes to the spool, or its sender is told that nothing is promised.
+    pub fn shortest_wait(&self) -> Duration {
         self.bounds.spool_after.min(self.bounds.deadline)
     }
 
@@ -150,10 +150,12 @@ impl<T> Lane<T> {
         matches!(self.connection, Connection::Unknown)
     }
 
-    /// For how long no confirm has come, though an event was handed over; none if no event waits for its report.
+    /// How long the broker has confirmed nothing while an event was in flight. `None` if no event is in flight.
     pub fn silence(&self, now: Instant) -> Option<Duration> {
-        let has_some = self.line.totals().in_flight > 0;
-        let mut line = self.line.iter().filter(|_| has_some);
+        if self.line.totals().in_flight == 0 {
+            return None;
+        }
+        let mut line = self.line.iter();
         let since = line.find_map(|(_, entry)| entry.in_flight_since())?;
         let since = self.confirmed_at.map_or(since, |at| at.max(since));
         Some(now.saturating_duration_since(since))

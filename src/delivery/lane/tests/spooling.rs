@@ -58,7 +58,7 @@ fn told(scene: &mut Scene, names: &[&str]) -> Vec<String> {
 fn an_event_is_left_alone_until_the_lane_s_patience_is_over() {
     let mut scene = Scene::with_backlog(0);
     scene.told(Report::Up).given([1]);
-    let patience = scene.lane.patience();
+    let patience = scene.lane.shortest_wait();
     assert_eq!(scene.lane.wakes_at(), Some(scene.now + patience));
     scene.until_it_wakes();
     assert_eq!(scene.steps.append.len(), 1, "then it goes to the spool");
