@@ -127,6 +127,9 @@ impl World {
             }
         }
         self.now = until;
+        if self.bridge.could_append(self.now) {
+            self.facts.assert_none_is_late_for_the_spool(self.now);
+        }
     }
 
     /// The owner does what its lane wants, after a message or at the time that the lane asked for.

@@ -11,7 +11,7 @@ use fastrand::Rng;
 
 use super::super::lane::{Backlog, Bounds, Condemned, Lane, Loaded, Steps};
 use super::broker::Broker;
-use super::facts::{DEADLINE, Facts};
+use super::facts::{DEADLINE, Facts, SPOOL_AFTER};
 use super::{Which, event, sealer, which};
 use crate::backoff::Backoff;
 use crate::envelope::Event;
@@ -97,7 +97,7 @@ impl Bridge {
         facts.found(backlog.next - backlog.first);
         let bounds = Bounds {
             deadline: DEADLINE,
-            spool_after: Duration::from_millis(250),
+            spool_after: SPOOL_AFTER,
             window: WINDOW,
             arrivals: ARRIVALS,
             backlog: Some(backlog),
@@ -255,9 +255,17 @@ impl Bridge {
         false
     }
 
+    fn writes(&self) -> bool {
+        !self.appending.is_empty() || self.appended.is_some()
+    }
+
     pub(super) fn waits_for_the_disk(&self) -> bool {
-        let writes = !self.appending.is_empty() || self.appended.is_some();
-        writes || self.reading.is_some() || self.read.is_some()
+        self.writes() || self.reading.is_some() || self.read.is_some()
+    }
+
+    /// Whether the spool would take an append, and none is under way.
+    pub(super) fn could_append(&self, now: Instant) -> bool {
+        self.lane.spool_takes(now) && !self.writes()
     }
 
     /// The dead letters took what they were asked to take, or did not. Whether they were asked.

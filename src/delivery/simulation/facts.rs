@@ -9,6 +9,9 @@ use super::{EVENTS_OF_A_KEY, KEYS, Which};
 /// How long a sender waits at most.
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 
+/// How long an event waits for its confirm until it goes to the spool.
+pub(super) const SPOOL_AFTER: Duration = Duration::from_millis(250);
+
 /// See the module. A moment is a count of what happened.
 #[derive(Default)]
 pub(super) struct Facts {
@@ -62,6 +65,13 @@ impl Facts {
             let moment = self.next_moment();
             self.accepted.insert(which, moment);
         }
+    }
+
+    /// While the spool could take them, no events may wait for their confirms any longer.
+    pub(super) fn assert_none_is_late_for_the_spool(&self, now: Instant) {
+        let late = |(_, since): &(_, &Instant)| now >= **since + SPOOL_AFTER;
+        let late: Vec<_> = self.waiting.iter().filter(late).collect();
+        assert!(late.is_empty(), "{late:?} wait, and the spool is idle");
     }
 
     pub(super) fn dead_lettered(&mut self, which: Which) {
